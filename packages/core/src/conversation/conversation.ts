@@ -1,0 +1,91 @@
+/**
+ * The conversation: all of our slices, the closed union of our actions, and the reducer over them.
+ * A later concept adds its file to this folder and its slice to `conversationSlices`.
+ */
+import type { ActionOf, StampedAction } from '../action.ts'
+import { combineSlices, type StateOf } from '../combine-slices.ts'
+import { budget, type budgetRefused, type budgetSet, type budgetWarned } from './budget.ts'
+import type { compactionUndone, contextCompacted } from './compaction.ts'
+import { context } from './context.ts'
+import { type degraded, type errorRecorded, health, type recovered } from './health.ts'
+import {
+  type conversationArchived,
+  type conversationCleared,
+  type conversationStarted,
+  type conversationTitled,
+  lifecycle,
+} from './lifecycle.ts'
+import { type foreignRecordKept, lineage } from './lineage.ts'
+import { type messageAdded, type messageRedacted, messages } from './messages.ts'
+import { metadata, type metadataChanged } from './metadata.ts'
+import { type participantJoined, type participantLeft, participants } from './participants.ts'
+import { preferences, type preferencesChanged } from './preferences.ts'
+import {
+  type toolCancelled,
+  type toolFailed,
+  type toolProgressed,
+  type toolRequested,
+  type toolStarted,
+  type toolSucceeded,
+  tools,
+} from './tools.ts'
+import { turn, type turnEnded, type turnInterrupted, type turnStarted } from './turn.ts'
+import { usage, type usageRecorded } from './usage.ts'
+
+export const conversationSlices = [
+  lifecycle,
+  lineage,
+  participants,
+  preferences,
+  metadata,
+  messages,
+  context,
+  tools,
+  turn,
+  usage,
+  budget,
+  health,
+] as const
+
+/** The state of a conversation, by concept. */
+export type ConversationState = StateOf<typeof conversationSlices>
+
+/** Every action of ours, closed: `switch (action.type)` is checked for completeness. */
+export type ConversationAction = ActionOf<
+  | typeof conversationStarted
+  | typeof conversationTitled
+  | typeof conversationArchived
+  | typeof conversationCleared
+  | typeof foreignRecordKept
+  | typeof participantJoined
+  | typeof participantLeft
+  | typeof preferencesChanged
+  | typeof metadataChanged
+  | typeof messageAdded
+  | typeof messageRedacted
+  | typeof contextCompacted
+  | typeof compactionUndone
+  | typeof toolRequested
+  | typeof toolStarted
+  | typeof toolProgressed
+  | typeof toolSucceeded
+  | typeof toolFailed
+  | typeof toolCancelled
+  | typeof turnStarted
+  | typeof turnEnded
+  | typeof turnInterrupted
+  | typeof usageRecorded
+  | typeof budgetSet
+  | typeof budgetWarned
+  | typeof budgetRefused
+  | typeof errorRecorded
+  | typeof degraded
+  | typeof recovered
+>
+
+/** Guard, reduce and replay over our slices. With slices of your own: `combineSlices([...conversationSlices, mine])`. */
+export const conversationReducer = combineSlices(conversationSlices)
+
+/** The next state of a conversation: pure, total, frozen; the same object when nothing changed. */
+export const reduceConversation = (state: ConversationState, action: StampedAction): ConversationState =>
+  conversationReducer.reduce(state, action)

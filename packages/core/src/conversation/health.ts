@@ -1,0 +1,52 @@
+import { z } from 'zod'
+import { defineAction } from '../action.ts'
+import { defineSlice } from '../slice.ts'
+import { anyJson } from './message.ts'
+
+/** Something failed outside the conversation's own tools: a provider, a network, a file that was imported. */
+export const errorRecorded = defineAction(
+  'errorRecorded',
+  z.strictObject({
+    kind: z.string(),
+    problem: z.string(),
+    retryable: z.boolean().optional(),
+    retryInMs: z.number().nonnegative().optional(),
+    attempt: z.int().nonnegative().optional(),
+    details: anyJson.optional(),
+  }),
+)
+
+/** From here on the conversation can do less. */
+export const degraded = defineAction('degraded', z.strictObject({ mode: z.string(), reason: z.string() }))
+export const recovered = defineAction('recovered', z.strictObject({ reason: z.string().optional() }))
+
+export interface HealthState {
+  readonly degraded: { readonly mode: string; readonly reason: string; readonly sincePosition: number } | null
+  readonly errors: number
+  readonly lastError: { readonly kind: string; readonly problem: string; readonly position: number } | null
+}
+
+/** What fails, and whether the conversation is degraded because of it. */
+export const health = defineSlice({
+  name: 'health',
+  version: 1,
+  replay: 'bare',
+  initial: (): HealthState => ({ degraded: null, errors: 0, lastError: null }),
+  actions: [errorRecorded, degraded, recovered],
+  reduce(draft, action) {
+    switch (action.type) {
+      case 'errorRecorded':
+        draft.errors += 1
+        draft.lastError = { kind: action.payload.kind, problem: action.payload.problem, position: action.position }
+        return
+      case 'degraded':
+        draft.degraded = { mode: action.payload.mode, reason: action.payload.reason, sincePosition: action.position }
+        return
+      case 'recovered':
+        draft.degraded = null
+        return
+      default:
+        action satisfies never
+    }
+  },
+})

@@ -1,0 +1,206 @@
+/**
+ * The message model: one for all providers. A part that we do not know is kept as `custom`; a part that came from a provider may
+ * carry it verbatim in `raw`, so that it goes back byte for byte. Media are named by hash, url or provider file, never inlined.
+ */
+import { z } from 'zod'
+import { type PositionRange } from '../action.ts'
+import type { Json, JsonObject } from '../json.ts'
+
+/** Any JSON. It was checked and frozen by `ownJson` before a schema sees it. */
+export const anyJson = z.custom<Json>((value) => value !== undefined, 'expected JSON')
+export const anyJsonObject = z.custom<JsonObject>(
+  (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  'expected an object',
+)
+export const id = z.string().min(1).max(200)
+export const tokenCount = z.int().nonnegative()
+export const positionRanges = z.array(
+  z.custom<PositionRange>(
+    (value) =>
+      Array.isArray(value) && value.length === 2 && value.every((n) => Number.isSafeInteger(n) && n > 0) && value[0] <= value[1],
+    'expected [from, to] with 1 <= from <= to',
+  ),
+)
+
+const partBase = {
+  id: id.optional(),
+  /** Who made the part, when that matters for sending it back. */
+  origin: z.strictObject({ provider: z.string(), api: z.string().optional() }).optional(),
+  providerMetadata: anyJsonObject.optional(),
+  /** The provider's own form of this part, verbatim. */
+  raw: anyJson.optional(),
+  cacheHint: z.string().optional(),
+}
+
+const citation = z.strictObject({
+  kind: z.string(),
+  text: z.string().optional(),
+  url: z.string().optional(),
+  title: z.string().optional(),
+  start: z.int().nonnegative().optional(),
+  end: z.int().nonnegative().optional(),
+  raw: anyJson.optional(),
+})
+
+const mediaSource = z.discriminatedUnion('kind', [
+  /** SHA-256 of the bytes in the media table, in hex. */
+  z.strictObject({ kind: z.literal('hash'), hash: z.string().regex(/^[0-9a-f]{64}$/), bytes: z.int().nonnegative() }),
+  z.strictObject({ kind: z.literal('url'), url: z.string() }),
+  z.strictObject({ kind: z.literal('providerFile'), provider: z.string(), fileId: z.string() }),
+  z.strictObject({ kind: z.literal('text'), text: z.string() }),
+])
+
+const mediaPart = z.strictObject({
+  ...partBase,
+  type: z.literal('media'),
+  kind: z.enum(['image', 'audio', 'video', 'document', 'file']),
+  mediaType: z.string(),
+  source: mediaSource,
+  filename: z.string().optional(),
+})
+
+const textPart = z.strictObject({
+  ...partBase,
+  type: z.literal('text'),
+  text: z.string(),
+  citations: z.array(citation).optional(),
+})
+
+const customPart = z.strictObject({
+  ...partBase,
+  type: z.literal('custom'),
+  /** `<provider>.<type>`, as the provider names it. */
+  kind: z.string(),
+  payload: anyJson,
+})
+
+/** What a tool result is made of: results do not nest calls. */
+const resultPart = z.discriminatedUnion('type', [textPart, mediaPart, customPart])
+
+export const part = z.discriminatedUnion('type', [
+  textPart,
+  mediaPart,
+  customPart,
+  z.strictObject({
+    ...partBase,
+    type: z.literal('reasoning'),
+    text: z.string().optional(),
+    summary: z.array(z.string()).optional(),
+    /** Signed and encrypted reasoning is opaque, immutable, and travels with its batch. */
+    signature: z.string().optional(),
+    encrypted: z.string().optional(),
+    redacted: z.boolean(),
+  }),
+  z.strictObject({
+    ...partBase,
+    type: z.literal('tool_call'),
+    /** Unique inside its message only: real transcripts repeat ids. */
+    callId: id,
+    name: z.string(),
+    /** The argument text as the model wrote it, and the value it parses to when it does. */
+    args: z.strictObject({ raw: z.string(), json: anyJson.optional(), valid: z.boolean() }),
+    executor: z.discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('client') }),
+      z.strictObject({ kind: z.literal('provider') }),
+      z.strictObject({ kind: z.literal('mcp'), server: z.string() }),
+    ]),
+    /** Calls of one answer; they are kept or left out together. */
+    batchId: z.string().optional(),
+    caller: anyJson.optional(),
+  }),
+  z.strictObject({
+    ...partBase,
+    type: z.literal('tool_result'),
+    callId: id,
+    /** The message that made the call, when the source says or implies it. */
+    callMessageId: id.optional(),
+    status: z.enum(['ok', 'error', 'denied', 'interrupted', 'unknown']),
+    content: z.array(resultPart),
+    artifactRef: z.string().optional(),
+  }),
+  z.strictObject({
+    ...partBase,
+    type: z.literal('approval'),
+    approvalId: id,
+    callId: id,
+    decision: z.enum(['approved', 'denied']).optional(),
+    reason: z.string().optional(),
+    signature: z.string().optional(),
+  }),
+  z.strictObject({ ...partBase, type: z.literal('refusal'), text: z.string() }),
+  z.strictObject({
+    ...partBase,
+    type: z.literal('citation_source'),
+    sourceId: z.string(),
+    url: z.string().optional(),
+    title: z.string().optional(),
+  }),
+  z.strictObject({
+    ...partBase,
+    type: z.literal('compaction'),
+    /** What stands for the covered messages: readable text, or a provider's opaque block. */
+    content: z.string().optional(),
+    opaque: z.string().optional(),
+    covers: positionRanges.optional(),
+  }),
+  z.strictObject({ ...partBase, type: z.literal('tool_change'), change: z.enum(['add', 'remove']), ref: anyJson }),
+  z.strictObject({ ...partBase, type: z.literal('control'), kind: z.string(), payload: anyJson.optional() }),
+])
+export type Part = z.infer<typeof part>
+
+/** Tokens as the provider counted them. `input` excludes what was read from or written to its cache. */
+export const usage = z.strictObject({
+  input: tokenCount,
+  output: tokenCount,
+  cacheRead: tokenCount,
+  cacheWrite: z.strictObject({ ttl5m: tokenCount, ttl1h: tokenCount, other: tokenCount }),
+  /** Part of `output` where the provider says it. */
+  reasoning: tokenCount,
+  serverTools: z.record(z.string(), z.int().nonnegative()).optional(),
+  /** Millionths of a US dollar. */
+  costMicros: z.int().nonnegative().optional(),
+  raw: anyJson.optional(),
+})
+export type Usage = z.infer<typeof usage>
+
+export const messageModel = z.strictObject({
+  provider: z.string(),
+  api: z.string().optional(),
+  id: z.string(),
+  responseId: z.string().optional(),
+  stop: z
+    .strictObject({
+      unified: z.enum([
+        'end',
+        'length',
+        'stop_sequence',
+        'tool_calls',
+        'pause',
+        'refusal',
+        'content_filter',
+        'compaction',
+        'error',
+        'interrupted',
+        'other',
+      ]),
+      raw: z.string().nullable(),
+    })
+    .optional(),
+  usage: usage.optional(),
+})
+
+export const roles = ['system', 'developer', 'user', 'assistant', 'tool'] as const
+
+export const message = z.strictObject({
+  v: z.literal(1),
+  id,
+  role: z.enum(roles),
+  parts: z.array(part),
+  author: z.strictObject({ id: id.optional(), name: z.string().optional() }).optional(),
+  /** Microseconds since 1970, when the source says it; the envelope's `occurredAt` is ours. */
+  createdAt: z.int().optional(),
+  model: messageModel.optional(),
+  meta: anyJsonObject.optional(),
+  raw: anyJson.optional(),
+})
+export type Message = z.infer<typeof message>

@@ -1,0 +1,64 @@
+import { z } from 'zod'
+import { defineAction } from '../action.ts'
+import { ColloquyError } from '../errors.ts'
+import { defaultLimits } from '../json.ts'
+import { defineSlice } from '../slice.ts'
+import { anyJsonObject, id } from './message.ts'
+
+/** Joining again under the same id updates name, kind and details. */
+export const participantJoined = defineAction(
+  'participantJoined',
+  z.strictObject({
+    participantId: id,
+    kind: z.enum(['person', 'model', 'program']),
+    name: z.string().optional(),
+    details: anyJsonObject.optional(),
+  }),
+)
+
+export const participantLeft = defineAction(
+  'participantLeft',
+  z.strictObject({ participantId: id, reason: z.string().optional() }),
+)
+
+export interface Participant {
+  readonly id: string
+  readonly kind: 'person' | 'model' | 'program'
+  readonly name: string | null
+  readonly joinedAt: number
+}
+
+/** Who is in the conversation now, in the order of joining. */
+export const participants = defineSlice({
+  name: 'participants',
+  version: 1,
+  replay: 'bare',
+  initial: (): readonly Participant[] => [],
+  actions: [participantJoined, participantLeft],
+  guard(state, action) {
+    const here = state.participants
+    const { participantId } = action.payload
+    if (action.type === 'participantLeft' && !here.some((p) => p.id === participantId)) {
+      throw new ColloquyError('participant_not_found', { participantId, participants: here.length })
+    }
+    if (action.type === 'participantJoined' && here.length >= defaultLimits.keys) {
+      throw new ColloquyError('json_too_wide', { path: 'participants', keys: here.length + 1, limitKeys: defaultLimits.keys })
+    }
+  },
+  reduce(draft, action) {
+    const index = draft.findIndex((p) => p.id === action.payload.participantId)
+    switch (action.type) {
+      case 'participantJoined': {
+        const { participantId, kind, name } = action.payload
+        const joined = { id: participantId, kind, name: name ?? null, joinedAt: draft[index]?.joinedAt ?? action.occurredAt }
+        draft.splice(index < 0 ? draft.length : index, 1, joined)
+        return
+      }
+      case 'participantLeft':
+        if (index >= 0) draft.splice(index, 1)
+        return
+      default:
+        action satisfies never
+    }
+  },
+})

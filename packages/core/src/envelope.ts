@@ -1,0 +1,182 @@
+/**
+ * The envelope: an action as stored, and the hash chain over a conversation.
+ *
+ *     genesis = H('genesis', tenant, id)
+ *     commit  = H('body', salt, body)               body: UTF-8 JSON, the bytes as accepted
+ *     hash    = H('envelope', previous hash, header, commit)
+ *
+ * The chain holds the commitment, not the body: an erased body leaves the chain whole, and the salt keeps a short body from being
+ * guessed by its hash. The header is written injectively, with lengths. Never in it: where a row lies (partition, numbers, feed
+ * position) and when the database took it.
+ */
+import type { Action, PositionRange, StampedAction } from './action.ts'
+import { equalBytes, i64, optional, text, u8, u32 } from './bytes.ts'
+import { ColloquyError } from './errors.ts'
+import type { ConversationKey } from './ids.ts'
+import { deepFreeze, type JsonObject } from './json.ts'
+import type { Sha256 } from './ports/sha256.ts'
+import { canonicalJson } from './state-hash.ts'
+import { fromUtf8, toUtf8 } from './utf8.ts'
+
+const headerFormat = 1
+const domains = {
+  genesis: toUtf8('colloquy/genesis/v1\0'),
+  fork: toUtf8('colloquy/fork/v1\0'),
+  body: toUtf8('colloquy/body/v1\0'),
+  envelope: toUtf8('colloquy/envelope/v1\0'),
+  input: toUtf8('colloquy/input/v1\0'),
+}
+
+/** What the hash covers beside the body. Not erasable, so ids in it must be pseudonyms. */
+export interface EnvelopeHeader extends ConversationKey {
+  readonly position: number
+  readonly type: string
+  readonly schemaVersion: number
+  /** Microseconds since 1970; never less than that of the envelope before. */
+  readonly occurredAt: number
+  readonly commandId: string | null
+  /** Place inside the command, from 0; null without a command id. */
+  readonly commandIndex: number | null
+  readonly actor: string | null
+  /** What brought it about, for example `effect:<name>:<position>` or `import:<format>`. */
+  readonly cause: string | null
+  /** The key that the body is encrypted with; null: it is not. */
+  readonly keyId: string | null
+}
+
+export interface Envelope extends EnvelopeHeader {
+  /** UTF-8 JSON `{payload, meta?, derivedFrom?}`: the bytes as accepted. */
+  readonly body: Uint8Array
+  /** 16 bytes; null once the body is erased. */
+  readonly salt: Uint8Array | null
+  readonly commit: Uint8Array
+  readonly hash: Uint8Array
+  /** On the first envelope of a command: a salted hash of its input, which tells a retry from a reused id. */
+  readonly inputHash: Uint8Array | null
+}
+
+/** An envelope as a log gives it back. */
+export interface StoredEnvelope extends Envelope {
+  /** Gapless number inside the partition. */
+  readonly feedPosition: number
+  /** Microseconds since 1970, by the log's own clock. For display: nothing orders by it. */
+  readonly recordedAt: number
+}
+
+/** A stored envelope with the action inside. */
+export interface OpenedEnvelope extends StoredEnvelope {
+  readonly action: StampedAction
+}
+
+/** What the first envelope of a conversation follows. */
+export function genesisHash(key: ConversationKey, sha256: Sha256): Uint8Array {
+  return sha256(domains.genesis, ...text(key.tenant), ...text(key.conversationId))
+}
+
+/** What the first own envelope of a fork follows. */
+export function forkHash(parentHash: Uint8Array, position: number, key: ConversationKey, sha256: Sha256): Uint8Array {
+  return sha256(domains.fork, parentHash, i64(position), ...text(key.tenant), ...text(key.conversationId))
+}
+
+/** @throws `envelope_too_large` */
+export function encodeBody(action: Action, limitBytes: number): Uint8Array {
+  const { payload, meta, derivedFrom } = action
+  const body = toUtf8(JSON.stringify({ payload, meta, derivedFrom }))
+  if (body.length > limitBytes)
+    throw new ColloquyError('envelope_too_large', { type: action.type, bytes: body.length, limitBytes })
+  return body
+}
+
+/** Salt, commitment and hash for a header and a body. */
+export function stamp(
+  header: EnvelopeHeader,
+  body: Uint8Array,
+  chain: { readonly previousHash: Uint8Array; readonly salt: Uint8Array; readonly input?: string | undefined },
+  sha256: Sha256,
+): Envelope {
+  const { previousHash, salt, input } = chain
+  const commit = sha256(domains.body, salt, body)
+  return {
+    ...header,
+    body,
+    salt,
+    commit,
+    hash: envelopeHash(header, previousHash, commit, sha256),
+    inputHash: input === undefined ? null : inputHash(salt, input, sha256),
+  }
+}
+
+function envelopeHash(header: EnvelopeHeader, previousHash: Uint8Array, commit: Uint8Array, sha256: Sha256): Uint8Array {
+  return sha256(
+    domains.envelope,
+    previousHash,
+    u8(headerFormat),
+    ...text(header.tenant),
+    ...text(header.conversationId),
+    i64(header.position),
+    ...text(header.type),
+    u32(header.schemaVersion),
+    i64(header.occurredAt),
+    ...optional(header.commandId),
+    i64(header.commandIndex ?? -1),
+    ...optional(header.actor),
+    ...optional(header.cause),
+    ...optional(header.keyId),
+    commit,
+  )
+}
+
+/** Actions as a caller dispatched them, in one canonical text: two inputs are the same when their texts are. */
+export function canonicalInput(actions: readonly Action[]): string {
+  return canonicalJson(
+    actions.map(({ type, payload, meta, derivedFrom }) => ({
+      type,
+      payload,
+      ...(meta && { meta }),
+      ...(derivedFrom && { derivedFrom }),
+    })),
+  )
+}
+
+function inputHash(salt: Uint8Array, input: string, sha256: Sha256): Uint8Array {
+  return sha256(domains.input, salt, toUtf8(input))
+}
+
+/** Whether `input` is what the command of this first envelope was given. An erased command can no longer tell: it matches. */
+export function isSameInput(first: Envelope, input: string, sha256: Sha256): boolean {
+  if (first.inputHash === null || first.salt === null) return true
+  return equalBytes(first.inputHash, inputHash(first.salt, input, sha256))
+}
+
+/** What is wrong with an envelope, when it should follow `previousHash`. Undefined: nothing. */
+export function envelopeProblem(
+  envelope: Envelope,
+  expected: { readonly position: number; readonly previousHash: Uint8Array },
+  sha256: Sha256,
+): string | undefined {
+  if (envelope.position !== expected.position) return `the envelope has position ${envelope.position}, not ${expected.position}`
+  if (envelope.salt !== null && !equalBytes(envelope.commit, sha256(domains.body, envelope.salt, envelope.body))) {
+    return 'the body is not the one that was committed to'
+  }
+  if (!equalBytes(envelope.hash, envelopeHash(envelope, expected.previousHash, envelope.commit, sha256))) {
+    return 'the hash does not follow from the header, the commitment and the envelope before'
+  }
+  return undefined
+}
+
+/** The action inside, frozen, in the schema version it was stored in. @throws `log_corrupt` for a body that is not our JSON */
+export function openEnvelope(envelope: StoredEnvelope): OpenedEnvelope {
+  return Object.freeze({ ...envelope, action: deepFreeze(actionOf(envelope)) })
+}
+
+/** The action inside, owned by the caller. @throws `log_corrupt` */
+export function actionOf(envelope: StoredEnvelope): StampedAction {
+  const { conversationId, type, position, occurredAt, actor } = envelope
+  let content: { payload: JsonObject; meta?: JsonObject; derivedFrom?: readonly PositionRange[] }
+  try {
+    content = JSON.parse(fromUtf8(envelope.body))
+  } catch (cause) {
+    throw new ColloquyError('log_corrupt', { conversationId, position, problem: 'the body is not JSON' }, { cause })
+  }
+  return { ...content, type, position, occurredAt, actor }
+}

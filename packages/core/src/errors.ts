@@ -1,0 +1,201 @@
+interface ErrorRow {
+  readonly retryable: boolean
+  readonly message: (details: never) => string
+}
+
+const row = <Details>(message: (d: Details) => string, options: { retryable?: boolean } = {}) => ({
+  retryable: options.retryable ?? false,
+  message,
+})
+
+/**
+ * Every way Colloquy refuses or fails. Closed: a new failure is a new row. Each text says what happened, with the numbers, and
+ * then the next step. `retryable` means that the same call may succeed later without being changed.
+ */
+const errorTable = {
+  // What an action may be
+  action_unknown: row<{ type: string; known: number }>(
+    (d) =>
+      `No slice of this engine defines the action "${d.type}" (${d.known} are known). Add its slice to createEngine({ slices }), or correct the type.`,
+  ),
+  action_invalid: row<{ type: string; path: string; problem: string }>(
+    (d) => `Action "${d.type}" does not match its schema at ${d.path}: ${d.problem}. Correct that field and dispatch again.`,
+  ),
+  json_invalid: row<{ path: string; found: string }>(
+    (d) =>
+      `${d.path} is ${d.found}, which JSON cannot hold without changing it. Convert it (for example to a string) before dispatching.`,
+  ),
+  json_too_deep: row<{ path: string; limitDepth: number }>(
+    (d) => `${d.path} is nested deeper than ${d.limitDepth} levels. Flatten it, or raise limits.depth.`,
+  ),
+  json_too_wide: row<{ path: string; keys: number; limitKeys: number }>(
+    (d) => `${d.path} has ${d.keys} entries, more than ${d.limitKeys}. Split it, or raise limits.keys.`,
+  ),
+  envelope_too_large: row<{ type: string; bytes: number; limitBytes: number }>(
+    (d) =>
+      `Action "${d.type}" takes ${d.bytes} bytes, more than ${d.limitBytes}. Put large content into media, or raise limits.envelopeBytes.`,
+  ),
+  id_invalid: row<{ kind: string; problem: string }>((d) => `The ${d.kind} is not usable: ${d.problem}. Choose another one.`),
+
+  // What a guard may refuse
+  conversation_archived: row<{ conversationId: string; position: number }>(
+    (d) =>
+      `Conversation ${d.conversationId} was archived at position ${d.position} and takes no more actions. Start a new conversation.`,
+  ),
+  conversation_already_started: row<{ startedAtPosition: number }>(
+    (d) => `The conversation was started at position ${d.startedAtPosition} already. Leave conversationStarted out.`,
+  ),
+  message_not_found: row<{ messageId: string; workingSet: number }>(
+    (d) =>
+      `Message ${d.messageId} is not among the ${d.workingSet} messages of the working set. Check the id, or whether a compaction covers it.`,
+  ),
+  tool_not_open: row<{ messageId: string; callId: string; openCalls: number }>(
+    (d) =>
+      `Tool call ${d.callId} of message ${d.messageId} is not open (${d.openCalls} calls are). Dispatch toolRequested first, and end a call only once.`,
+  ),
+  tool_already_open: row<{ messageId: string; callId: string; requestedAtPosition: number }>(
+    (d) =>
+      `Tool call ${d.callId} of message ${d.messageId} is open since position ${d.requestedAtPosition}. End it before requesting it again.`,
+  ),
+  turn_not_open: row<{ turnId: string; openTurnId: string | null }>(
+    (d) =>
+      `Turn ${d.turnId} is not running (running: ${d.openTurnId ?? 'none'}). Dispatch turnStarted first, and end a turn only once.`,
+  ),
+  turn_already_open: row<{ turnId: string; openTurnId: string }>(
+    (d) => `Turn ${d.openTurnId} is still running, so ${d.turnId} cannot start. End or interrupt the running turn first.`,
+  ),
+  participant_not_found: row<{ participantId: string; participants: number }>(
+    (d) => `${d.participantId} is not among the ${d.participants} participants. Check the id.`,
+  ),
+  compaction_stale: row<{ missing: number; covered: number }>(
+    (d) =>
+      `${d.missing} of the ${d.covered} messages to be covered are no longer in the working set. Plan the compaction again from the present state.`,
+  ),
+  compaction_not_found: row<{ position: number }>(
+    (d) =>
+      `The working set holds no compaction made at position ${d.position}. Look up the position in context.lastCompaction or in the log.`,
+  ),
+  budget_exceeded: row<{ limitTokens: number; usedTokens: number; requestedTokens: number }>(
+    (d) =>
+      `The action needs ${d.requestedTokens} tokens, but ${d.usedTokens} of ${d.limitTokens} are used. Compact the conversation, or raise the budget.`,
+  ),
+
+  // Dispatch
+  position_conflict: row<{ conversationId: string; expectedPosition: number; actualPosition: number }>(
+    (d) =>
+      `Conversation ${d.conversationId} is at position ${d.actualPosition}, not ${d.expectedPosition}: another writer appended first. Look at the new state, then dispatch again.`,
+    { retryable: true },
+  ),
+  rebase_limit_reached: row<{ conversationId: string; attempts: number }>(
+    (d) =>
+      `Conversation ${d.conversationId} changed under each of ${d.attempts} attempts. Dispatch again, or lower the number of writers.`,
+    { retryable: true },
+  ),
+  command_id_reused: row<{ commandId: string; position: number }>(
+    (d) => `Command id ${d.commandId} was used at position ${d.position} for another input. Use a new id for a new input.`,
+  ),
+  append_outcome_unknown: row<{ conversationId: string; position: number; hash: string }>(
+    (d) =>
+      `The connection was lost while position ${d.position} of conversation ${d.conversationId} was being appended: it may or may not be stored. Dispatch again with the same commandId, or look for hash ${d.hash} at that position.`,
+    { retryable: true },
+  ),
+  reducer_failed: row<{ type: string; slice: string; problem: string }>(
+    (d) => `The reducer of slice "${d.slice}" threw on "${d.type}": ${d.problem}. Nothing was stored; correct the reducer.`,
+  ),
+  middleware_failed: row<{ type: string; problem: string }>(
+    (d) => `A middleware broke its contract on "${d.type}": ${d.problem}. Correct the middleware.`,
+  ),
+  engine_closed: row<{ conversationId: string }>(
+    (d) => `The engine is closed, so conversation ${d.conversationId} takes no actions. Create a new engine.`,
+  ),
+  conversation_not_found: row<{ conversationId: string }>(
+    (d) => `There is no conversation ${d.conversationId}. List the conversations to see which exist.`,
+  ),
+  position_not_found: row<{ conversationId: string; position: number; headPosition: number }>(
+    (d) =>
+      `Conversation ${d.conversationId} ends at position ${d.headPosition}; there is no position ${d.position}. Ask for 1 to ${d.headPosition}.`,
+  ),
+
+  // Configuration
+  slice_invalid: row<{ slice: string; problem: string }>(
+    (d) => `Slice "${d.slice}" cannot be used: ${d.problem}. Correct its definition.`,
+  ),
+
+  // The log
+  log_corrupt: row<{ conversationId: string; position: number; problem: string }>(
+    (d) =>
+      `Conversation ${d.conversationId} is damaged at position ${d.position}: ${d.problem}. Run "colloquy verify" and restore from a copy that passes.`,
+  ),
+  directory_locked: row<{ directory: string; pid: number; since: string }>(
+    (d) =>
+      `${d.directory} is in use by process ${d.pid} since ${d.since}. An embedded store serves one process: stop that one, or use Postgres.`,
+    { retryable: true },
+  ),
+  database_unreachable: row<{ target: string; problem: string }>(
+    (d) =>
+      `The database at ${d.target} cannot be reached: ${d.problem}. Check that it runs and that address, user and password are right.`,
+    { retryable: true },
+  ),
+  database_failed: row<{ operation: string; sqlState: string | null; problem: string }>(
+    (d) => `The database refused to ${d.operation} (SQLSTATE ${d.sqlState ?? 'none'}): ${d.problem}. Run "colloquy doctor".`,
+  ),
+  schema_newer: row<{ found: string; known: string }>(
+    (d) =>
+      `The database has migration ${d.found}, newer than the ${d.known} this version knows. Upgrade Colloquy; the data were not touched.`,
+  ),
+  schema_missing: row<{ found: string | null; needed: string }>(
+    (d) => `The database is at migration ${d.found ?? 'none'}, but ${d.needed} is needed. Run "colloquy migrate".`,
+  ),
+  partitions_differ: row<{ found: number; asked: number }>(
+    (d) =>
+      `The database was created with ${d.found} partitions, not ${d.asked}. Leave the option out; to change it, export and import into a new database.`,
+  ),
+
+  // Import
+  import_refused: row<{ source: string; line: number; problem: string }>(
+    (d) => `${d.source} was not imported; line ${d.line}: ${d.problem}. Nothing of it was stored.`,
+  ),
+  import_conflict: row<{ conversationId: string; position: number }>(
+    (d) =>
+      `Conversation ${d.conversationId} already holds other content at position ${d.position} than the file. Import it under another id.`,
+  ),
+
+  // The command line
+  usage_invalid: row<{ problem: string }>((d) => `${d.problem}. See "colloquy --help".`),
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof errorTable
+export type ErrorDetails<C extends ErrorCode> = Parameters<(typeof errorTable)[C]['message']>[0]
+
+/** All codes, for documentation and tests. */
+export const errorCodes = Object.keys(errorTable) as readonly ErrorCode[]
+
+/**
+ * The one error of Colloquy. Test by `code`, never by text or `instanceof`: two copies of a package may be loaded.
+ * `details` are plain data, typed by the code; `cause` keeps what was caught.
+ */
+export class ColloquyError<C extends ErrorCode = ErrorCode> extends Error {
+  override readonly name = 'ColloquyError'
+  readonly code: C
+  readonly details: ErrorDetails<C>
+  /** True when the same call may succeed later without being changed. */
+  readonly retryable: boolean
+
+  constructor(code: C, details: ErrorDetails<C>, options?: { cause?: unknown }) {
+    // The row's parameter type is the intersection over C here; `details` was typed by C at the call.
+    super(errorTable[code].message(details as never), options)
+    this.code = code
+    this.details = details
+    this.retryable = errorTable[code].retryable
+  }
+
+  toJSON(): { code: C; message: string; details: ErrorDetails<C>; retryable: boolean } {
+    return { code: this.code, message: this.message, details: this.details, retryable: this.retryable }
+  }
+}
+
+/** Whether `error` is a ColloquyError, of `code` when one is given. Works across copies of this package. */
+export function isColloquyError<C extends ErrorCode = ErrorCode>(error: unknown, code?: C): error is ColloquyError<C> {
+  if (!(error instanceof Error) || error.name !== 'ColloquyError' || !('code' in error)) return false
+  return code === undefined ? typeof error.code === 'string' && Object.hasOwn(errorTable, error.code) : error.code === code
+}

@@ -1,0 +1,102 @@
+// Actions and slices
+export {
+  type Action,
+  type ActionCreator,
+  type ActionDefinition,
+  type ActionOf,
+  checkAction,
+  defineAction,
+  type PositionRange,
+  type StampedAction,
+  type StampedActionOf,
+  type Upcast,
+} from './action.ts'
+export { toHex } from './bytes.ts'
+export { combineSlices, type Reducer, type StateOf, type Unapplied } from './combine-slices.ts'
+export { type BudgetState, budgetRefused, budgetSet, budgetWarned } from './conversation/budget.ts'
+export { compactionUndone, contextCompacted } from './conversation/compaction.ts'
+export type { ContextState } from './conversation/context.ts'
+// The conversation
+export {
+  type ConversationAction,
+  type ConversationState,
+  conversationReducer,
+  conversationSlices,
+  reduceConversation,
+} from './conversation/conversation.ts'
+export { degraded, errorRecorded, type HealthState, recovered } from './conversation/health.ts'
+export {
+  conversationArchived,
+  conversationCleared,
+  conversationStarted,
+  conversationTitled,
+  type LifecycleState,
+} from './conversation/lifecycle.ts'
+export { foreignRecordKept, type LineageState } from './conversation/lineage.ts'
+export { type Message, message, type Part, part, type Usage, usage } from './conversation/message.ts'
+export { messageAdded, messageRedacted, type WorkingMessage } from './conversation/messages.ts'
+export { metadataChanged } from './conversation/metadata.ts'
+export { type Participant, participantJoined, participantLeft } from './conversation/participants.ts'
+export { preferencesChanged } from './conversation/preferences.ts'
+export {
+  type OpenToolCall,
+  type ToolsState,
+  toolCancelled,
+  toolFailed,
+  toolProgressed,
+  toolRequested,
+  toolStarted,
+  toolSucceeded,
+} from './conversation/tools.ts'
+export { type TurnState, turnEnded, turnInterrupted, turnStarted } from './conversation/turn.ts'
+export { type UsageState, usageRecorded } from './conversation/usage.ts'
+export {
+  actionOf,
+  canonicalInput,
+  type Envelope,
+  type EnvelopeHeader,
+  encodeBody,
+  envelopeProblem,
+  forkHash,
+  genesisHash,
+  isSameInput,
+  type OpenedEnvelope,
+  openEnvelope,
+  type StoredEnvelope,
+  stamp,
+} from './envelope.ts'
+export { ColloquyError, type ErrorCode, type ErrorDetails, errorCodes, isColloquyError } from './errors.ts'
+export { assertConversationId, assertId, type ConversationKey, defaultTenant, rootIdOf } from './ids.ts'
+export type { ImportedCommand, ImportedConversation, ImportedFile, SkippedRecord } from './import.ts'
+export { defaultLimits, type Json, type JsonObject, jsonDepth, type Limits, ownJson } from './json.ts'
+export { partitionHashName, partitionOf } from './partition.ts'
+// Ports
+export type { Clock } from './ports/clock.ts'
+export {
+  type AppendOutcome,
+  type AppendRequest,
+  type ConversationSummary,
+  type EventLog,
+  type Head,
+  type Media,
+  pageSize,
+  type Snapshot,
+} from './ports/event-log.ts'
+export type { Ids } from './ports/ids.ts'
+export type { Random } from './ports/random.ts'
+export type { Sha256 } from './ports/sha256.ts'
+export {
+  type Folded,
+  type ReplayEnd,
+  type Replayed,
+  type Resolver,
+  readAction,
+  replay,
+  resolveAction,
+  resolverOf,
+  startFold,
+} from './replay.ts'
+export { type AnyActionCreator, type Draft, defineSlice, type Slice } from './slice.ts'
+export { decodeState, encodeState } from './snapshot.ts'
+export { canonicalJson, stateHash } from './state-hash.ts'
+export { Vector } from './vector.ts'

@@ -1,0 +1,110 @@
+/** Replay: the same reducers over stored envelopes, without guards, middleware or effects. */
+import type { PositionRange, StampedAction } from './action.ts'
+import { freezeState, type Reducer, type Unapplied, upcastAction } from './combine-slices.ts'
+import { actionOf, type StoredEnvelope } from './envelope.ts'
+import type { ConversationKey } from './ids.ts'
+import type { EventLog } from './ports/event-log.ts'
+
+/** A state and where in the log it stands. */
+export interface Folded<State> {
+  readonly state: State
+  readonly position: number
+  /** Of the last envelope; 0 at the beginning. */
+  readonly occurredAt: number
+}
+
+export interface Replayed<State> extends Folded<State> {
+  /** What no reducer could apply: at most `unappliedKept` of them, and how many in all. */
+  readonly unapplied: readonly Unapplied[]
+  readonly unappliedCount: number
+}
+
+const unappliedKept = 100
+
+/** Reads the actions that an action names, as they stand in the log now. */
+export type Resolver = (ranges: readonly PositionRange[]) => Promise<readonly StampedAction[]>
+
+/** Where a replay stops: after a position, or after the longest prefix whose `occurredAt` is not later than a time. */
+export interface ReplayEnd {
+  readonly position?: number | undefined
+  /** Microseconds since 1970. */
+  readonly occurredAt?: number | undefined
+}
+
+/**
+ * Folds pages of envelopes, from the beginning or onto `from.state`, which it owns and changes.
+ * @throws `log_corrupt` for a body that cannot be read
+ */
+export async function replay<State>(
+  reducer: Reducer<State>,
+  pages: AsyncIterable<readonly StoredEnvelope[]> | Iterable<readonly StoredEnvelope[]>,
+  options: { readonly resolve: Resolver; readonly from?: Folded<State>; readonly end?: ReplayEnd },
+): Promise<Replayed<State>> {
+  const fold = startFold(reducer, options.from)
+  for await (const page of pages) {
+    for (const envelope of page) {
+      if (isBeyond(envelope, options.end)) return fold.finish()
+      fold.apply(await readAction(reducer, envelope, options.resolve))
+    }
+  }
+  return fold.finish()
+}
+
+function isBeyond(envelope: StoredEnvelope, end: ReplayEnd = {}): boolean {
+  return envelope.position > (end.position ?? Infinity) || envelope.occurredAt > (end.occurredAt ?? Infinity)
+}
+
+/** A fold in progress over actions: the heart of every replay. */
+export function startFold<State>(reducer: Reducer<State>, from?: Folded<State>) {
+  const state = from?.state ?? reducer.initial()
+  let position = from?.position ?? 0
+  let occurredAt = from?.occurredAt ?? 0
+  let unappliedCount = 0
+  const unapplied: Unapplied[] = []
+
+  return {
+    apply(action: StampedAction): void {
+      for (const failure of reducer.applyOwned(state, action)) {
+        unappliedCount += 1
+        if (unapplied.length < unappliedKept) unapplied.push(failure)
+      }
+      position = action.position
+      occurredAt = action.occurredAt
+    },
+    /** Freezes the state, once, and gives it away. */
+    finish: (): Replayed<State> => ({ state: freezeState(state), position, occurredAt, unapplied, unappliedCount }),
+  }
+}
+
+/** The stored action as today's reducers see it: upcast, and with what it names in the log. */
+export function readAction(
+  reducer: Reducer,
+  envelope: StoredEnvelope,
+  resolve: Resolver,
+): StampedAction | Promise<StampedAction> {
+  const action = upcastAction(reducer, actionOf(envelope), envelope.schemaVersion)
+  return needsResolving(reducer, action) ? resolveAction(reducer, action, resolve) : action
+}
+
+function needsResolving(reducer: Reducer, action: StampedAction): boolean {
+  return reducer.definition(action.type)?.resolve !== undefined
+}
+
+/** The action with what it names in the log, when its definition asks for that. */
+export async function resolveAction(reducer: Reducer, action: StampedAction, resolve: Resolver): Promise<StampedAction> {
+  const ranges = reducer.definition(action.type)?.resolve?.(action.payload)
+  return ranges === undefined ? action : { ...action, resolved: await resolve(ranges) }
+}
+
+/** Resolves from the log itself; positions at or after the action's own do not exist yet and give nothing. */
+export function resolverOf(log: Pick<EventLog, 'read'>, key: ConversationKey, reducer: Reducer): Resolver {
+  return async (ranges) => {
+    const actions: StampedAction[] = []
+    for (const [from, to] of ranges) {
+      for await (const page of log.read(key, { from, to })) {
+        for (const envelope of page) actions.push(upcastAction(reducer, actionOf(envelope), envelope.schemaVersion))
+      }
+    }
+    return actions
+  }
+}

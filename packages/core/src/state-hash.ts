@@ -1,0 +1,69 @@
+/**
+ * The state hash: SHA-256 over the slices by name. The same for live and replayed states, in any process, locale and time zone.
+ *
+ * JSON is written canonically (keys sorted by UTF-16 code units, numbers and strings as ECMAScript writes them, as RFC 8785 does;
+ * lone surrogates stay escaped). A vector is written as the hash of its length and of its elements in order, never of its trie,
+ * so any two ways to build one list give one hash. Frozen objects are remembered, so hashing after every action costs what
+ * changed, not what there is.
+ */
+import { toHex } from './bytes.ts'
+import type { Sha256 } from './ports/sha256.ts'
+import { toUtf8 } from './utf8.ts'
+import { Vector } from './vector.ts'
+
+const domain = toUtf8('colloquy/state/v1\0')
+const listDomain = toUtf8('colloquy/list/v1\0')
+
+/** Text and hashes of frozen objects. One map for all states: an object is its content. */
+const texts = new WeakMap<object, string>()
+const elementHashes = new WeakMap<object, Uint8Array>()
+
+/** @returns 32 bytes. `state` must be frozen, as every state that the engine or replay hands out is. */
+export function stateHash(state: object, sha256: Sha256): Uint8Array {
+  const parts = Object.keys(state)
+    .sort()
+    .map((name) => `${JSON.stringify(name)}:${canonical((state as Record<string, unknown>)[name], sha256)}`)
+  return sha256(domain, toUtf8(parts.join('\n')))
+}
+
+function canonical(value: unknown, sha256: Sha256, remember = true): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const known = texts.get(value)
+  if (known !== undefined) return known
+  const text = Vector.isVector(value) ? canonicalList(value, sha256) : canonicalPlain(value, sha256, remember)
+  if (remember && Object.isFrozen(value)) texts.set(value, text)
+  return text
+}
+
+function canonicalPlain(value: object, sha256: Sha256, remember: boolean): string {
+  if (Array.isArray(value)) return `[${value.map((item) => canonical(item, sha256, remember)).join(',')}]`
+  const record = value as Record<string, unknown>
+  const fields = Object.keys(record)
+    .sort()
+    .map((key) => `${JSON.stringify(key)}:${canonical(record[key], sha256, remember)}`)
+  return `{${fields.join(',')}}`
+}
+
+/** `list:` cannot begin JSON, so no plain value is written like a list. */
+function canonicalList(list: Vector<unknown>, sha256: Sha256): string {
+  const folded = list.fold(sha256(listDomain), (value, item) => sha256(listDomain, value, elementHash(item, sha256)))
+  return `list:${list.length}:${toHex(folded)}`
+}
+
+/** Of an element only the hash is remembered: the text of every message would double the state in memory. */
+function elementHash(item: unknown, sha256: Sha256): Uint8Array {
+  const known = typeof item === 'object' && item !== null ? elementHashes.get(item) : undefined
+  if (known !== undefined) return known
+  const hash = sha256(toUtf8(canonical(item, sha256, false)))
+  if (typeof item === 'object' && item !== null && Object.isFrozen(item)) elementHashes.set(item, hash)
+  return hash
+}
+
+/** Canonical text of plain JSON: what command inputs are compared by. */
+export function canonicalJson(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  const record = value as Record<string, unknown>
+  const keys = Object.keys(record).sort()
+  return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(record[key])}`).join(',')}}`
+}

@@ -1,0 +1,197 @@
+import { deepFreeze } from './json.ts'
+
+const bits = 5
+const width = 1 << bits
+const mask = width - 1
+
+/** A node of the trie: children below, or elements at the lowest level. Never changed once a vector holds it. */
+type Node = readonly unknown[]
+
+/**
+ * An immutable list: append, read and replace by index in O(log32 n), whatever its length.
+ *
+ * A radix trie of 32-way nodes with a tail (Bagwell and Rompf, "RRB-Trees", EPFL 2011, without the relaxed part). It has an
+ * array's manners (`length`, `at`, iteration, `slice`, `map`, `toJSON`) and is opaque to immer, so that a recipe over a state with
+ * 100,000 messages costs what it costs over one with ten: `produce` over a flat array copies and freezes the array each time.
+ * Elements are frozen all the way down as they come in.
+ */
+export class Vector<T> implements Iterable<T> {
+  readonly length: number
+  readonly #root: Node
+  readonly #tail: readonly T[]
+  readonly #shift: number
+  /** What `fold` knows: its value over the first `length` elements. The only thing that changes, and only as a cache. */
+  #folded: Folded
+
+  private constructor(length: number, shift: number, root: Node, tail: readonly T[], folded: Folded) {
+    this.length = length
+    this.#shift = shift
+    this.#root = root
+    this.#tail = tail
+    this.#folded = folded
+    Object.freeze(this)
+  }
+
+  static empty<T>(): Vector<T> {
+    return new Vector<T>(0, bits, [], [], nothingFolded)
+  }
+
+  static from<T>(items: Iterable<T>): Vector<T> {
+    let vector = Vector.empty<T>()
+    for (const item of items) vector = vector.append(item)
+    return vector
+  }
+
+  static isVector(value: unknown): value is Vector<unknown> {
+    return typeof value === 'object' && value !== null && value instanceof Vector
+  }
+
+  /** The element at `index`; negative counts from the end; undefined outside, as `Array.prototype.at`. */
+  at(index: number): T | undefined {
+    const i = index < 0 ? this.length + index : index
+    if (!Number.isInteger(i) || i < 0 || i >= this.length) return undefined
+    return this.#chunkOf(i)[i & mask]
+  }
+
+  append(item: T): Vector<T> {
+    deepFreeze(item)
+    const tailStart = this.length - this.#tail.length
+    if (this.#tail.length < width) {
+      return new Vector(this.length + 1, this.#shift, this.#root, [...this.#tail, item], this.#folded)
+    }
+    // The tail is full: hang it into the trie, under a new root when the old one is full too.
+    const overflows = tailStart + width > 1 << (this.#shift + bits)
+    const shift = overflows ? this.#shift + bits : this.#shift
+    const root = overflows
+      ? [this.#root, newPath(this.#shift, this.#tail)]
+      : pushTail(this.#root, this.#shift, tailStart, this.#tail)
+    return new Vector(this.length + 1, shift, root, [item], this.#folded)
+  }
+
+  /** A vector with `item` at `index`. An index outside leaves the vector as it is. */
+  with(index: number, item: T): Vector<T> {
+    deepFreeze(item)
+    if (!Number.isInteger(index) || index < 0 || index >= this.length) return this
+    const folded = index < this.#folded.length ? nothingFolded : this.#folded
+    const tailStart = this.length - this.#tail.length
+    if (index >= tailStart) {
+      return new Vector(this.length, this.#shift, this.#root, this.#tail.with(index - tailStart, item), folded)
+    }
+    return new Vector(this.length, this.#shift, replaceIn(this.#root, this.#shift, index, item), this.#tail, folded)
+  }
+
+  /** The same vector when `change` returns each element unchanged. */
+  map(change: (item: T, index: number) => T): Vector<T> {
+    return this.#mapOnto(this, change)
+  }
+
+  /** The same vector when every element is kept. */
+  filter(keep: (item: T, index: number) => boolean): Vector<T> {
+    const kept: T[] = []
+    let index = 0
+    for (const item of this) if (keep(item, index++)) kept.push(item)
+    return kept.length === this.length ? this : Vector.from(kept)
+  }
+
+  /** Elements `start` to `end` (exclusive) as an array; negative counts from the end, as `Array.prototype.slice`. */
+  slice(start = 0, end = this.length): T[] {
+    const from = start < 0 ? Math.max(0, this.length + start) : Math.min(start, this.length)
+    const to = end < 0 ? Math.max(0, this.length + end) : Math.min(end, this.length)
+    const items: T[] = []
+    for (let i = from; i < to; ) {
+      const chunk = this.#chunkOf(i)
+      const stop = Math.min(to - (i - (i & mask)), chunk.length)
+      for (let j = i & mask; j < stop; j++, i++) items.push(chunk[j] as T)
+    }
+    return items
+  }
+
+  find(matches: (item: T, index: number) => boolean): T | undefined {
+    const index = this.findIndex(matches)
+    return index < 0 ? undefined : this.at(index)
+  }
+
+  findIndex(matches: (item: T, index: number) => boolean): number {
+    let index = 0
+    for (const item of this) {
+      if (matches(item, index)) return index
+      index++
+    }
+    return -1
+  }
+
+  /** A vector in which the elements `start` to `end` (exclusive) are replaced by `items`. O(n): for what is rare. */
+  splice(start: number, end: number, items: Iterable<T>): Vector<T> {
+    let result = Vector.empty<T>()
+    for (let i = 0; i < start; i++) result = result.append(this.at(i) as T)
+    for (const item of items) result = result.append(item)
+    for (let i = end; i < this.length; i++) result = result.append(this.at(i) as T)
+    return result
+  }
+
+  *[Symbol.iterator](): Generator<T, undefined> {
+    for (let i = 0; i < this.length; i += width) yield* this.#chunkOf(i)
+    return undefined
+  }
+
+  toJSON(): T[] {
+    return this.slice()
+  }
+
+  /**
+   * Folds `step` over the elements in order, from `start`, and remembers the value: a vector made by `append` from one that was
+   * folded goes on from there. So a fold over a growing list costs one step an element, not one pass a version.
+   * All callers must pass the same fold; the state hash is the one that does.
+   */
+  fold(start: Uint8Array, step: (value: Uint8Array, item: T) => Uint8Array): Uint8Array {
+    let value = this.#folded.length === 0 ? start : this.#folded.value
+    for (let i = this.#folded.length; i < this.length; i++) value = step(value, this.at(i) as T)
+    this.#folded = { length: this.length, value }
+    return value
+  }
+
+  #mapOnto(onto: Vector<T>, change: (item: T, index: number) => T): Vector<T> {
+    let result = onto
+    for (let i = 0; i < this.length; i++) {
+      const item = this.at(i) as T
+      const changed = change(item, i)
+      if (changed !== item) result = result.with(i, changed)
+    }
+    return result
+  }
+
+  #chunkOf(index: number): readonly T[] {
+    if (index >= this.length - this.#tail.length) return this.#tail
+    let node = this.#root
+    for (let level = this.#shift; level > 0; level -= bits) node = node[(index >>> level) & mask] as Node
+    return node as readonly T[]
+  }
+}
+
+interface Folded {
+  readonly length: number
+  readonly value: Uint8Array
+}
+
+const nothingFolded: Folded = { length: 0, value: new Uint8Array() }
+
+function newPath(level: number, leaf: Node): Node {
+  return level === 0 ? leaf : [newPath(level - bits, leaf)]
+}
+
+function pushTail(parent: Node, level: number, index: number, tail: Node): Node {
+  const slot = (index >>> level) & mask
+  const child = parent[slot] as Node | undefined
+  const grown =
+    level === bits ? tail : child === undefined ? newPath(level - bits, tail) : pushTail(child, level - bits, index, tail)
+  const copy = parent.slice()
+  copy[slot] = grown
+  return copy
+}
+
+function replaceIn(node: Node, level: number, index: number, item: unknown): Node {
+  const copy = node.slice()
+  if (level === 0) copy[index & mask] = item
+  else copy[(index >>> level) & mask] = replaceIn(node[(index >>> level) & mask] as Node, level - bits, index, item)
+  return copy
+}
