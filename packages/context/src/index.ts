@@ -1,0 +1,1 @@
+export { type BudgetOptions, budget } from './budget.ts'

@@ -1,0 +1,111 @@
+import type { Action, ConversationKey, OpenedEnvelope } from '@colloquy/core'
+import { distinctUntilChanged, map, mergeMap, type Observable, observable, startWith } from 'rxjs'
+import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
+import type { Publisher } from './publish.ts'
+import type { DispatchOptions, DispatchResult, Writer } from './writer.ts'
+
+/** What a conversation needs of its engine. */
+export interface ConversationPorts<State> {
+  readonly publisher: Publisher<State>
+  readonly onError: ErrorListener
+  /** The writer in memory, made from the log when it has left. @throws `engine_closed` */
+  readonly writer: () => Promise<Writer<State>>
+  /** The writer in memory, if it is there. */
+  readonly resident: () => Writer<State> | undefined
+}
+
+/**
+ * A conversation as a Redux store whose `dispatch` returns a promise; `from(conversation)` works in RxJS.
+ * Any number of handles of one conversation share one state and one writer. The engine may drop the state of an idle
+ * conversation; a handle brings it back by itself, and keeps the last state it saw for `getState`.
+ */
+export class Conversation<State> {
+  readonly tenant: string
+  readonly id: string
+  /** Every envelope of this conversation from now on, in order; the log has those before. */
+  readonly envelopes$: Observable<OpenedEnvelope>
+  /** The present state, then each next one. */
+  readonly state$: Observable<State>
+  readonly #ports: ConversationPorts<State>
+  #last: { readonly state: State; readonly position: number }
+
+  constructor(key: ConversationKey, writer: Writer<State>, ports: ConversationPorts<State>) {
+    this.tenant = key.tenant
+    this.id = key.conversationId
+    this.#ports = ports
+    this.#last = { state: writer.state, position: writer.head.position }
+    const published = ports.publisher.of(this.id, `conversation ${this.id}`)
+    this.envelopes$ = published.pipe(mergeMap(({ envelopes }) => envelopes))
+    this.state$ = new GuardedObservable<State>(`conversation ${this.id}`, ports.onError, (subscriber) => {
+      const subscription = published
+        .pipe(
+          map(({ state }) => state),
+          startWith(this.getState()),
+          distinctUntilChanged(),
+        )
+        .subscribe(subscriber)
+      return () => subscription.unsubscribe()
+    })
+  }
+
+  /** The stored state: frozen, and the same object until it changes. */
+  getState(): State {
+    return this.#see().state
+  }
+
+  /** Position of the last envelope that `getState` has; 0 before the first. */
+  get position(): number {
+    return this.#see().position
+  }
+
+  /**
+   * Sends actions through middleware, guards and reducers into the log. Several actions are one command: all are stored or none.
+   * Resolves when they are stored and subscribers were told.
+   *
+   * @throws `action_unknown`, `action_invalid`, `json_*`, `envelope_too_large`, `id_invalid`, `position_conflict`, `command_id_reused`,
+   * `conversation_archived`, what a guard or a middleware throws, `reducer_failed`, `rebase_limit_reached`, `engine_closed`, and
+   * what the log rejects with (`append_outcome_unknown`: dispatch again with the same command id)
+   */
+  async dispatch(actions: Action | readonly Action[], options: DispatchOptions = {}): Promise<DispatchResult<State>> {
+    const writer = await this.#ports.writer()
+    return writer.dispatch(Array.isArray(actions) ? actions : [actions as Action], options)
+  }
+
+  /** Takes in what other processes appended. @returns the state after it */
+  async refresh(): Promise<State> {
+    const writer = await this.#ports.writer()
+    await writer.refresh()
+    return this.getState()
+  }
+
+  /** Redux's `subscribe`: called without arguments after each change of the state. @returns how to stop */
+  subscribe(listener: () => void): () => void {
+    let state = this.getState()
+    const subscription = this.#ports.publisher.of(this.id, `conversation ${this.id}`).subscribe((published) => {
+      if (published.state === state) return
+      state = published.state
+      listener()
+    })
+    return () => subscription.unsubscribe()
+  }
+
+  /** What `selector` makes of the state: now, and whenever it becomes another value. */
+  select<Value>(selector: (state: State) => Value): Observable<Value> {
+    return this.state$.pipe(map(selector), distinctUntilChanged())
+  }
+
+  '@@observable'(): Observable<State> {
+    return this.state$
+  }
+
+  #see(): { readonly state: State; readonly position: number } {
+    const writer = this.#ports.resident()
+    if (writer !== undefined) this.#last = { state: writer.state, position: writer.head.position }
+    return this.#last
+  }
+}
+
+// RxJS looks under `Symbol.observable` where a polyfill provides it, and under '@@observable' elsewhere; so do Redux's users.
+if (observable !== '@@observable') {
+  Object.defineProperty(Conversation.prototype, observable, { value: Conversation.prototype['@@observable'] })
+}

@@ -1,0 +1,254 @@
+import {
+  type Action,
+  assertConversationId,
+  assertId,
+  ColloquyError,
+  type ConversationKey,
+  type ConversationState,
+  combineSlices,
+  conversationSlices,
+  defaultLimits,
+  defaultTenant,
+  type EventLog,
+  type ImportedConversation,
+  type Limits,
+  type OpenedEnvelope,
+  type Random,
+  type Reducer,
+  type ReplayEnd,
+  type Replayed,
+  replay,
+  resolverOf,
+  type Sha256,
+  type Slice,
+  type StateOf,
+} from '@colloquy/core'
+import { filter, mergeMap, type Observable, type Subscription } from 'rxjs'
+import { Conversation } from './conversation.ts'
+import type { Effect } from './effects.ts'
+import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
+import { type ImportedResult, importConversations } from './import-conversation.ts'
+import { load } from './load.ts'
+import type { Middleware } from './middleware.ts'
+import { sha256 as nodeSha256, systemClock, systemRandom, uuidv7 } from './node-ports.ts'
+import { Publisher } from './publish.ts'
+import { Snapshots } from './snapshots.ts'
+import { Writer } from './writer.ts'
+
+export interface EngineOptions<Slices extends readonly Slice[]> {
+  /** Where conversations are kept. Not closed by the engine. */
+  readonly log: EventLog
+  /** Your own slices, beside ours. */
+  readonly slices?: Slices
+  /** Outermost first. */
+  readonly middleware?: readonly Middleware<EngineState<Slices>>[]
+  readonly effects?: readonly Effect<EngineState<Slices>>[]
+  /** Whose conversations these are. Default 'default'. */
+  readonly tenant?: string
+  readonly limits?: Partial<Limits>
+  /** A conversation that is not used for so long leaves memory and comes back from the log. Default 300,000. */
+  readonly idleMs?: number
+  /** A state is saved each time so many envelopes were appended to a conversation. Default 100. */
+  readonly snapshotEvery?: number
+  /** Told what subscribers and effects throw, what a reducer cannot apply, and that a snapshot failed. Default: a process warning. */
+  readonly onError?: ErrorListener
+  readonly clock?: () => number
+  readonly ids?: () => string
+  readonly random?: Random
+  readonly sha256?: Sha256
+}
+
+/** Our state and that of your slices, by slice name. */
+export type EngineState<Slices extends readonly Slice[]> = ConversationState & StateOf<Slices>
+
+export interface Engine<State> extends AsyncDisposable {
+  readonly tenant: string
+  readonly reducer: Reducer<State>
+  /** Every envelope that this engine stores or learns of; in order inside each conversation. */
+  readonly envelopes$: Observable<OpenedEnvelope>
+  /** A conversation, new or from the log. @throws `id_invalid`, `engine_closed` and what the log rejects with */
+  open(conversationId: string): Promise<Conversation<State>>
+  /** Replays from the log, without guards, middleware or effects. @throws `conversation_not_found`, `position_not_found`, `log_corrupt` */
+  replay(conversationId: string, end?: ReplayEnd): Promise<Replayed<State>>
+  /**
+   * Writes imported conversations, without guards, middleware or effects. All of them are checked before the first append; an import
+   * that was cut short is finished by importing again, and importing again adds nothing else.
+   * @throws what checking an action throws, `import_conflict`, and what the log rejects with
+   */
+  importConversation(conversations: ImportedConversation | readonly ImportedConversation[]): Promise<readonly ImportedResult[]>
+  /** Finishes what was dispatched, completes all streams, and refuses what comes later. */
+  close(): Promise<void>
+}
+
+interface Resident<State> {
+  readonly writer: Promise<Writer<State>>
+  loaded: Writer<State> | undefined
+  lastUsed: number
+  readonly effects: Subscription[]
+}
+
+/** @throws `slice_invalid`, `id_invalid` */
+export function createEngine<const Slices extends readonly Slice[] = readonly []>(
+  options: EngineOptions<Slices>,
+): Engine<EngineState<Slices>> {
+  type State = EngineState<Slices>
+  const { log, tenant = defaultTenant, idleMs = 300_000, middleware = [], effects = [] } = options
+  const { clock = systemClock, ids = uuidv7, random = systemRandom, sha256 = nodeSha256 } = options
+  const onError: ErrorListener = options.onError ?? warn
+  const limits = options.limits === undefined ? defaultLimits : { ...defaultLimits, ...options.limits }
+  assertId('tenant', tenant)
+
+  // The combined state has the keys of both lists; TypeScript cannot see that through the spread.
+  const reducer = combineSlices([...conversationSlices, ...(options.slices ?? [])]) as unknown as Reducer<State>
+  const publisher = new Publisher<State>(onError)
+  const snapshots = new Snapshots<State>({ log, reducer, sha256, every: options.snapshotEvery ?? 100, onError })
+  const residents = new Map<string, Resident<State>>()
+  let closed = false
+
+  const keyOf = (conversationId: string): ConversationKey => ({ tenant, conversationId })
+
+  function resident(conversationId: string): Promise<Writer<State>> {
+    if (closed) return Promise.reject(new ColloquyError('engine_closed', { conversationId }))
+    const found = residents.get(conversationId)
+    if (found !== undefined && !found.loaded?.isDamaged) {
+      found.lastUsed = performance.now()
+      // Least recently used first, so that the sweep stops at the first one that is young.
+      residents.delete(conversationId)
+      residents.set(conversationId, found)
+      return found.writer
+    }
+    if (found !== undefined) leave(conversationId, found)
+    return settle(conversationId)
+  }
+
+  function settle(conversationId: string): Promise<Writer<State>> {
+    const key = keyOf(conversationId)
+    const writer = load(log, key, reducer, sha256).then((loaded) => {
+      const made = new Writer<State>(key, loaded, {
+        log,
+        reducer,
+        middleware,
+        clock,
+        ids,
+        random,
+        sha256,
+        limits,
+        onStored: ({ envelopes, state, head, own }) => {
+          const before = (envelopes[0]?.position ?? head.position) - 1
+          if (own && snapshots.isDue(before, head.position)) snapshots.saveLater(key, state, head)
+          publisher.publish(conversationId, { envelopes, state, own })
+        },
+        onUnapplied: (unapplied) => onError(unapplied, `replay of ${conversationId}`),
+      })
+      entry.loaded = made
+      if (residents.get(conversationId) === entry) entry.effects.push(...startEffects(conversationId, made))
+      return made
+    })
+    const entry: Resident<State> = { writer, loaded: undefined, lastUsed: performance.now(), effects: [] }
+    residents.set(conversationId, entry)
+    // A conversation that could not be loaded is tried again by the next caller.
+    writer.catch(() => leave(conversationId, entry))
+    return writer
+  }
+
+  function leave(conversationId: string, entry: Resident<State>): void {
+    if (residents.get(conversationId) === entry) residents.delete(conversationId)
+    for (const effect of entry.effects) effect.unsubscribe()
+  }
+
+  function startEffects(conversationId: string, writer: Writer<State>): Subscription[] {
+    const appended$ = publisher.of(conversationId, 'effects').pipe(
+      filter(({ own }) => own),
+      mergeMap(({ envelopes }) => envelopes),
+    )
+    return effects.map((effect, index) => {
+      const name = effect.name || String(index)
+      const where = `effect ${name} of ${conversationId}`
+      const answers = new GuardedObservable<Action>(where, onError, (subscriber) => {
+        const subscription = effect(appended$, { conversationId, getState: () => writer.state }).subscribe(subscriber)
+        return () => subscription.unsubscribe()
+      })
+      return answers.subscribe((action) => {
+        resident(conversationId)
+          .then((current) => current.dispatch([action], { cause: `effect:${name}` }))
+          .catch((error: unknown) => onError(error, where))
+      })
+    })
+  }
+
+  const sweep = setInterval(
+    () => {
+      const now = performance.now()
+      for (const [conversationId, entry] of residents) {
+        if (now - entry.lastUsed < idleMs) break
+        if (entry.loaded !== undefined && !entry.loaded.isBusy) leave(conversationId, entry)
+      }
+    },
+    Math.max(10, idleMs / 4),
+  )
+  sweep.unref()
+
+  const engine: Engine<State> = {
+    tenant,
+    reducer,
+    envelopes$: publisher.envelopes(),
+
+    async open(conversationId) {
+      assertConversationId(conversationId)
+      const writer = await resident(conversationId)
+      return new Conversation<State>(keyOf(conversationId), writer, {
+        publisher,
+        onError,
+        writer: () => resident(conversationId),
+        resident: () => residents.get(conversationId)?.loaded,
+      })
+    },
+
+    async replay(conversationId, end = {}) {
+      const key = keyOf(conversationId)
+      const head = await log.head(key)
+      if (head === undefined) throw new ColloquyError('conversation_not_found', { conversationId })
+      if (end.position !== undefined && (end.position < 1 || end.position > head.position)) {
+        throw new ColloquyError('position_not_found', { conversationId, position: end.position, headPosition: head.position })
+      }
+      return replay(reducer, log.read(key, { to: end.position ?? head.position }), {
+        resolve: resolverOf(log, key, reducer),
+        end,
+      })
+    },
+
+    async importConversation(conversations) {
+      if (closed) throw new ColloquyError('engine_closed', { conversationId: '(import)' })
+      const list = Array.isArray(conversations)
+        ? (conversations as readonly ImportedConversation[])
+        : [conversations as ImportedConversation]
+      const results = await importConversations(list, { log, tenant, reducer, snapshots, clock, random, sha256, limits })
+      for (const { conversationId } of results) await residents.get(conversationId)?.loaded?.refresh()
+      return results
+    },
+
+    async close() {
+      if (closed) return
+      closed = true
+      clearInterval(sweep)
+      for (const entry of residents.values()) {
+        const writer = await entry.writer.catch(() => undefined)
+        await writer?.settled()
+      }
+      for (const [conversationId, entry] of residents) leave(conversationId, entry)
+      await snapshots.settled()
+      publisher.close()
+    },
+
+    [Symbol.asyncDispose]: () => engine.close(),
+  }
+  return engine
+}
+
+/** Not `console.error`: a warning can be silenced, counted or turned into a failure by the usual means of Node. */
+function warn(error: unknown, where: string): void {
+  process.emitWarning(
+    error instanceof Error ? `${where}: ${error.stack}` : `${where}: ${JSON.stringify(error)}`,
+    'ColloquyWarning',
+  )
+}

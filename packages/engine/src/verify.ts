@@ -1,0 +1,112 @@
+import {
+  ColloquyError,
+  type ConversationKey,
+  type EventLog,
+  envelopeProblem,
+  genesisHash,
+  type Reducer,
+  readAction,
+  resolverOf,
+  type Sha256,
+  stateHash,
+  toHex,
+} from '@colloquy/core'
+
+export interface ChainVerdict {
+  readonly conversationId: string
+  readonly ok: boolean
+  /** Envelopes checked. */
+  readonly positions: number
+  /** How many bodies are erased: their commitment is checked, their words are gone. */
+  readonly erased: number
+  /** In hex. */
+  readonly headHash: string
+  /** The first thing that is wrong. */
+  readonly problem?: { readonly position: number; readonly text: string }
+}
+
+/** Checks every envelope of a conversation against its hash, its commitment and the one before. @throws `conversation_not_found` */
+export async function verifyChain(log: EventLog, key: ConversationKey, sha256: Sha256): Promise<ChainVerdict> {
+  const { conversationId } = key
+  const head = await log.head(key)
+  if (head === undefined) throw new ColloquyError('conversation_not_found', { conversationId })
+  let previousHash = genesisHash(key, sha256)
+  let positions = 0
+  let erased = 0
+  const broken = (position: number, text: string): ChainVerdict => ({
+    conversationId,
+    ok: false,
+    positions,
+    erased,
+    headHash: toHex(head.hash),
+    problem: { position, text },
+  })
+  for await (const page of log.read(key, { to: head.position })) {
+    for (const envelope of page) {
+      const problem = envelopeProblem(envelope, { position: positions + 1, previousHash }, sha256)
+      if (problem !== undefined) return broken(positions + 1, problem)
+      positions += 1
+      if (envelope.salt === null) erased += 1
+      previousHash = envelope.hash
+    }
+  }
+  if (positions !== head.position)
+    return broken(positions + 1, `the head says ${head.position} envelopes, and the log has ${positions}`)
+  if (toHex(previousHash) !== toHex(head.hash)) return broken(positions, 'the last envelope has another hash than the head')
+  return { conversationId, ok: true, positions, erased, headHash: toHex(head.hash) }
+}
+
+export interface ReplayVerdict {
+  readonly conversationId: string
+  /**
+   * 'same': every kept state hash is reached again. 'log_changed': the chain is broken, so the stored actions are not those that were
+   * appended. 'code_changed': the chain holds, and the same actions lead to another state than they did.
+   */
+  readonly verdict: 'same' | 'log_changed' | 'code_changed'
+  readonly positions: number
+  /** Kept state hashes that were compared. None: nothing vouches for the states. */
+  readonly compared: number
+  /** Of the state at the end, in hex. */
+  readonly stateHash: string
+  /** The first kept hash that is not reached again. */
+  readonly difference?: { readonly position: number; readonly kept: string; readonly replayed: string }
+  readonly chain: ChainVerdict
+}
+
+/**
+ * Replays action by action and compares with the state hashes that were kept with the snapshots.
+ * Hashing after every action costs what the action changed, so the whole costs about one replay.
+ * @param onPosition told the state hash at every position
+ * @throws `conversation_not_found`, `log_corrupt`
+ */
+export async function verifyReplay<State>(
+  log: EventLog,
+  key: ConversationKey,
+  reducer: Reducer<State>,
+  sha256: Sha256,
+  onPosition: (position: number, hash: Uint8Array) => void = () => {},
+): Promise<ReplayVerdict> {
+  const { conversationId } = key
+  const chain = await verifyChain(log, key, sha256)
+  const kept = new Map((await log.stateHashes(key, reducer.stateKey)).map((s) => [s.position, toHex(s.stateHash)]))
+  const resolve = resolverOf(log, key, reducer)
+  let state = Object.freeze(reducer.initial())
+  let positions = 0
+  let compared = 0
+  let hash = stateHash(state, sha256)
+  let difference: ReplayVerdict['difference']
+  for await (const page of log.read(key)) {
+    for (const envelope of page) {
+      state = reducer.reduce(state, await readAction(reducer, envelope, resolve), () => {})
+      hash = stateHash(state, sha256)
+      positions = envelope.position
+      onPosition(positions, hash)
+      const expected = kept.get(positions)
+      if (expected === undefined) continue
+      compared += 1
+      if (expected !== toHex(hash)) difference ??= { position: positions, kept: expected, replayed: toHex(hash) }
+    }
+  }
+  const verdict = !chain.ok ? 'log_changed' : difference ? 'code_changed' : 'same'
+  return { conversationId, verdict, positions, compared, stateHash: toHex(hash), chain, ...(difference && { difference }) }
+}
