@@ -8,6 +8,8 @@ import type { DispatchOptions, DispatchResult, Writer } from './writer.ts'
 export interface ConversationPorts<State> {
   readonly publisher: Publisher<State>
   readonly onError: ErrorListener
+  /** The action as it will be stored: checked, copied, frozen. */
+  readonly check: (action: Action) => Action
   /** The writer in memory, made from the log when it has left. @throws `engine_closed` */
   readonly writer: () => Promise<Writer<State>>
   /** The writer in memory, if it is there. */
@@ -26,14 +28,17 @@ export class Conversation<State> {
   readonly envelopes$: Observable<OpenedEnvelope>
   /** The present state, then each next one. */
   readonly state$: Observable<State>
+  /** Set below, where RxJS looks for it. */
+  declare readonly [Symbol.observable]: () => Observable<State>
   readonly #ports: ConversationPorts<State>
-  #last: { readonly state: State; readonly position: number }
+  /** The writer last seen; one that has left memory still has its state. */
+  #writer: Writer<State>
 
   constructor(key: ConversationKey, writer: Writer<State>, ports: ConversationPorts<State>) {
     this.tenant = key.tenant
     this.id = key.conversationId
     this.#ports = ports
-    this.#last = { state: writer.state, position: writer.head.position }
+    this.#writer = writer
     const published = ports.publisher.of(this.id, `conversation ${this.id}`)
     this.envelopes$ = published.pipe(mergeMap(({ envelopes }) => envelopes))
     this.state$ = new GuardedObservable<State>(`conversation ${this.id}`, ports.onError, (subscriber) => {
@@ -50,12 +55,12 @@ export class Conversation<State> {
 
   /** The stored state: frozen, and the same object until it changes. */
   getState(): State {
-    return this.#see().state
+    return this.#seen().state
   }
 
   /** Position of the last envelope that `getState` has; 0 before the first. */
   get position(): number {
-    return this.#see().position
+    return this.#seen().head.position
   }
 
   /**
@@ -67,8 +72,11 @@ export class Conversation<State> {
    * what the log rejects with (`append_outcome_unknown`: dispatch again with the same command id)
    */
   async dispatch(actions: Action | readonly Action[], options: DispatchOptions = {}): Promise<DispatchResult<State>> {
+    // Copied before the first wait: what the caller does to its objects afterwards is its own business.
+    const checked = (Array.isArray(actions) ? (actions as readonly Action[]) : [actions as Action]).map(this.#ports.check)
     const writer = await this.#ports.writer()
-    return writer.dispatch(Array.isArray(actions) ? actions : [actions as Action], options)
+    this.#writer = writer
+    return writer.dispatch(checked, options)
   }
 
   /** Takes in what other processes appended. @returns the state after it */
@@ -98,10 +106,9 @@ export class Conversation<State> {
     return this.state$
   }
 
-  #see(): { readonly state: State; readonly position: number } {
-    const writer = this.#ports.resident()
-    if (writer !== undefined) this.#last = { state: writer.state, position: writer.head.position }
-    return this.#last
+  #seen(): Writer<State> {
+    this.#writer = this.#ports.resident() ?? this.#writer
+    return this.#writer
   }
 }
 

@@ -33,7 +33,7 @@ import type { Middleware } from './middleware.ts'
 import { sha256 as nodeSha256, systemClock, systemRandom, uuidv7 } from './node-ports.ts'
 import { Publisher } from './publish.ts'
 import { Snapshots } from './snapshots.ts'
-import { Writer } from './writer.ts'
+import { checked, Writer } from './writer.ts'
 
 export interface EngineOptions<Slices extends readonly Slice[]> {
   /** Where conversations are kept. Not closed by the engine. */
@@ -48,7 +48,7 @@ export interface EngineOptions<Slices extends readonly Slice[]> {
   readonly limits?: Partial<Limits>
   /** A conversation that is not used for so long leaves memory and comes back from the log. Default 300,000. */
   readonly idleMs?: number
-  /** A state is saved each time so many envelopes were appended to a conversation. Default 100. */
+  /** A state hash is kept each time so many envelopes were appended to a conversation, with the state when that is worth its bytes. Default 100. */
   readonly snapshotEvery?: number
   /** Told what subscribers and effects throw, what a reducer cannot apply, and that a snapshot failed. Default: a process warning. */
   readonly onError?: ErrorListener
@@ -123,6 +123,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
 
   function settle(conversationId: string): Promise<Writer<State>> {
     const key = keyOf(conversationId)
+    const plan = snapshots.plan()
     const writer = load(log, key, reducer, sha256).then((loaded) => {
       const made = new Writer<State>(key, loaded, {
         log,
@@ -133,9 +134,8 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
         random,
         sha256,
         limits,
-        onStored: ({ envelopes, state, head, own }) => {
-          const before = (envelopes[0]?.position ?? head.position) - 1
-          if (own && snapshots.isDue(before, head.position)) snapshots.saveLater(key, state, head)
+        onStored: ({ envelopes, state, own }) => {
+          if (own) snapshots.follow(plan, key, state, envelopes)
           publisher.publish(conversationId, { envelopes, state, own })
         },
         onUnapplied: (unapplied) => onError(unapplied, `replay of ${conversationId}`),
@@ -199,6 +199,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       return new Conversation<State>(keyOf(conversationId), writer, {
         publisher,
         onError,
+        check: (action) => checked(reducer, action, limits).action,
         writer: () => resident(conversationId),
         resident: () => residents.get(conversationId)?.loaded,
       })

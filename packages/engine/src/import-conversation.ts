@@ -112,9 +112,9 @@ async function write<State>(
     }
     await appendBatch(key, missing.slice(from, to), `import:${format}`, known, placed, ports)
     from = to
-    if (from < missing.length) await snapshots.save(key, known.state, known.head)
+    if (from < missing.length) await snapshots.saveHash(key, known.state, known.head.position)
   }
-  const stateHash = await snapshots.save(key, known.state, known.head)
+  const stateHash = await snapshots.save(key, known.state, known.head.position)
   return {
     conversationId,
     appended: known.head.position - before,

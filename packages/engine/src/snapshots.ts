@@ -1,9 +1,49 @@
-import { type ConversationKey, type EventLog, encodeState, type Head, type Reducer, type Sha256, stateHash } from '@colloquy/core'
+import {
+  type ConversationKey,
+  type EventLog,
+  encodeState,
+  type OpenedEnvelope,
+  type Reducer,
+  type Sha256,
+  stateHash,
+} from '@colloquy/core'
 import type { ErrorListener } from './guarded-observable.ts'
 
 /**
- * Saves states after the commit, best effort: a snapshot that fails is reported and missed by nobody.
- * Its state hash stays in the log as a witness: `verifyReplay` compares with it.
+ * When a conversation's state is saved.
+ *
+ * A state hash is kept every so many envelopes: hashing costs what has changed. The state itself is written only when the log has
+ * grown by as many bytes as the last one had, so that writing states costs no more than writing envelopes, however large the state
+ * is, and a load reads at most about twice the bytes of a state.
+ */
+export class SnapshotPlan {
+  readonly #every: number
+  #bytesSinceState = 0
+  #stateBytes = 0
+
+  constructor(every: number) {
+    this.#every = every
+  }
+
+  /** Counts what was appended. @returns what is due now */
+  next(envelopes: readonly { readonly position: number; readonly body: Uint8Array }[]): 'nothing' | 'hash' | 'state' {
+    for (const { body } of envelopes) this.#bytesSinceState += body.length
+    const last = envelopes.at(-1)?.position ?? 0
+    const before = (envelopes[0]?.position ?? 1) - 1
+    if (Math.floor(before / this.#every) === Math.floor(last / this.#every)) return 'nothing'
+    return this.#bytesSinceState >= this.#stateBytes ? 'state' : 'hash'
+  }
+
+  /** The state was written. */
+  saved(stateBytes: number): void {
+    this.#stateBytes = stateBytes
+    this.#bytesSinceState = 0
+  }
+}
+
+/**
+ * Saves states and their hashes after the commit, best effort: a snapshot that fails is reported and missed by nobody.
+ * The hashes stay in the log as witnesses: `verifyReplay` compares with them.
  */
 export class Snapshots<State> {
   readonly #log: EventLog
@@ -21,25 +61,37 @@ export class Snapshots<State> {
     this.#onError = ports.onError
   }
 
-  /** Whether an append that ends at `position` and began after `before` passed a multiple of the interval. */
-  isDue(before: number, position: number): boolean {
-    return Math.floor(before / this.#every) < Math.floor(position / this.#every)
+  plan(): SnapshotPlan {
+    return new SnapshotPlan(this.#every)
   }
 
-  /** Saves in the background. */
-  saveLater(key: ConversationKey, state: State, head: Head): void {
-    const saving = this.save(key, state, head)
+  /** Saves in the background what is due after these envelopes. */
+  follow(plan: SnapshotPlan, key: ConversationKey, state: State, envelopes: readonly OpenedEnvelope[]): void {
+    const due = plan.next(envelopes)
+    const last = envelopes.at(-1)
+    if (due === 'nothing' || last === undefined) return
+    const saving = this.#save(key, state, last.position, due === 'state' ? plan : undefined)
       .then(() => undefined)
       .catch((error: unknown) => this.#onError(error, 'snapshot'))
       .finally(() => this.#saving.delete(saving))
     this.#saving.add(saving)
   }
 
-  /** @returns the state hash that was kept */
-  async save(key: ConversationKey, state: State, head: Pick<Head, 'position'>): Promise<Uint8Array> {
+  /** Saves the state now. @returns its hash */
+  save(key: ConversationKey, state: State, position: number): Promise<Uint8Array> {
+    return this.#save(key, state, position, this.plan())
+  }
+
+  /** Saves the hash only. */
+  saveHash(key: ConversationKey, state: State, position: number): Promise<Uint8Array> {
+    return this.#save(key, state, position, undefined)
+  }
+
+  async #save(key: ConversationKey, state: State, position: number, plan: SnapshotPlan | undefined): Promise<Uint8Array> {
     const hash = stateHash(state as object, this.#sha256)
-    const { stateKey } = this.#reducer
-    await this.#log.saveSnapshot(key, { position: head.position, stateKey, stateHash: hash, body: encodeState(state as object) })
+    const body = plan ? encodeState(state as object) : null
+    if (body) plan?.saved(body.length)
+    await this.#log.saveSnapshot(key, { position, stateKey: this.#reducer.stateKey, stateHash: hash, body })
     return hash
   }
 

@@ -69,7 +69,7 @@ export interface WriterPorts<State> {
   readonly sha256: Sha256
   readonly limits: Limits
   /** Envelopes are in the log; `own`: this process appended them. */
-  readonly onStored: (stored: { envelopes: readonly OpenedEnvelope[]; state: State; head: Head; own: boolean }) => void
+  readonly onStored: (stored: { envelopes: readonly OpenedEnvelope[]; state: State; own: boolean }) => void
   readonly onUnapplied: (unapplied: Unapplied) => void
 }
 
@@ -160,14 +160,12 @@ export class Writer<State> {
     while (this.#working !== undefined) await this.#working
   }
 
-  /** What cannot be stored whatever the state is refused here, before anything acts on it. */
-  async dispatch(given: readonly Action[], options: DispatchOptions): Promise<DispatchResult<State>> {
-    const { reducer, limits, ids } = this.#ports
-    const actions = given.map((action) => checked(reducer, action, limits).action)
+  /** `actions` are checked already. @throws `id_invalid` */
+  async dispatch(actions: readonly Action[], options: DispatchOptions): Promise<DispatchResult<State>> {
     for (const kind of ['commandId', 'actor', 'cause'] as const) if (options[kind] !== undefined) assertId(kind, options[kind])
     const input = options.commandId === undefined ? undefined : canonicalInput(actions)
     return new Promise((resolve, reject) => {
-      this.#queue.push({ actions, options, dispatchId: ids(), input, resolve, reject })
+      this.#queue.push({ actions, options, dispatchId: this.#ports.ids(), input, resolve, reject })
       this.#work()
     })
   }
@@ -247,6 +245,8 @@ export class Writer<State> {
   }
 
   async #store(batch: readonly Waiting<State>[]): Promise<void> {
+    // A caller may know more than this process: another one told it of a later position.
+    if (batch.some(({ options }) => (options.expectedPosition ?? 0) > this.#head.position)) await this.#catchUp()
     let left = batch
     for (let number = 1; left.length > 0; number++) {
       if (number > attemptLimit) {
@@ -431,7 +431,7 @@ export class Writer<State> {
     const last = opened.at(-1) as OpenedEnvelope
     this.#state = (taken.at(-1) as Taken<State>).stateAfter
     this.#head = { position: last.position, hash: last.hash, occurredAt: last.occurredAt, archived }
-    this.#ports.onStored({ envelopes: opened, state: this.#state, head: this.#head, own: true })
+    this.#ports.onStored({ envelopes: opened, state: this.#state, own: true })
     let from = 0
     for (const run of runs) {
       this.#settle(run, opened.slice(from, from + run.taken.length))
@@ -482,7 +482,7 @@ export class Writer<State> {
     if (last === undefined) return
     const { position, hash, occurredAt } = last
     this.#head = { position, hash, occurredAt, archived: head.archived && position === head.position }
-    onStored({ envelopes: missed.map(openEnvelope), state: this.#state, head: this.#head, own: false })
+    onStored({ envelopes: missed.map(openEnvelope), state: this.#state, own: false })
   }
 
   #differs(head: Head): ColloquyError {
