@@ -67,7 +67,7 @@ describe('importConversation', () => {
   test('checks everything before the first append: a refused import leaves nothing, of no conversation', async () => {
     const { engine, log } = await given()
     const bad = { commandId: 'bad', actions: [{ type: 'messageAdded', payload: { tokenCount: -1 } }] }
-    const both = [imported(numbers(300).map(command)), imported([bad as never], { conversationId: 'd' })]
+    const both = [imported(numbers(300).map(command)), imported([bad], { conversationId: 'd' })]
     await expect(engine.importConversation(both)).rejects.toMatchObject({ code: 'action_invalid' })
     expect(await log.conversations({ tenant: 'default', limit: 10 })).toEqual([])
   })

@@ -235,7 +235,7 @@ function replaced(action: Action, places: ReadonlyMap<number, number>): Action {
   if (!contextCompacted.match(action)) return action
   const { covered } = action.payload
   const ranges = covered.ranges.flatMap((range) => movedRange(range, places))
-  return { ...action, payload: { ...action.payload, covered: { ...covered, ranges } } } as unknown as Action
+  return { ...action, payload: { ...action.payload, covered: { ...covered, ranges } } }
 }
 
 function movedRange([from, to]: PositionRange, places: ReadonlyMap<number, number>): PositionRange[] {
