@@ -25,10 +25,18 @@ export interface SkippedRecord {
   readonly reason: string
 }
 
+/** Something to know about a record that was imported. */
+export interface ImportRemark {
+  readonly line: number
+  readonly remark: string
+}
+
 /** What a format's importer made of a file. Every record is in an action or in `skipped`. */
 export interface ImportedFile {
   readonly format: string
   readonly records: number
   readonly conversations: readonly ImportedConversation[]
   readonly skipped: readonly SkippedRecord[]
+  /** What is in the conversations but not as the file would make one expect: a result without its call, a number kept as text. */
+  readonly remarks: readonly ImportRemark[]
 }

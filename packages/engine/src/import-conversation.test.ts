@@ -127,13 +127,16 @@ describe('importConversation', () => {
     const compaction: ImportedCommand = {
       commandId: 'compaction',
       actions: [
-        contextCompacted({
-          covered: { messageIds: ['m1', 'm2', 'm3'], ranges: [[1, 3]], tokens: 3 },
-          strategy: 'theirs',
-          trigger: 'imported',
-          before: { messages: 3, tokens: 3 },
-          after: { messages: 0, tokens: 0 },
-        }),
+        contextCompacted(
+          {
+            covered: { messageIds: ['m1', 'm2', 'm3'], ranges: [[1, 3]], tokens: 3 },
+            strategy: 'theirs',
+            trigger: 'imported',
+            before: { messages: 3, tokens: 3 },
+            after: { messages: 0, tokens: 0 },
+          },
+          { derivedFrom: [[1, 3]] },
+        ),
       ],
     }
     await engine.importConversation(imported([command(1), command(2), command(3), compaction]))
@@ -144,6 +147,10 @@ describe('importConversation', () => {
       'messageAdded',
       'messageAdded',
       'contextCompacted',
+    ])
+    expect(stored[4]?.action.derivedFrom).toEqual([
+      [1, 2],
+      [4, 4],
     ])
     expect(stored[4]?.action.payload).toMatchObject({
       covered: {

@@ -232,10 +232,11 @@ async function appendBatch<State>(
 
 /** The action with the positions that it names moved to where they are in the log. */
 function replaced(action: Action, places: ReadonlyMap<number, number>): Action {
-  if (!contextCompacted.match(action)) return action
+  const move = (ranges: readonly PositionRange[]) => ranges.flatMap((range) => movedRange(range, places))
+  const derived = action.derivedFrom ? { ...action, derivedFrom: move(action.derivedFrom) } : action
+  if (!contextCompacted.match(action)) return derived
   const { covered } = action.payload
-  const ranges = covered.ranges.flatMap((range) => movedRange(range, places))
-  return { ...action, payload: { ...action.payload, covered: { ...covered, ranges } } }
+  return { ...derived, payload: { ...action.payload, covered: { ...covered, ranges: move(covered.ranges) } } }
 }
 
 function movedRange([from, to]: PositionRange, places: ReadonlyMap<number, number>): PositionRange[] {

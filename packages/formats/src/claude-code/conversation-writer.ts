@@ -1,0 +1,96 @@
+import { type ConversationAction, encodeBody, type ImportedCommand, type Message, type PositionRange } from '@colloquy/core'
+
+/** A call without a result so far. */
+export interface OpenCall {
+  readonly messageId: string
+  readonly callId: string
+}
+
+interface Shown {
+  readonly id: string
+  readonly position: number
+  readonly tokens: number
+}
+
+/** What a compaction would cover now: all that the model is shown. */
+export interface WorkingSet {
+  readonly messageIds: string[]
+  readonly ranges: PositionRange[]
+  readonly tokens: number
+}
+
+/**
+ * Commands of one conversation, with what has to be counted along: positions (the actions are numbered from 1 in the order in which
+ * they are written), the working set, and the calls that are open.
+ */
+export function conversationWriter(envelopeBytes: number) {
+  const commands: ImportedCommand[] = []
+  const commandIds = new Set<string>()
+  const messageIds = new Set<string>()
+  const open: OpenCall[] = []
+  let shown: Shown[] = []
+  let position = 0
+
+  return {
+    commands: commands as readonly ImportedCommand[],
+
+    /** An id that no message of the conversation has: files repeat ids, messages must not. */
+    uniqueMessageId(wanted: string): string {
+      const id = unique(wanted, messageIds)
+      messageIds.add(id)
+      return id
+    },
+
+    /** @throws `envelope_too_large` */
+    write(commandId: string, occurredAt: number | undefined, actions: readonly ConversationAction[]): void {
+      for (const action of actions) encodeBody(action, envelopeBytes)
+      for (const action of actions) {
+        position += 1
+        if (action.type === 'messageAdded') show(action.payload.message, action.payload.tokenCount)
+        if (action.type !== 'contextCompacted') continue
+        shown = []
+        const { summary } = action.payload
+        if (summary) show(summary.message, summary.tokenCount)
+      }
+      const id = unique(commandId, commandIds)
+      commandIds.add(id)
+      commands.push({ commandId: id, actions, ...(occurredAt !== undefined && { occurredAt }) })
+    },
+
+    workingSet: (): WorkingSet => ({
+      messageIds: shown.map(({ id }) => id),
+      ranges: rangesOf(shown.map((message) => message.position)),
+      tokens: shown.reduce((sum, { tokens }) => sum + tokens, 0),
+    }),
+
+    openCall(call: OpenCall): void {
+      open.push(call)
+    },
+
+    /** Takes the call that a result answers: the nearest earlier open one of that id, because files use one id for several calls. */
+    closeCall(callId: string): OpenCall | undefined {
+      const index = open.findLastIndex((call) => call.callId === callId)
+      return index < 0 ? undefined : open.splice(index, 1)[0]
+    },
+  }
+
+  function show({ id }: Message, tokens: number): void {
+    shown.push({ id, position, tokens })
+  }
+}
+
+function unique(wanted: string, taken: ReadonlySet<string>): string {
+  let id = wanted
+  for (let n = 2; taken.has(id); n++) id = `${wanted}#${n}`
+  return id
+}
+
+function rangesOf(positions: readonly number[]): PositionRange[] {
+  const ranges: [number, number][] = []
+  for (const at of positions) {
+    const last = ranges.at(-1)
+    if (last !== undefined && last[1] + 1 === at) last[1] = at
+    else ranges.push([at, at])
+  }
+  return ranges
+}

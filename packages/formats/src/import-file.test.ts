@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest'
+import { toFile, userLine } from '../../../test/formats/session-records.ts'
+import { sha256 } from '../../../test/support/core-log.ts'
+import { isClaudeCode } from './claude-code/claude-code.ts'
+import { formats, importFile } from './import-file.ts'
+
+test('a format is found by the content, whatever the file is called', () => {
+  const content = toFile(userLine('Hello', { uuid: 'u1' }))
+  expect(importFile({ source: 'chat.json', content, sha256 }).format).toBe('claude-code')
+})
+
+test('what is of no format is refused with the formats that are known', () => {
+  expect(() => importFile({ source: 'a.jsonl', content: '{"messages":[]}', sha256 })).toThrow(
+    expect.objectContaining({
+      code: 'import_refused',
+      message: expect.stringMatching(/a\.jsonl was not imported; line 1: .*\(claude-code\).*Nothing of it was stored/),
+    }),
+  )
+})
+
+test('garbage is refused with the line at which it begins', () => {
+  expect(() => importFile({ source: 'a.jsonl', content: '\n\nLorem ipsum', sha256 })).toThrow(
+    expect.objectContaining({
+      details: expect.objectContaining({ line: 3, problem: expect.stringMatching(/^this is not JSON/) }),
+    }),
+  )
+})
+
+test('every format has an id of its own', () => {
+  expect(new Set(formats.map(({ id }) => id)).size).toBe(formats.length)
+})
+
+test.each([
+  ['a session record', { type: 'user', uuid: 'u', sessionId: 's' }, true],
+  ['a title', { type: 'summary', summary: 's', leafUuid: 'u' }, true],
+  ['a snapshot', { type: 'file-history-snapshot', messageId: 'm', snapshot: {} }, true],
+  ['a record of the SDK', { type: 'assistant', uuid: 'u', session_id: 's' }, false],
+  ['a pi header', { type: 'session', id: 's', cwd: '/' }, false],
+  ['a list', [{ type: 'user', uuid: 'u', sessionId: 's' }], false],
+])('%s: a Claude Code session or not', (_, value, expected) => {
+  expect(isClaudeCode([null, 1, value])).toBe(expected)
+})

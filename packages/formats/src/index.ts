@@ -1,0 +1,8 @@
+export { claudeCode, importClaudeCode, isClaudeCode } from './claude-code/claude-code.ts'
+export { countTokens, tokenCounter } from './count-tokens.ts'
+export { exportJsonLine } from './export-json-line.ts'
+export { exportMarkdown } from './export-markdown.ts'
+export { exportTranscriptJson } from './export-transcript-json.ts'
+export { formats, importFile } from './import-file.ts'
+export { formatIsoTime, parseIsoTime } from './iso-time.ts'
+export type { ImportInput, ImportOptions, SourceFile, TranscriptFormat } from './source-file.ts'
