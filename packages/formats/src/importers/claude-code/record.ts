@@ -1,5 +1,5 @@
 import type { Json, JsonObject } from '@colloquy/core'
-import { parseIsoTime } from '../iso-time.ts'
+import { parseIsoTime } from '../../iso-time.ts'
 import type { JsonRecord } from '../json-lines.ts'
 
 /** A record of a session file, with what every step asks it for. */

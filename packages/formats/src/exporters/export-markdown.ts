@@ -1,5 +1,5 @@
 import type { Message, OpenedEnvelope, Part } from '@colloquy/core'
-import { formatIsoTime } from './iso-time.ts'
+import { formatIsoTime } from '../iso-time.ts'
 import { type Transcript, type TranscriptEntry, transcriptOf } from './transcript.ts'
 
 /** Results longer than this are folded. */

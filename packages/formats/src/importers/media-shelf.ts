@@ -1,5 +1,5 @@
 import { type Json, type JsonObject, type Media, type Sha256, toHex } from '@colloquy/core'
-import { decodeBase64 } from './base64.ts'
+import { decodeBase64 } from '../base64.ts'
 
 /** Takes media out of records: bytes are kept once, by hash, and never inside an action. */
 export interface MediaShelf {

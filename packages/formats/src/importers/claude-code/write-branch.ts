@@ -23,11 +23,11 @@ import {
   turnStarted,
   usageRecorded,
 } from '@colloquy/core'
-import { countTokens, tokenCounter } from '../count-tokens.ts'
+import { countTokens, tokenCounter } from '../../count-tokens.ts'
+import { conversationWriter } from '../conversation-writer.ts'
 import { refusal } from '../json-lines.ts'
 import { mediaShelf } from '../media-shelf.ts'
 import { apiError } from './api-error.ts'
-import { conversationWriter } from './conversation-writer.ts'
 import { keptRecord } from './kept-record.ts'
 import { partOf, toolResultPart } from './parts.ts'
 import { asCallId, asObject, asString, blocksOf, commandIdOf, plainTextOf, type SessionRecord } from './record.ts'

@@ -1,5 +1,5 @@
 import type { OpenedEnvelope } from '@colloquy/core'
-import { formatIsoTime } from './iso-time.ts'
+import { formatIsoTime } from '../iso-time.ts'
 import { transcriptOf } from './transcript.ts'
 
 /**
