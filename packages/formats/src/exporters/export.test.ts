@@ -15,7 +15,7 @@ import {
   turnInterrupted,
 } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
-import { envelopesOf, sha256, testKey } from '../../../test/support/core-log.ts'
+import { envelopesOf, sha256, testKey } from '../../../../test/support/core-log.ts'
 import { exportJsonLine } from './export-json-line.ts'
 import { exportMarkdown } from './export-markdown.ts'
 import { exportTranscriptJson } from './export-transcript-json.ts'

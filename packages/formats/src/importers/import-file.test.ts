@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { toFile, userLine } from '../../../test/formats/session-records.ts'
-import { sha256 } from '../../../test/support/core-log.ts'
+import { toFile, userLine } from '../../../../test/formats/session-records.ts'
+import { sha256 } from '../../../../test/support/core-log.ts'
 import { isClaudeCode } from './claude-code/claude-code.ts'
 import { formats, importFile } from './import-file.ts'
 

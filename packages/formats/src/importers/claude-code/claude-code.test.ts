@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type Action, contextCompacted, type ImportedConversation, type Json, toHex } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
-import { actionsOf, foldImported } from '../../../../test/formats/imported.ts'
+import { actionsOf, foldImported } from '../../../../../test/formats/imported.ts'
 import {
   answerLine,
   callBlock,
@@ -13,8 +13,8 @@ import {
   timeOf,
   toFile,
   userLine,
-} from '../../../../test/formats/session-records.ts'
-import { sha256 } from '../../../../test/support/core-log.ts'
+} from '../../../../../test/formats/session-records.ts'
+import { sha256 } from '../../../../../test/support/core-log.ts'
 import type { ImportOptions } from '../source-file.ts'
 import { importClaudeCode } from './claude-code.ts'
 

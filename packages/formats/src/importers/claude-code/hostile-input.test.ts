@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs'
 import { type ImportedFile, isColloquyError } from '@colloquy/core'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { accountedFor, foldImported, refusalsOf } from '../../../../test/formats/imported.ts'
-import { sha256 } from '../../../../test/support/core-log.ts'
+import { accountedFor, foldImported, refusalsOf } from '../../../../../test/formats/imported.ts'
+import { sha256 } from '../../../../../test/support/core-log.ts'
 import { importFile } from '../import-file.ts'
 import { importClaudeCode } from './claude-code.ts'
 
-const sample = readFileSync(new URL('../../../cli/samples/claude-code.jsonl', import.meta.url), 'utf8')
+const sample = readFileSync(new URL('../../../../cli/samples/claude-code.jsonl', import.meta.url), 'utf8')
   .trimEnd()
   .split('\n')
 const lenient = { allowTruncated: true, keepBadLines: true }

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import type { ImportedConversation } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
-import { actionsOf, foldImported, refusalsOf } from '../../../../test/formats/imported.ts'
-import { sha256 } from '../../../../test/support/core-log.ts'
+import { actionsOf, foldImported, refusalsOf } from '../../../../../test/formats/imported.ts'
+import { sha256 } from '../../../../../test/support/core-log.ts'
 import { importFile } from '../import-file.ts'
 
-const content = readFileSync(new URL('../../../cli/samples/claude-code.jsonl', import.meta.url), 'utf8')
+const content = readFileSync(new URL('../../../../cli/samples/claude-code.jsonl', import.meta.url), 'utf8')
 const importText = (text: string) => importFile({ source: 'claude-code.jsonl', content: text, sha256 })
 
 function countsOf(conversation: ImportedConversation | undefined): Record<string, number> {
