@@ -1,0 +1,171 @@
+import {
+  ColloquyError,
+  type ConversationState,
+  type OpenedEnvelope,
+  openEnvelope,
+  readAction,
+  resolverOf,
+  startFold,
+  stateHash,
+  toHex,
+} from '@colloquy/core'
+import { type ReplayVerdict, sha256, verifyReplay } from '@colloquy/engine'
+import { formatIsoTime } from '@colloquy/formats'
+import type { Context } from '../context.ts'
+import { describeAction } from '../describe-action.ts'
+import { type ExitCode, exitCodes } from '../exit.ts'
+import type { Listing } from '../output.ts'
+import { writeFacts } from '../show-state.ts'
+import { headOf, openStore, type Store } from '../store.ts'
+import { parsePosition, shortTimeOf } from '../times.ts'
+
+export interface ReplayOptions {
+  readonly to?: string
+  readonly verify?: boolean
+}
+
+interface Replayed extends OpenedEnvelope {
+  /** With `--verify`, in hex. */
+  readonly stateHash?: string
+}
+
+/** Replays a conversation action by action, and with `--verify` proves that it leads to the states that it led to. */
+export async function replay(context: Context, id: string, options: ReplayOptions): Promise<ExitCode> {
+  const to = options.to === undefined ? undefined : parsePosition('--to', options.to)
+  await using store = await openStore(context)
+  const head = await headOf(store, id)
+  if (to !== undefined && (to < 1 || to > head.position)) {
+    throw new ColloquyError('position_not_found', { conversationId: id, position: to, headPosition: head.position })
+  }
+  return options.verify
+    ? await replayAndVerify(context, store, id, head.position, to ?? head.position)
+    : await replayOnly(context, store, id, to ?? head.position)
+}
+
+async function replayOnly({ output }: Context, store: Store, id: string, to: number): Promise<ExitCode> {
+  const fold = startFold<ConversationState>(store.engine.reducer)
+  await output.list(listing(false), replayed(store, id, to, fold))
+  const { state, unapplied, unappliedCount } = fold.finish()
+  output.say(`Replayed ${to} positions; state hash ${toHex(stateHash(state, sha256))}.`)
+  if (unappliedCount > 0) {
+    output.say(
+      `${unappliedCount} actions could not be applied, the first at position ${unapplied[0]?.position}: ${unapplied[0]?.problem}.`,
+    )
+  }
+  output.next(['replay', id, '--verify'], ['show', id, '--at', Math.ceil(to / 2)])
+  return exitCodes.ok
+}
+
+async function* replayed(
+  store: Store,
+  id: string,
+  to: number,
+  fold: ReturnType<typeof startFold<ConversationState>>,
+): AsyncIterable<Replayed[]> {
+  const { log, engine, key } = store
+  const resolve = resolverOf(log, key(id), engine.reducer)
+  for await (const page of log.read(key(id), { to })) {
+    for (const envelope of page) fold.apply(await readAction(engine.reducer, envelope, resolve))
+    yield page.map(openEnvelope)
+  }
+}
+
+async function replayAndVerify(context: Context, store: Store, id: string, head: number, to: number): Promise<ExitCode> {
+  const { output } = context
+  const hashes: string[] = []
+  const verdict = await verifyWithProgress(store, id, head, hashes)
+  const rows = hashed(store, id, to, hashes)
+  if (output.json) {
+    const envelopes: object[] = []
+    for await (const page of rows) envelopes.push(...page.map(listing(true).json))
+    const { conversationId, ...rest } = verdict
+    await output.document({ id: conversationId, ...rest, envelopes })
+  } else {
+    await output.list(listing(true), rows)
+    if (output.isTerminal) await output.write('\n')
+    await writeFacts(output, verdictFacts(verdict))
+  }
+  if (verdict.verdict === 'same') output.next(['verify', id], ['export', id, '--format', 'markdown'])
+  else output.next(['verify', id], ['show', id, '--at', verdict.chain.problem?.position ?? verdict.difference?.position ?? head])
+  return verdict.verdict === 'same' ? exitCodes.ok : exitCodes.verificationFailed
+}
+
+/** The log is read twice: once for the chain, once for the states. */
+async function verifyWithProgress(store: Store, id: string, head: number, hashes: string[]): Promise<ReplayVerdict> {
+  using _progress = store.progress('Verifying', head * 2)
+  return await verifyReplay(store.log, store.key(id), store.engine.reducer, sha256, (position, hash) => {
+    hashes[position] = toHex(hash)
+  })
+}
+
+async function* hashed({ log, key }: Store, id: string, to: number, hashes: readonly string[]): AsyncIterable<Replayed[]> {
+  for await (const page of log.read(key(id), { to })) {
+    yield page.map((envelope) => ({ ...openEnvelope(envelope), stateHash: hashes[envelope.position] ?? '' }))
+  }
+}
+
+/** The verdict in words. */
+function verdictFacts({
+  verdict,
+  positions,
+  compared,
+  stateHash: hash,
+  difference,
+  chain,
+}: ReplayVerdict): (readonly [string, string])[] {
+  const words = {
+    same: `same: every kept state hash (${compared}) is reached again`,
+    log_changed: 'log_changed: the stored actions are not those that were appended',
+    code_changed: 'code_changed: the log is whole, but its actions lead to another state than they did',
+  }[verdict]
+  return [
+    [
+      'verdict',
+      compared === 0 && verdict === 'same' ? 'same: the log is whole; no state hash was kept that could be compared' : words,
+    ],
+    ['positions', String(positions)],
+    ['state hash', hash],
+    ...(chain.problem ? ([['broken at', `position ${chain.problem.position}: ${chain.problem.text}`]] as const) : []),
+    ...(difference
+      ? ([['differs at', `position ${difference.position}: kept ${difference.kept}, replayed ${difference.replayed}`]] as const)
+      : []),
+  ]
+}
+
+function listing(isVerified: boolean): Listing<Replayed> {
+  return {
+    columns: [
+      { title: 'POSITION', value: ({ position }) => position, align: 'right' },
+      {
+        title: 'TIME',
+        value: ({ occurredAt }) => formatIsoTime(occurredAt),
+        shown: ({ occurredAt }) => shortTimeOf(occurredAt),
+        style: () => 'dim',
+      },
+      { title: 'ACTION', value: ({ type }) => type, style: ({ type }) => (isTrouble(type) ? 'red' : 'cyan') },
+      ...(isVerified
+        ? [
+            {
+              title: 'STATE HASH',
+              value: ({ stateHash }: Replayed) => stateHash ?? '',
+              shown: ({ stateHash }: Replayed) => stateHash?.slice(0, 12) ?? '',
+            },
+          ]
+        : []),
+      { title: 'SUMMARY', value: ({ action }) => describeAction(action), isRest: true },
+    ],
+    json: ({ position, occurredAt, type, actor, cause, commandId, action, stateHash }) => ({
+      id: position,
+      position,
+      occurredAt: formatIsoTime(occurredAt),
+      type,
+      actor,
+      cause,
+      commandId,
+      summary: describeAction(action),
+      ...(stateHash !== undefined && { stateHash }),
+    }),
+  }
+}
+
+const isTrouble = (type: string) => /Failed|Refused|Interrupted|errorRecorded|degraded/.test(type)

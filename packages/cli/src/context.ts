@@ -1,0 +1,17 @@
+import type { Io, Output } from './output.ts'
+
+/** Options of every command. */
+export interface GlobalOptions {
+  readonly db?: string
+  readonly tenant?: string
+  readonly json?: boolean
+  readonly quiet?: boolean
+  readonly debug?: boolean
+}
+
+/** What every command is given. */
+export interface Context {
+  readonly io: Io
+  readonly output: Output
+  readonly options: GlobalOptions
+}

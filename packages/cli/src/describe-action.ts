@@ -1,0 +1,135 @@
+/** An action, or a message, in one line. */
+import type { Action, ConversationAction, Message, Part, Usage } from '@colloquy/core'
+import { cutTo, printable } from './printable.ts'
+
+/** Enough to recognise words by; the whole text is in `show --full` and `export`. */
+const previewColumns = 160
+
+/** One line, harmless for a terminal. An action of a slice that this command does not know is shown as its JSON. */
+export function describeAction(action: Action): string {
+  return cutTo(printable(oneLine(describe(action as unknown as ConversationAction))), previewColumns)
+}
+
+/** What a message says, in one line. */
+export function describeMessage({ parts }: Pick<Message, 'parts'>): string {
+  return cutTo(printable(oneLine(parts.map(describePart).join(' '))), previewColumns)
+}
+
+/** What a part says, whole, with its lines. */
+export function describePart(part: Part): string {
+  switch (part.type) {
+    case 'text':
+    case 'refusal':
+      return part.text
+    case 'reasoning':
+      return `[reasoning] ${part.text ?? part.summary?.join(' ') ?? '(hidden)'}`
+    case 'tool_call':
+      return `[call ${part.name} ${part.args.raw}]`
+    case 'tool_result':
+      return `[result ${part.status}] ${part.content.map(describePart).join(' ')}`
+    case 'media':
+      return `[${part.kind} ${part.mediaType}${part.filename === undefined ? '' : ` ${part.filename}`}]`
+    case 'approval':
+      return `[approval ${part.decision ?? 'asked'} for ${part.callId}]`
+    case 'citation_source':
+      return `[source ${part.title ?? part.url ?? part.sourceId}]`
+    case 'compaction':
+      return `[compaction] ${part.content ?? '(opaque)'}`
+    case 'tool_change':
+      return `[tool ${part.change}]`
+    case 'control':
+    case 'custom':
+      return `[${part.kind}]`
+    default:
+      return part satisfies never
+  }
+}
+
+function describe(action: ConversationAction): string {
+  switch (action.type) {
+    case 'messageAdded':
+      return `${action.payload.message.role}: ${action.payload.message.parts.map(describePart).join(' ')} (${tokens(action.payload.tokenCount)})`
+    case 'messageRedacted':
+      return `${action.payload.messageId}${reason(action.payload)}`
+    case 'conversationStarted': {
+      const { title, source, parent } = action.payload
+      const from = source && `from ${source.format}`
+      const child = parent && `${parent.relation} of ${parent.conversationId}`
+      return [title, from, child].filter((text) => text !== undefined).join(', ')
+    }
+    case 'conversationTitled':
+      return action.payload.title
+    case 'conversationArchived':
+    case 'conversationCleared':
+      return action.payload.reason ?? ''
+    case 'foreignRecordKept':
+      return `${action.payload.recordType} of line ${action.payload.line}: ${action.payload.reason}`
+    case 'participantJoined':
+      return `${action.payload.kind} ${action.payload.name ?? action.payload.participantId}`
+    case 'participantLeft':
+      return `${action.payload.participantId}${reason(action.payload)}`
+    case 'preferencesChanged':
+    case 'metadataChanged': {
+      const set = Object.entries(action.payload.set ?? {}).map(([key, value]) => `${key} = ${JSON.stringify(value)}`)
+      return [...set, ...(action.payload.unset ?? []).map((key) => `${key} removed`)].join(', ')
+    }
+    case 'contextCompacted': {
+      const { covered, before, after, trigger } = action.payload
+      const sizes = `${tokens(before.tokens)} to ${tokens(after.tokens)}`
+      return `${covered.messageIds.length} messages covered (${trigger}), ${before.messages} to ${after.messages} messages, ${sizes}`
+    }
+    case 'compactionUndone': {
+      const { compactionPosition, restored } = action.payload
+      return `the compaction at ${compactionPosition}, ${restored.messageIds.length} messages are back`
+    }
+    case 'toolRequested':
+      return `${action.payload.name} ${action.payload.callId}`
+    case 'toolStarted':
+    case 'toolSucceeded':
+      return action.payload.callId
+    case 'toolProgressed': {
+      const { callId, ratio, note } = action.payload
+      return [callId, ratio === undefined ? undefined : `${Math.round(ratio * 100)} %`, note].filter(Boolean).join(' ')
+    }
+    case 'toolFailed': {
+      const { callId, kind, problem } = action.payload
+      return `${callId} ${kind}${problem === undefined ? '' : `: ${problem}`}`
+    }
+    case 'toolCancelled':
+      return `${action.payload.callId}${reason(action.payload)}`
+    case 'turnStarted':
+      return action.payload.turnId
+    case 'turnEnded':
+    case 'turnInterrupted':
+      return `${action.payload.turnId}${reason(action.payload)}`
+    case 'usageRecorded':
+      return describeUsage(action.payload.usage)
+    case 'budgetSet':
+      return action.payload.limitTokens === null ? 'no limit' : `limit ${tokens(action.payload.limitTokens)}`
+    case 'budgetWarned':
+      return `${action.payload.usedTokens} of ${tokens(action.payload.limitTokens)} used`
+    case 'budgetRefused': {
+      const { actionType, requestedTokens, usedTokens, limitTokens } = action.payload
+      return `${actionType} needs ${requestedTokens}, ${usedTokens} of ${tokens(limitTokens)} used`
+    }
+    case 'errorRecorded':
+      return `${action.payload.kind}: ${action.payload.problem}`
+    case 'degraded':
+      return `${action.payload.mode}: ${action.payload.reason}`
+    case 'recovered':
+      return action.payload.reason ?? ''
+    default: {
+      const unknown: Action = action satisfies never
+      return JSON.stringify(unknown.payload)
+    }
+  }
+}
+
+function describeUsage({ input, output, cacheRead, cacheWrite }: Usage): string {
+  const written = cacheWrite.ttl5m + cacheWrite.ttl1h + cacheWrite.other
+  return `input ${input}, output ${output}, cache read ${cacheRead}, cache written ${written}`
+}
+
+const tokens = (count: number) => `${count} tokens`
+const reason = (payload: { readonly reason?: string | undefined }) => (payload.reason === undefined ? '' : `: ${payload.reason}`)
+const oneLine = (text: string) => text.replace(/\s+/g, ' ').trim()

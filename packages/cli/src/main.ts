@@ -1,0 +1,26 @@
+#!/usr/bin/env node
+/** The `colloquy` command: the process around `run`. */
+import { enableCompileCache } from 'node:module'
+import { exitCodes } from './exit.ts'
+import { run } from './program.ts'
+
+enableCompileCache()
+
+const interruption = new AbortController()
+process.once('SIGINT', () => {
+  interruption.abort()
+  process.stdin.destroy()
+  // The command stops at its next step and closes its store; who asks again does not want to wait for that.
+  process.once('SIGINT', () => process.exit(exitCodes.interrupted))
+})
+// Whoever reads may go away: a command that writes on finds out by itself, the rest has nothing to lose.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
+// Not `process.exit`: what is on its way to a pipe would be lost.
+process.exitCode = await run(process.argv.slice(2), {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  stdin: process.stdin,
+  env: process.env,
+  signal: interruption.signal,
+})

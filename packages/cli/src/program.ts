@@ -1,0 +1,214 @@
+/** The commands and their options. Each command is loaded when it is called: `--help` and `--version` need none of them. */
+import { readFileSync } from 'node:fs'
+import { styleText } from 'node:util'
+import { Argument, Command, CommanderError, Option } from 'commander'
+import type { ExportFormat } from './commands/export.ts'
+import type { Context, GlobalOptions } from './context.ts'
+import { type ExitCode, exitCodeOf, exitCodes, failureText, OutputClosed } from './exit.ts'
+import { commandName, type Io, makeOutput } from './output.ts'
+
+/** Runs the command that `argv` asks for. Never throws, and never ends the process. @returns the exit code */
+export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
+  const style = { json: argv.includes('--json'), debug: argv.includes('--debug') }
+  let code: ExitCode = exitCodes.ok
+  const program = makeProgram(io, (result) => {
+    code = result
+  })
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+    return code
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok
+    // No command at all.
+    if (error instanceof CommanderError && error.code === 'commander.help') {
+      program.outputHelp()
+      return exitCodes.ok
+    }
+    if (io.signal.aborted) return exitCodes.interrupted
+    const failure = error instanceof CommanderError ? await usageError(error) : error
+    if (!(failure instanceof OutputClosed)) io.stderr.write(`${failureText(failure, style)}\n`)
+    return exitCodeOf(failure)
+  }
+}
+
+function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
+  const program = new Command('colloquy')
+    .description('An event-sourced state engine for AI conversations: import, replay, compare and verify them.')
+    .version(ownVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print the help of a command')
+    .option('--db <store>', 'a directory, postgres://... or memory: (COLLOQUY_DB; default ./.colloquy)')
+    .option('--tenant <id>', 'whose conversations (COLLOQUY_TENANT; default "default")')
+    .option('--json', 'print data and errors as JSON')
+    .option('-q, --quiet', 'print no words beside the data')
+    .option('--debug', 'print the stack of an error')
+    .exitOverride()
+    .showHelpAfterError(false)
+    .configureHelp({
+      showGlobalOptions: true,
+      styleTitle: (text) => styleText('bold', text, { stream: io.stdout }),
+      styleCommandText: (text) => styleText('cyan', text, { stream: io.stdout }),
+      styleSubcommandTerm: (text) => styleText('cyan', text, { stream: io.stdout }),
+      styleOptionTerm: (text) => styleText('green', text, { stream: io.stdout }),
+    })
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      // Usage errors are printed like all others, by `run`.
+      writeErr: () => {},
+      getOutHelpWidth: () => io.stdout.columns || 100,
+      getOutHasColors: () => true,
+    })
+    .addHelpText('before', examples(io))
+    .addHelpText('after', exitCodeHelp)
+
+  /** Hands a command what it needs; `call` is the part that loads it. */
+  const calls =
+    <Arguments extends readonly unknown[]>(call: (context: Context, ...given: Arguments) => Promise<ExitCode>) =>
+    async (...given: [...Arguments, Command]) => {
+      const options: GlobalOptions = program.opts()
+      const tenant = options.tenant ?? io.env['COLLOQUY_TENANT']
+      const context: Context = {
+        io,
+        options: { ...options, ...(tenant !== undefined && { tenant }) },
+        output: makeOutput(io, options),
+      }
+      done(await call(context, ...(given.slice(0, -1) as unknown as Arguments)))
+    }
+
+  program
+    .command('demo')
+    .description('import a sample conversation, dispatch, refuse, replay and verify it, explained')
+    .action(calls(async (context) => (await import('./commands/demo.ts')).demo(context)))
+
+  program
+    .command('import')
+    .description('import transcripts; again, and nothing is stored twice')
+    .argument('<file...>', 'transcript files (Claude Code JSONL), or - for stdin')
+    .option('--id <id>', 'call the conversation so, instead of as the file does')
+    .option('--allow-truncated', 'take what is whole of a file whose last line is cut')
+    .option('--keep-bad-lines', 'keep lines that are not JSON as text')
+    .action(
+      calls(async (context, files: string[], options: object) =>
+        (await import('./commands/import.ts')).importFiles(context, files, options),
+      ),
+    )
+
+  program
+    .command('list')
+    .description('list conversations by id')
+    .option('--limit <count>', 'at most so many', positiveInteger)
+    .option('--after <id>', 'only those after this id')
+    .action(calls(async (context, options: object) => (await import('./commands/list.ts')).list(context, options)))
+
+  program
+    .command('show')
+    .description('show the state of a conversation')
+    .addArgument(idArgument())
+    .option('--at <position|time>', 'as it was after a position, or at an ISO 8601 time')
+    .option('--full', 'print messages whole')
+    .action(
+      calls(async (context, id: string, options: object) => (await import('./commands/show.ts')).show(context, id, options)),
+    )
+
+  program
+    .command('replay')
+    .description('replay a conversation, action by action')
+    .addArgument(idArgument())
+    .option('--to <position>', 'stop after this position')
+    .option('--verify', 'prove that the whole replay leads to the states that were kept')
+    .action(
+      calls(async (context, id: string, options: object) => (await import('./commands/replay.ts')).replay(context, id, options)),
+    )
+
+  program
+    .command('diff')
+    .description('compare the states after two positions')
+    .addArgument(idArgument())
+    .requiredOption('--from <position>', 'the earlier position; 0 is before the first action')
+    .requiredOption('--to <position>', 'the later position')
+    .action(
+      calls(async (context, id: string, options: { from: string; to: string }) =>
+        (await import('./commands/diff.ts')).diff(context, id, options),
+      ),
+    )
+
+  program
+    .command('verify')
+    .description('check the hash chain of a conversation, or of all')
+    .argument('[id]', 'a conversation')
+    .option('--all', 'all conversations of the tenant; so without an id')
+    .action(
+      calls(async (context, id: string | undefined, options: object) =>
+        (await import('./commands/verify.ts')).verify(context, id, options),
+      ),
+    )
+
+  program
+    .command('export')
+    .description('write a conversation out')
+    .addArgument(idArgument())
+    .addOption(
+      new Option('--format <format>', 'the log, or the transcript as data or for people')
+        .choices(['jsonl', 'json', 'markdown'] satisfies ExportFormat[])
+        .makeOptionMandatory(),
+    )
+    .option('-o, --output <file>', 'a file instead of stdout')
+    .action(
+      calls(async (context, id: string, options: { format: ExportFormat }) =>
+        (await import('./commands/export.ts')).exportConversation(context, id, options),
+      ),
+    )
+
+  program
+    .command('migrate')
+    .description('create the tables, or bring them to this version')
+    .action(calls(async (context) => (await import('./commands/migrate.ts')).migrate(context)))
+
+  program
+    .command('doctor')
+    .description('check that a store is fit for use')
+    .action(calls(async (context) => (await import('./commands/doctor.ts')).doctor(context)))
+
+  return program
+}
+
+const idArgument = () => new Argument('<id>', 'a conversation, as `list` shows it')
+
+function positiveInteger(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text))
+    throw new CommanderError(2, 'colloquy.limit', `error: --limit takes a whole number from 1, not "${text}"`)
+  return Number(text)
+}
+
+/** Commander's errors as ours. Core is loaded here and not above: most calls never need it for this. */
+async function usageError({ message }: CommanderError): Promise<Error> {
+  const { ColloquyError } = await import('@colloquy/core')
+  const problem = message
+    .replace(/^error: /, '')
+    .replace(/\.$/, '')
+    .replaceAll('\n', ' ')
+  return new ColloquyError('usage_invalid', { problem: `${problem.charAt(0).toUpperCase()}${problem.slice(1)}` })
+}
+
+/** The same file from the sources and from `dist`. */
+function ownVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+  return version
+}
+
+function examples(io: Io): string {
+  const own = commandName(io.env)
+  const lines = [
+    ['demo', 'see it work; needs nothing'],
+    ['import session.jsonl', 'store a Claude Code session'],
+    ['list', 'what is stored'],
+    ['show <id> --at 40', 'the state after position 40'],
+    ['diff <id> --from 40 --to 41', 'what one action changed'],
+    ['replay <id> --verify', 'prove that replay leads where it led'],
+  ]
+  return `${styleText('bold', 'Examples:', { stream: io.stdout })}\n${lines.map(([call, what]) => `  ${`${own} ${call}`.padEnd(own.length + 32)}${what}`).join('\n')}\n`
+}
+
+const exitCodeHelp = `
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 verification failed, 4 not found, 130 interrupted.
+Data goes to stdout, words to stderr; tables are tab-separated where stdout is no terminal. Times are UTC.`

@@ -1,0 +1,268 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { conversationTitled, messageAdded, messageRedacted } from '@colloquy/core'
+import { createEngine, openMemoryLog } from '@colloquy/engine'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { capturedIo } from '../../../test/cli/captured-io.ts'
+import { fixedClock, say } from '../../../test/support/given.ts'
+import { run } from './program.ts'
+
+/** The sample and two small conversations, in one log that every command here reads. */
+const log = openMemoryLog()
+const sample = new URL('../samples/claude-code.jsonl', import.meta.url).pathname
+let directory: string
+let id: string
+let head: number
+
+async function call(given: readonly string[], terminal?: { columns: number }) {
+  const io = capturedIo({ log, ...(terminal && { terminal }) })
+  const code = await run(given, io)
+  return { code, stdout: io.stdout.text, stderr: io.stderr.text }
+}
+
+async function read(...given: string[]) {
+  const { code, stdout } = await call([...given, '--json'])
+  expect(code).toBe(0)
+  return JSON.parse(stdout)
+}
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'colloquy-reading-'))
+  const [file] = await read('import', sample)
+  ;({ id, position: head } = file.conversations[0])
+  await using engine = createEngine({ log, clock: fixedClock() })
+  const hostile = await engine.open('a-hostile')
+  const text = '\u001b]0;owned\u0007line one\nline two\u202e'
+  await hostile.dispatch([
+    conversationTitled({ title: 'x\u001b[2Jy' }),
+    messageAdded({ message: { v: 1, id: 'm1', role: 'user', parts: [{ type: 'text', text }] }, tokenCount: 3 }),
+  ])
+  await hostile.dispatch(messageRedacted({ messageId: 'm1' }))
+  await (await engine.open('b-short')).dispatch(say('m1'))
+})
+afterAll(() => rm(directory, { recursive: true, force: true }))
+
+describe('list', () => {
+  test('gives conversations by id, in pages where that is asked for', async () => {
+    const all = await read('list')
+    const ids = all.map((one: { id: string }) => one.id)
+    expect(ids).toEqual([id, expect.stringMatching(`^${id}:`), 'a-hostile', 'b-short'])
+    expect(all.find((one: { id: string }) => one.id === id)).toMatchObject({
+      position: head,
+      archived: false,
+      title: expect.any(String),
+    })
+    expect(all.filter(({ parentId }: { parentId: string | null }) => parentId === id)).toHaveLength(1)
+    expect(await read('list', '--limit', '2')).toEqual(all.slice(0, 2))
+    expect(await read('list', '--after', ids[1])).toEqual(all.slice(2))
+  })
+
+  test('gives lines that a script can cut, and a table to people', async () => {
+    const lines = (await call(['list'])).stdout.split('\n')
+    const cells = lines.map((line) => line.split('\t'))
+    expect(cells.find(([first]) => first === 'b-short')).toEqual([
+      'b-short',
+      '1',
+      '1',
+      '1',
+      '2026-01-01T00:00:04.000Z',
+      'open',
+      '',
+    ])
+    expect((await call(['list'], { columns: 120 })).stdout).toMatch(/^\S*ID +POSITION +MESSAGES/)
+  })
+})
+
+describe('show', () => {
+  test('gives the state after a position, and the same at the time of that position', async () => {
+    const envelopes: { position: number; occurredAt: string }[] = await read('replay', id)
+    // The last of its time, before the middle.
+    const at = envelopes.findLast(({ position, occurredAt }) => position < 40 && occurredAt !== envelopes[position]?.occurredAt)
+    const shown = await read('show', id, '--at', String(at?.position))
+    expect(shown).toMatchObject({ id, position: at?.position, occurredAt: at?.occurredAt })
+    expect(await read('show', id, '--at', at?.occurredAt ?? '')).toEqual(shown)
+    const now = await read('show', id)
+    expect(now.position).toBe(head)
+    expect(now.stateHash).not.toBe(shown.stateHash)
+  })
+
+  test('before the first action gives the state at position 0, and says so', async () => {
+    const { code, stdout, stderr } = await call(['show', id, '--at', '1999-12-31', '--json'])
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ position: 0, occurredAt: null, state: { messages: [] } })
+    expect(stderr).toContain('had not begun')
+  })
+
+  test('beyond the end is exit code 4', async () => {
+    const { code, stdout, stderr } = await call(['show', id, '--at', String(head + 1)])
+    expect({ code, stdout }).toEqual({ code: 4, stdout: '' })
+    expect(stderr).toMatch(/^position_not_found: /)
+  })
+
+  test('prints messages in a line each, or whole', async () => {
+    const short = (await call(['show', 'a-hostile', '--at', '2'])).stdout
+    expect(short).toContain('2\tuser\t3\t\\e]0;owned\\u0007line one line two\\u202e\n')
+    const full = (await call(['show', 'a-hostile', '--at', '2', '--full'])).stdout
+    expect(full).toContain('#2 user, 3 tokens\n\\e]0;owned\\u0007line one\nline two\\u202e\n')
+  })
+})
+
+test('nothing that was stored acts on a terminal', async () => {
+  for (const given of [
+    ['list'],
+    ['show', 'a-hostile', '--at', '2'],
+    ['show', 'a-hostile', '--at', '2', '--full'],
+    ['show', 'a-hostile', '--at', '2', '--json'],
+    ['replay', 'a-hostile'],
+    ['replay', 'a-hostile', '--verify', '--json'],
+    ['diff', 'a-hostile', '--from', '1', '--to', '2'],
+    ['diff', 'a-hostile', '--from', '2', '--to', '3'],
+    ['export', 'a-hostile', '--format', 'jsonl'],
+    ['export', 'a-hostile', '--format', 'json'],
+    ['export', 'a-hostile', '--format', 'markdown'],
+  ]) {
+    const { code, stdout } = await call(given, { columns: 200 })
+    expect(code).toBe(0)
+    // Our own colours aside, which the test does not ask for anyway.
+    // oxlint-disable-next-line no-control-regex
+    expect({ given, found: stdout.match(/\u001b(?!\[\d+m)|[\u0000-\u0009\u000b-\u001a\u007f-\u009f\u202e]/) }).toEqual({
+      given,
+      found: null,
+    })
+  }
+})
+
+describe('replay', () => {
+  test('gives every position, to where it is told', async () => {
+    const envelopes = await read('replay', id)
+    expect(envelopes.map((envelope: { id: number }) => envelope.id)).toEqual(Array.from({ length: head }, (_, i) => i + 1))
+    expect(await read('replay', id, '--to', '5')).toEqual(envelopes.slice(0, 5))
+    expect((await call(['replay', id, '--to', String(head + 1)])).code).toBe(4)
+    expect((await call(['replay', id, '--to', '0'])).code).toBe(4)
+  })
+
+  test('--verify gives the verdict and the state hash at every position', async () => {
+    const verdict = await read('replay', id, '--verify')
+    expect(verdict).toMatchObject({ id, verdict: 'same', positions: head, chain: { ok: true } })
+    expect(verdict.compared).toBeGreaterThan(0)
+    for (const position of [1, 40, head]) {
+      const { stateHash } = await read('show', id, '--at', String(position))
+      expect(verdict.envelopes[position - 1]).toMatchObject({ position, stateHash })
+    }
+  })
+
+  test('--verify says when nothing vouches for the states', async () => {
+    const { code, stdout } = await call(['replay', 'b-short', '--verify'])
+    expect(code).toBe(0)
+    expect(stdout).toContain('no state hash was kept')
+  })
+
+  test('--verify is exit code 3 when the code leads to another state than it did', async () => {
+    const other = openMemoryLog()
+    const io = () => capturedIo({ log: other })
+    expect(await run(['import', sample], io())).toBe(0)
+    // A reducer that counts otherwise, as far as the kept hash can tell.
+    const key = { tenant: 'default', conversationId: id }
+    await using engine = createEngine({ log: other })
+    await other.saveSnapshot(key, { position: 30, stateKey: engine.reducer.stateKey, stateHash: new Uint8Array(32), body: null })
+    const verified = io()
+    expect(await run(['replay', id, '--verify', '--json'], verified)).toBe(3)
+    expect(JSON.parse(verified.stdout.text)).toMatchObject({
+      verdict: 'code_changed',
+      difference: { position: 30 },
+      chain: { ok: true },
+    })
+  })
+})
+
+describe('diff', () => {
+  test('of a compaction gives the messages that it covers, and counters', async () => {
+    const envelopes: { position: number; type: string }[] = await read('replay', id)
+    const position = envelopes.find(({ type }) => type === 'contextCompacted')?.position ?? 0
+    const given = ['diff', id, '--from', String(position - 1), '--to', String(position)]
+    const { slices } = await read(...given)
+    expect(slices.map((slice: { id: string }) => slice.id).sort()).toEqual(['context', 'messages'])
+    const [messages] = slices.filter((slice: { id: string }) => slice.id === 'messages')
+    expect(messages.removed.length).toBeGreaterThan(5)
+    expect(messages.added).toMatchObject([{ value: { position } }])
+    const { stdout } = await call(given)
+    expect(stdout).toContain('context\t~\tcompactions 0 -> 1 (+1)\n')
+    expect(stdout.match(/^messages\t-\t/gm)).toHaveLength(messages.removed.length)
+  })
+
+  test('from 0 gives all there is, and to the same position nothing', async () => {
+    const { slices } = await read('diff', 'b-short', '--from', '0', '--to', '1')
+    expect(slices.find((slice: { id: string }) => slice.id === 'messages').added).toMatchObject([{ id: 'm1' }])
+    const { stdout, stderr } = await call(['diff', 'b-short', '--from', '1', '--to', '1'])
+    expect(stdout).toBe('')
+    expect(stderr).toContain('are the same')
+  })
+})
+
+describe('export', () => {
+  test('jsonl is what is stored, byte for byte, in a pipe', async () => {
+    const { stdout } = await call(['export', 'a-hostile', '--format', 'jsonl'])
+    const bodies: string[] = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).body)
+    const stored: string[] = []
+    for await (const page of log.read({ tenant: 'default', conversationId: 'a-hostile' })) {
+      stored.push(...page.map(({ body }) => Buffer.from(body).toString()))
+    }
+    expect(bodies).toEqual(stored)
+  })
+
+  test('writes to a file, and then nothing to stdout', async () => {
+    const file = join(directory, 'transcript.md')
+    const toFile = await call(['export', id, '--format', 'markdown', '-o', file])
+    expect(toFile).toMatchObject({ code: 0, stdout: '' })
+    expect(await readFile(file, 'utf8')).toBe((await call(['export', id, '--format', 'markdown'])).stdout)
+    expect(await call(['export', id, '--format', 'json', '-o', join(directory, 'no', 'where')])).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^ENOENT: /),
+    })
+  })
+})
+
+test('a body that cannot be read is exit code 3 for everything that reads it', async () => {
+  const broken = Object.assign(Object.create(log) as typeof log, {
+    async *read(...range: Parameters<typeof log.read>) {
+      for await (const page of log.read(...range)) {
+        yield page.map((envelope) => (envelope.position === 7 ? { ...envelope, body: Buffer.from('{') } : envelope))
+      }
+    },
+  })
+  for (const given of [
+    ['show', id],
+    ['replay', id],
+    ['replay', id, '--verify'],
+    ['export', id, '--format', 'json'],
+  ]) {
+    const io = capturedIo({ log: broken })
+    expect({ given, code: await run(given, io) }).toEqual({ given, code: 3 })
+    expect(io.stderr.text).toMatch(/^log_corrupt: .*position 7/)
+  }
+  const verified = capturedIo({ log: broken })
+  expect(await run(['verify', id, '--json'], verified)).toBe(3)
+  expect(JSON.parse(verified.stdout.text)).toMatchObject([{ id, ok: false, problem: { position: 7 } }])
+})
+
+test('more conversations than a page holds are all listed and verified, once', async () => {
+  const many = openMemoryLog()
+  const ids = Array.from({ length: 250 }, (_, i) => `c${String(i).padStart(3, '0')}`)
+  await using engine = createEngine({ log: many, clock: fixedClock() })
+  for (const one of ids) await (await engine.open(one)).dispatch(say('m1'))
+  for (const command of ['list', 'verify']) {
+    const io = capturedIo({ log: many })
+    expect(await run([command, '--json'], io)).toBe(0)
+    expect(JSON.parse(io.stdout.text).map((one: { id: string }) => one.id)).toEqual(ids)
+  }
+})
+
+test('verify checks one conversation or all', async () => {
+  expect(await read('verify', id)).toMatchObject([{ id, ok: true, positions: head, erased: 0, problem: null }])
+  expect(await read('verify')).toHaveLength(4)
+  expect(await read('verify', '--all')).toEqual(await read('verify'))
+})

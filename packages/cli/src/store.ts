@@ -1,0 +1,159 @@
+/** Which log: `--db`, else `COLLOQUY_DB`, else `./.colloquy`. */
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { ColloquyError, type ConversationKey, type ConversationState, type EventLog, type Head } from '@colloquy/core'
+import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
+import type { Context } from './context.ts'
+import { type Progress, startProgress } from './progress.ts'
+
+export type Place =
+  | { readonly kind: 'memory' }
+  | { readonly kind: 'directory'; readonly directory: string }
+  | { readonly kind: 'postgres'; readonly url: string }
+
+export interface Store extends AsyncDisposable {
+  readonly place: Place
+  readonly tenant: string
+  readonly log: EventLog
+  readonly engine: Engine<ConversationState>
+  readonly key: (conversationId: string) => ConversationKey
+  /** A progress bar that advances by each envelope which is read or appended while it is open. */
+  progress(label: string, totalEnvelopes: number): Disposable
+}
+
+/** @throws `usage_invalid` */
+export function placeOf(db: string | undefined, env: Context['io']['env']): Place {
+  const name = db ?? env['COLLOQUY_DB'] ?? './.colloquy'
+  if (name === 'memory:') return { kind: 'memory' }
+  if (/^postgres(ql)?:\/\//.test(name)) return { kind: 'postgres', url: name }
+  const scheme = /^[a-z][a-z0-9+.-]+:/i.exec(name)?.[0]
+  // Only the scheme is repeated: the rest may hold a password.
+  if (scheme !== undefined)
+    throw usageInvalid(`A store is a directory, postgres://... or memory:, and "${scheme}..." is none of them`)
+  if (name === '') throw usageInvalid('The name of the store is empty; give a directory, postgres://... or memory:')
+  return { kind: 'directory', directory: resolve(name) }
+}
+
+/** The place in words, without user and password. */
+export function placeName(place: Place): string {
+  switch (place.kind) {
+    case 'memory':
+      return 'memory'
+    case 'directory':
+      return place.directory
+    case 'postgres': {
+      if (!URL.canParse(place.url)) return 'postgres'
+      const { host, pathname } = new URL(place.url)
+      return `postgres://${host}${pathname}`
+    }
+    default:
+      return place satisfies never
+  }
+}
+
+/** Whether there is anything to open yet. A server is asked by opening it. */
+export function isThere(place: Place): boolean {
+  return place.kind !== 'directory' || existsSync(join(place.directory, 'postgres'))
+}
+
+/**
+ * The store for a command. One that only reads finds nothing in a directory that is not there, and leaves it so.
+ * @throws `directory_locked`, `database_unreachable`, `schema_newer`, `schema_missing`
+ */
+export async function openStore(context: Context, options: { readonly create?: boolean } = {}): Promise<Store> {
+  const place = placeOf(context.options.db, context.io.env)
+  if (!isThere(place)) {
+    if (options.create) context.output.say(`Creating an embedded database in ${placeName(place)} (once).`)
+    else context.output.say(`There is no store at ${placeName(place)} yet; --db names another one.`)
+  }
+  const open = context.io.openLog ?? openLog
+  return storeOf(await open(isThere(place) || options.create ? place : { kind: 'memory' }), place, context)
+}
+
+/** A store over an open log, which it closes. */
+function storeOf(own: EventLog, place: Place, context: Context): Store {
+  let progress: Progress | undefined
+  const log = watched(own, (count) => {
+    // Ctrl-C stops between two calls of the log, so that an append is whole, the store is closed and its lock is given back.
+    context.io.signal.throwIfAborted()
+    progress?.advance(count)
+  })
+  const tenant = context.options.tenant
+  const engine = createEngine({
+    log,
+    ...(tenant !== undefined && { tenant }),
+    onError: (error, where) => context.output.say(`${where}: ${error instanceof Error ? error.message : JSON.stringify(error)}`),
+  })
+  return {
+    place,
+    tenant: engine.tenant,
+    log,
+    engine,
+    key: (conversationId) => ({ tenant: engine.tenant, conversationId }),
+    progress(label, totalEnvelopes) {
+      const started = startProgress(context.io, label, totalEnvelopes, { isHidden: context.options.quiet ?? false })
+      progress = started
+      return {
+        [Symbol.dispose]() {
+          progress = undefined
+          started[Symbol.dispose]()
+        },
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await engine.close()
+      await own.close()
+    },
+  }
+}
+
+/** Where a conversation ends. @throws `conversation_not_found` */
+export async function headOf({ log, key }: Pick<Store, 'log' | 'key'>, conversationId: string): Promise<Head> {
+  const head = await log.head(key(conversationId))
+  if (head === undefined) throw new ColloquyError('conversation_not_found', { conversationId })
+  return head
+}
+
+async function openLog(place: Place): Promise<EventLog> {
+  switch (place.kind) {
+    case 'memory':
+      return openMemoryLog()
+    case 'directory': {
+      const { openEmbeddedLog } = await import('@colloquy/postgres')
+      return openEmbeddedLog({ directory: place.directory })
+    }
+    case 'postgres': {
+      const { openPostgresLog } = await import('@colloquy/postgres')
+      return openPostgresLog({ url: place.url })
+    }
+    default:
+      return place satisfies never
+  }
+}
+
+/** A log that says how many envelopes an append is about to store and a read has given. */
+function watched(log: EventLog, onEnvelopes: (count: number) => void): EventLog {
+  const own: Pick<EventLog, 'append' | 'read'> = {
+    append(requests) {
+      onEnvelopes(requests.reduce((sum, { envelopes }) => sum + envelopes.length, 0))
+      return log.append(requests)
+    },
+    async *read(key, range) {
+      for await (const page of log.read(key, range)) {
+        onEnvelopes(page.length)
+        yield page
+      }
+    },
+  }
+  return new Proxy(log, {
+    get(target, name) {
+      if (name === 'append' || name === 'read') return own[name]
+      const value: unknown = Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
+function usageInvalid(problem: string): ColloquyError<'usage_invalid'> {
+  return new ColloquyError('usage_invalid', { problem })
+}

@@ -1,0 +1,36 @@
+import { join } from 'node:path'
+import { afterAll, describe, expect, test, vi } from 'vitest'
+import { startPostgres } from '../support/postgres-server.ts'
+import { colloquy, repository } from './run-command.ts'
+
+const sample = join(repository, 'packages/cli/samples/claude-code.jsonl')
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
+
+const server = await startPostgres()
+afterAll(() => server?.stop())
+
+describe.skipIf(server === undefined)('on a server, named by COLLOQUY_DB', () => {
+  test('the way from an empty database to a verified conversation', async () => {
+    const env = { COLLOQUY_DB: (await server?.createDatabase()) ?? '' }
+    const read = async (...given: string[]) => {
+      const { code, stdout, stderr } = await colloquy([...given, '--json'], { env })
+      expect(stderr).not.toContain('test@')
+      return { code, data: JSON.parse(stdout || stderr.split('\n')[0] || 'null') }
+    }
+    expect(await read('list')).toMatchObject({ code: 1, data: { code: 'schema_missing' } })
+    expect(await read('doctor')).toMatchObject({
+      code: 1,
+      data: expect.arrayContaining([expect.objectContaining({ status: 'fail' })]),
+    })
+    expect(await read('migrate')).toMatchObject({
+      code: 0,
+      data: { id: expect.stringMatching(/^postgres:\/\/127\./), applied: ['0001_log'] },
+    })
+    expect(await read('migrate')).toMatchObject({ code: 0, data: { applied: [] } })
+    expect(await read('doctor')).toMatchObject({ code: 0 })
+    const { data } = await read('import', sample)
+    const [{ id, position }] = data[0].conversations
+    expect(await read('verify', '--all')).toMatchObject({ code: 0, data: [{ ok: true, positions: position }, { ok: true }] })
+    expect(await read('replay', id, '--verify')).toMatchObject({ code: 0, data: { verdict: 'same', positions: position } })
+  })
+})
