@@ -20,6 +20,7 @@ export function i64(value: number): Uint8Array {
   return bytes
 }
 
+/** `value` must be well-formed: half of a surrogate pair would be written like U+FFFD. */
 export function text(value: string): Uint8Array[] {
   const bytes = toUtf8(value)
   return [u32(bytes.length), bytes]

@@ -1,7 +1,7 @@
-import { produce } from 'immer'
+import { Immer } from 'immer'
 import { type AnyActionDefinition, type StampedAction, upcast } from './action.ts'
 import { ColloquyError } from './errors.ts'
-import { deepFreeze } from './json.ts'
+import { deepFreeze, type JsonObject } from './json.ts'
 import type { AnyActionCreator, Slice } from './slice.ts'
 import { Vector } from './vector.ts'
 
@@ -22,13 +22,24 @@ export interface Unapplied {
 /** Slices as one: guard, reduce, replay. */
 export interface Reducer<State = unknown> {
   readonly slices: readonly Slice[]
+  /** The state before the first action, frozen. */
   initial(): State
   definition(type: string): AnyActionDefinition | undefined
+  /** How many types of action the slices know. */
+  readonly actionCount: number
   /** Lets every slice refuse. @throws what the slice throws */
   guard(state: State, action: StampedAction): void
-  /** The next state, frozen; the same object when nothing changed. @throws `reducer_failed` */
-  reduce(state: State, action: StampedAction): State
-  /** Folds onto `state`, which it owns and changes; see `Slice.replay`. Never throws. @returns what could not be applied */
+  /**
+   * The next state, frozen; the same object when nothing changed.
+   * With `onUnapplied`, for actions that are stored already, a slice that cannot apply one is reported and left as it is.
+   * @throws `reducer_failed` without `onUnapplied`
+   */
+  reduce(state: State, action: StampedAction, onUnapplied?: (unapplied: Unapplied) => void): State
+  /**
+   * Folds onto `state`, which it owns and changes; see `Slice.replay`. Never throws. A slice whose reducer does stays as it was, unless
+   * it is one of those that promised not to.
+   * @returns what could not be applied
+   */
   applyOwned(state: State, action: StampedAction): readonly Unapplied[]
   /**
    * Names everything a stored state depends on: state format, slices with their versions, and the upcasts of their actions.
@@ -38,6 +49,11 @@ export interface Reducer<State = unknown> {
 }
 
 const stateFormatVersion = 1
+
+/** Our own instance: an application that calls immer's `setAutoFreeze(false)` must not thaw conversations. */
+const { produce } = new Immer({ autoFreeze: true })
+
+const nobody: readonly Slice[] = []
 
 /** @throws `slice_invalid` for a name or an action type that is taken */
 export function combineSlices<const Slices extends readonly Slice[]>(slices: Slices): Reducer<StateOf<Slices>> {
@@ -51,6 +67,8 @@ export function combineSlices<const Slices extends readonly Slice[]>(slices: Sli
     if (names.has(slice.name))
       throw new ColloquyError('slice_invalid', { slice: slice.name, problem: 'another slice has this name' })
     names.add(slice.name)
+    if (new Set(slice.actions).size < slice.actions.length)
+      throw new ColloquyError('slice_invalid', { slice: slice.name, problem: 'it lists an action twice' })
     for (const creator of slice.actions) {
       const known = definitions.get(creator.type)
       if (known !== undefined && known !== creator) {
@@ -65,26 +83,47 @@ export function combineSlices<const Slices extends readonly Slice[]>(slices: Sli
     }
   }
 
+  /** The slices that an action is for. One of a newer schema is for none: today's recipes would misread it. */
+  const listening = ({ type, newerSchemaVersion }: StampedAction): readonly Slice[] =>
+    newerSchemaVersion === undefined ? (listeners.get(type) ?? nobody) : nobody
+
+  /** Why no slice can apply a stored action at all. */
+  function strangerProblem({ type, newerSchemaVersion }: StampedAction): string | undefined {
+    const known = definitions.get(type)
+    if (known === undefined) return 'no slice knows this action'
+    if (newerSchemaVersion === undefined) return undefined
+    return `it has schema version ${newerSchemaVersion}, newer than ${known.schemaVersion}, the last one known here`
+  }
+
   return {
     slices,
     definition: (type) => definitions.get(type),
+    actionCount: definitions.size,
     stateKey: stateKeyOf(slices, [...definitions.values()]),
 
     initial() {
       const state: Open = {}
       for (const slice of slices) state[slice.name] = slice.initial()
-      return state as State
+      return deepFreeze(state) as State
     },
 
     guard(state, action) {
       for (const slice of listeners.get(action.type) ?? []) slice.guard?.(state, action)
     },
 
-    reduce(state, action) {
+    reduce(state, action, onUnapplied) {
       let next = state as Open
-      for (const slice of listeners.get(action.type) ?? []) {
+      const stranger = strangerProblem(action)
+      if (stranger !== undefined) onUnapplied?.(unapplied(action, null, stranger))
+      for (const slice of listening(action)) {
         const before = next[slice.name]
-        const after = reduceSlice(slice, before, action)
+        let after = before
+        try {
+          after = reduceSlice(slice, before, action)
+        } catch (error) {
+          if (onUnapplied === undefined) throw reducerFailed(slice, action, error)
+          onUnapplied(unapplied(action, slice.name, problemOf(error)))
+        }
         if (after === before) continue
         if (next === state) next = { ...next }
         next[slice.name] = after
@@ -94,40 +133,41 @@ export function combineSlices<const Slices extends readonly Slice[]>(slices: Sli
 
     applyOwned(state, action) {
       const owned = state as Open
-      const listening = listeners.get(action.type)
-      if (listening === undefined)
-        return [{ position: action.position, type: action.type, slice: null, problem: 'no slice knows this action' }]
-      let unapplied: Unapplied[] | undefined
-      for (const slice of listening) {
+      const stranger = strangerProblem(action)
+      if (stranger !== undefined) return [unapplied(action, null, stranger)]
+      let failures = nothing
+      for (const slice of listening(action)) {
         try {
           const before = owned[slice.name]
           owned[slice.name] =
-            slice.replay === 'bare' ? (slice.reduce(before, action) ?? before) : reduceSlice(slice, before, action)
+            slice.replay === 'bare' ? changed(before, slice.reduce(before, action)) : reduceSlice(slice, before, action)
         } catch (error) {
-          unapplied ??= []
-          unapplied.push({ position: action.position, type: action.type, slice: slice.name, problem: problemOf(error) })
+          failures = [...failures, unapplied(action, slice.name, problemOf(error))]
         }
       }
-      return unapplied ?? nothing
+      return failures
     },
   }
 }
 
 const nothing: readonly Unapplied[] = []
 
+function unapplied({ position, type }: StampedAction, slice: string | null, problem: string): Unapplied {
+  return { position, type, slice, problem }
+}
+
 function reduceSlice(slice: Slice, before: unknown, action: StampedAction): unknown {
-  try {
-    // immer would leave a vector alone and complain about a recipe that returns another one.
-    return Vector.isVector(before)
-      ? (slice.reduce(before, action) ?? before)
-      : produce(before, (draft) => slice.reduce(draft as never, action) as never)
-  } catch (error) {
-    throw new ColloquyError(
-      'reducer_failed',
-      { type: action.type, slice: slice.name, problem: problemOf(error) },
-      { cause: error },
-    )
-  }
+  // immer would leave a vector alone and complain about a recipe that returns another one.
+  return Vector.isVector(before)
+    ? deepFreeze(changed(before, slice.reduce(before, action)))
+    : produce(before, (draft) => slice.reduce(draft as never, action) as never)
+}
+
+/** A recipe that returns nothing has changed its draft; null is a state like any other. */
+const changed = (before: unknown, returned: unknown): unknown => (returned === undefined ? before : returned)
+
+function reducerFailed(slice: Slice, { type }: StampedAction, cause: unknown): ColloquyError {
+  return new ColloquyError('reducer_failed', { type, slice: slice.name, problem: problemOf(cause) }, { cause })
 }
 
 /** Freezes a state that replay owned, and hands it out. */
@@ -141,13 +181,26 @@ function stateKeyOf(slices: readonly Slice[], creators: readonly AnyActionCreato
   return `v${stateFormatVersion};${versions.join(',')};${upcasts.sort().join(',')}`
 }
 
-/** The stored action as today's reducers see it. An unknown type or a version of the future passes through as it is. */
+/** A copy to fold onto, of a state that is frozen; the state itself when it is not. Vectors are shared: they never change. */
+export function ownState<State>(state: State): State {
+  return Object.isFrozen(state) ? (thawed(state) as State) : state
+}
+
+function thawed(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Vector.isVector(value)) return value
+  if (Array.isArray(value)) return value.map(thawed)
+  return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, thawed(child)]))
+}
+
+/** The stored action as today's reducers see it. An unknown type passes through as it is, a version of the future marked. */
 export function upcastAction(reducer: Pick<Reducer, 'definition'>, action: StampedAction, schemaVersion: number): StampedAction {
   const definition = reducer.definition(action.type)
-  if (definition === undefined || schemaVersion >= definition.schemaVersion) return action
-  return { ...action, payload: upcast(definition, action.payload, schemaVersion) }
+  if (definition === undefined || schemaVersion === definition.schemaVersion) return action
+  if (schemaVersion > definition.schemaVersion) return { ...action, newerSchemaVersion: schemaVersion }
+  return { ...action, payload: upcast(definition, action.payload as JsonObject, schemaVersion) }
 }
 
 function problemOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  if (error instanceof Error) return error.message
+  return typeof error === 'string' ? error : 'it threw something that is not an Error'
 }

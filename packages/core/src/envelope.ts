@@ -14,11 +14,13 @@ import { equalBytes, i64, optional, text, u8, u32 } from './bytes.ts'
 import { ColloquyError } from './errors.ts'
 import type { ConversationKey } from './ids.ts'
 import { deepFreeze, type JsonObject } from './json.ts'
+import { parseJson } from './parse-json.ts'
 import type { Sha256 } from './ports/sha256.ts'
 import { canonicalJson } from './state-hash.ts'
 import { fromUtf8, toUtf8 } from './utf8.ts'
 
 const headerFormat = 1
+const saltBytes = 16
 const domains = {
   genesis: toUtf8('colloquy/genesis/v1\0'),
   fork: toUtf8('colloquy/fork/v1\0'),
@@ -87,7 +89,7 @@ export function encodeBody(action: Action, limitBytes: number): Uint8Array {
   return body
 }
 
-/** Salt, commitment and hash for a header and a body. */
+/** Salt, commitment and hash for a header and a body. @throws `id_invalid` for a header that the hash could not tell from another */
 export function stamp(
   header: EnvelopeHeader,
   body: Uint8Array,
@@ -95,6 +97,8 @@ export function stamp(
   sha256: Sha256,
 ): Envelope {
   const { previousHash, salt, input } = chain
+  const problem = headerProblem(header) ?? saltProblem(salt)
+  if (problem !== undefined) throw new ColloquyError('id_invalid', { kind: 'envelope header', problem })
   const commit = sha256(domains.body, salt, body)
   return {
     ...header,
@@ -104,6 +108,30 @@ export function stamp(
     hash: envelopeHash(header, previousHash, commit, sha256),
     inputHash: input === undefined ? null : inputHash(salt, input, sha256),
   }
+}
+
+const headerNumbers = [
+  { name: 'position', least: 1, most: Number.MAX_SAFE_INTEGER },
+  { name: 'schemaVersion', least: 1, most: 0xffffffff },
+  { name: 'occurredAt', least: Number.MIN_SAFE_INTEGER, most: Number.MAX_SAFE_INTEGER },
+  { name: 'commandIndex', least: 0, most: Number.MAX_SAFE_INTEGER },
+] as const
+const headerTexts = ['tenant', 'conversationId', 'type', 'commandId', 'actor', 'cause', 'keyId'] as const
+
+/** Why the hash of this header would be that of another one too: only whole numbers and well-formed text are written injectively. */
+function headerProblem(header: EnvelopeHeader): string | undefined {
+  for (const { name, least, most } of headerNumbers) {
+    const value = header[name]
+    if (value === null && name === 'commandIndex') continue
+    if (value === null || !Number.isInteger(value) || value < least || value > most) return `${name} is ${value}`
+  }
+  const halved = headerTexts.find((name) => header[name]?.isWellFormed() === false)
+  return halved && `${halved} holds half of a surrogate pair`
+}
+
+/** Of another length, bytes could move between salt and body without changing the commitment. */
+function saltProblem(salt: Uint8Array): string | undefined {
+  return salt.length === saltBytes ? undefined : `the salt has ${salt.length} bytes, not ${saltBytes}`
 }
 
 function envelopeHash(header: EnvelopeHeader, previousHash: Uint8Array, commit: Uint8Array, sha256: Sha256): Uint8Array {
@@ -143,7 +171,7 @@ function inputHash(salt: Uint8Array, input: string, sha256: Sha256): Uint8Array 
 }
 
 /** Whether `input` is what the command of this first envelope was given. An erased command can no longer tell: it matches. */
-export function isSameInput(first: Envelope, input: string, sha256: Sha256): boolean {
+export function isSameInput(first: Pick<Envelope, 'inputHash' | 'salt'>, input: string, sha256: Sha256): boolean {
   if (first.inputHash === null || first.salt === null) return true
   return equalBytes(first.inputHash, inputHash(first.salt, input, sha256))
 }
@@ -155,6 +183,8 @@ export function envelopeProblem(
   sha256: Sha256,
 ): string | undefined {
   if (envelope.position !== expected.position) return `the envelope has position ${envelope.position}, not ${expected.position}`
+  const malformed = headerProblem(envelope) ?? (envelope.salt === null ? undefined : saltProblem(envelope.salt))
+  if (malformed !== undefined) return malformed
   if (envelope.salt !== null && !equalBytes(envelope.commit, sha256(domains.body, envelope.salt, envelope.body))) {
     return 'the body is not the one that was committed to'
   }
@@ -172,11 +202,15 @@ export function openEnvelope(envelope: StoredEnvelope): OpenedEnvelope {
 /** The action inside, owned by the caller. @throws `log_corrupt` */
 export function actionOf(envelope: StoredEnvelope): StampedAction {
   const { conversationId, type, position, occurredAt, actor } = envelope
-  let content: { payload: JsonObject; meta?: JsonObject; derivedFrom?: readonly PositionRange[] }
+  let content: { payload?: JsonObject; meta?: JsonObject; derivedFrom?: readonly PositionRange[] } | null
   try {
-    content = JSON.parse(fromUtf8(envelope.body))
+    content = parseJson(fromUtf8(envelope.body)) as typeof content
   } catch (cause) {
     throw new ColloquyError('log_corrupt', { conversationId, position, problem: 'the body is not JSON' }, { cause })
   }
-  return { ...content, type, position, occurredAt, actor }
+  const { payload, meta, derivedFrom } = content ?? {}
+  if (payload === undefined)
+    throw new ColloquyError('log_corrupt', { conversationId, position, problem: 'the body has no payload' })
+  // Named one by one: a body is bytes that anyone with the log wrote, and `resolved` is ours to fill.
+  return { type, payload, ...(meta && { meta }), ...(derivedFrom && { derivedFrom }), position, occurredAt, actor }
 }

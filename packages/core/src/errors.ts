@@ -65,7 +65,7 @@ const errorTable = {
     (d) => `Turn ${d.openTurnId} is still running, so ${d.turnId} cannot start. End or interrupt the running turn first.`,
   ),
   participant_not_found: row<{ participantId: string; participants: number }>(
-    (d) => `${d.participantId} is not among the ${d.participants} participants. Check the id.`,
+    (d) => `Participant ${d.participantId} is not among the ${d.participants} who are here. Check the id.`,
   ),
   compaction_stale: row<{ missing: number; covered: number }>(
     (d) =>
@@ -77,7 +77,7 @@ const errorTable = {
   ),
   budget_exceeded: row<{ limitTokens: number; usedTokens: number; requestedTokens: number }>(
     (d) =>
-      `The action needs ${d.requestedTokens} tokens, but ${d.usedTokens} of ${d.limitTokens} are used. Compact the conversation, or raise the budget.`,
+      `The action needs ${d.requestedTokens} tokens, but ${d.usedTokens} of ${d.limitTokens} are used. Raise the budget with budgetSet, or start a new conversation.`,
   ),
 
   // Dispatch
@@ -153,7 +153,8 @@ const errorTable = {
 
   // Import
   import_refused: row<{ source: string; line: number; problem: string }>(
-    (d) => `${d.source} was not imported; line ${d.line}: ${d.problem}. Nothing of it was stored.`,
+    (d) =>
+      `${d.source} was not imported; line ${d.line}: ${d.problem}. Nothing of it was stored: correct the file, then import it again.`,
   ),
   import_conflict: row<{ conversationId: string; position: number }>(
     (d) =>

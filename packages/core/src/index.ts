@@ -33,7 +33,7 @@ export {
   type LifecycleState,
 } from './conversation/lifecycle.ts'
 export { foreignRecordKept, type LineageState } from './conversation/lineage.ts'
-export { type Message, message, type Part, part, type Usage, usage } from './conversation/message.ts'
+export { type Message, message, type Part, part, textMessage, type Usage, usage } from './conversation/message.ts'
 export { messageAdded, messageRedacted, type WorkingMessage } from './conversation/messages.ts'
 export { metadataChanged } from './conversation/metadata.ts'
 export { type Participant, participantJoined, participantLeft } from './conversation/participants.ts'
@@ -67,8 +67,9 @@ export {
 } from './envelope.ts'
 export { ColloquyError, type ErrorCode, type ErrorDetails, errorCodes, isColloquyError } from './errors.ts'
 export { assertConversationId, assertId, type ConversationKey, defaultTenant, rootIdOf } from './ids.ts'
-export type { ImportedCommand, ImportedConversation, ImportedFile, SkippedRecord } from './import.ts'
+export type { ImportedCommand, ImportedConversation, ImportedFile, ImportRemark, SkippedRecord } from './import.ts'
 export { defaultLimits, type Json, type JsonObject, jsonDepth, type Limits, ownJson } from './json.ts'
+export { parseJson } from './parse-json.ts'
 export { partitionHashName, partitionOf } from './partition.ts'
 // Ports
 export type { Clock } from './ports/clock.ts'
@@ -99,4 +100,5 @@ export {
 export { type AnyActionCreator, type Draft, defineSlice, type Slice } from './slice.ts'
 export { decodeState, encodeState } from './snapshot.ts'
 export { canonicalJson, stateHash } from './state-hash.ts'
+export { fromUtf8, toUtf8 } from './utf8.ts'
 export { Vector } from './vector.ts'

@@ -20,13 +20,26 @@ export const defaultLimits: Limits = { depth: 64, keys: 10_000, envelopeBytes: 1
  * A deeply frozen copy of `value` that `JSON.stringify` writes without changing anything.
  *
  * @throws `json_invalid` for NaN, Infinity, -0, integers beyond 2^53 - 1, undefined, bigint, functions, symbols, class instances
- * (Date, Map), accessors, holes in arrays and the key `__proto__`; `json_too_deep`; `json_too_wide`. The path is named.
+ * (Date, Map), accessors, hidden properties, holes and names in arrays, and the key `__proto__`; `json_too_deep` (also for a
+ * cycle); `json_too_wide`. The path is named.
  */
 export function ownJson(value: unknown, limits: Limits = defaultLimits, path = '$'): Json {
-  return own(value, limits, path, 0)
+  return own(value, { limits, root: path, values: 0 }, path, 0)
 }
 
-function own(value: unknown, limits: Limits, path: string, depth: number): Json {
+interface Walk {
+  readonly limits: Limits
+  readonly root: string
+  /** Values seen so far. */
+  values: number
+}
+
+function own(value: unknown, walk: Walk, path: string, depth: number): Json {
+  const { limits, root } = walk
+  // Each value takes a byte at least. Without this, 30 arrays that each hold the next one twice are a billion values.
+  if (++walk.values > limits.envelopeBytes) {
+    throw new ColloquyError('json_too_wide', { path: root, keys: walk.values, limitKeys: limits.envelopeBytes })
+  }
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -40,7 +53,7 @@ function own(value: unknown, limits: Limits, path: string, depth: number): Json 
   }
   if (value === null) return null
   if (depth >= limits.depth) throw new ColloquyError('json_too_deep', { path, limitDepth: limits.depth })
-  return Array.isArray(value) ? ownArray(value, limits, path, depth) : ownObject(value, limits, path, depth)
+  return Array.isArray(value) ? ownArray(value, walk, path, depth) : ownObject(value, walk, path, depth)
 }
 
 function ownNumber(value: number, path: string): number {
@@ -53,22 +66,28 @@ function ownNumber(value: number, path: string): number {
   return value
 }
 
-function ownArray(value: readonly unknown[], limits: Limits, path: string, depth: number): Json {
-  assertWidth(value.length, limits, path)
-  const copy: Json[] = Array.from({ length: value.length })
+function ownArray(value: readonly unknown[], walk: Walk, path: string, depth: number): Json {
+  assertWidth(value.length, walk.limits, path)
+  const copy: Json[] = []
   for (let i = 0; i < value.length; i++) {
-    if (!(i in value)) throw new ColloquyError('json_invalid', { path: `${path}[${i}]`, found: 'a hole in an array' })
-    copy[i] = own(value[i], limits, `${path}[${i}]`, depth + 1)
+    const property = Object.getOwnPropertyDescriptor(value, i)
+    if (property === undefined) throw new ColloquyError('json_invalid', { path: `${path}[${i}]`, found: 'a hole in an array' })
+    if (!('value' in property)) throw new ColloquyError('json_invalid', { path: `${path}[${i}]`, found: 'an accessor' })
+    copy.push(own(property.value, walk, `${path}[${i}]`, depth + 1))
+  }
+  // The indices and `length`; what else an array carries (a match has `index`, a tagged template `raw`) would be lost.
+  if (Reflect.ownKeys(value).length > value.length + 1) {
+    throw new ColloquyError('json_invalid', { path, found: 'an array with named properties' })
   }
   return Object.freeze(copy)
 }
 
-function ownObject(value: object, limits: Limits, path: string, depth: number): Json {
+function ownObject(value: object, walk: Walk, path: string, depth: number): Json {
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== Object.prototype && prototype !== null)
     throw new ColloquyError('json_invalid', { path, found: describe(value) })
   const keys = Reflect.ownKeys(value)
-  assertWidth(keys.length, limits, path)
+  assertWidth(keys.length, walk.limits, path)
   const copy: Record<string, Json> = {}
   for (const key of keys) {
     if (typeof key === 'symbol') throw new ColloquyError('json_invalid', { path, found: 'an object with a symbol as a key' })
@@ -77,7 +96,7 @@ function ownObject(value: object, limits: Limits, path: string, depth: number): 
     if (!property?.enumerable || !('value' in property)) {
       throw new ColloquyError('json_invalid', { path: `${path}.${key}`, found: 'an accessor or a hidden property' })
     }
-    copy[key] = own(property.value, limits, `${path}.${key}`, depth + 1)
+    copy[key] = own(property.value, walk, `${path}.${key}`, depth + 1)
   }
   return Object.freeze(copy)
 }
@@ -87,8 +106,11 @@ function assertWidth(entries: number, limits: Limits, path: string): void {
 }
 
 function describe(value: unknown): string {
-  if (typeof value === 'object' && value !== null) return `a ${value.constructor?.name ?? 'class instance'}`
-  return value === undefined ? 'undefined' : `a ${typeof value}`
+  if (value === undefined) return 'undefined'
+  if (typeof value !== 'object' || value === null) return `a ${typeof value}`
+  const prototype = Object.getPrototypeOf(value) as { readonly constructor?: unknown } | null
+  const name = typeof prototype?.constructor === 'function' ? prototype.constructor.name : ''
+  return `an instance of ${name === '' ? 'a class' : name}`
 }
 
 /**

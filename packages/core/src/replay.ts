@@ -1,6 +1,6 @@
 /** Replay: the same reducers over stored envelopes, without guards, middleware or effects. */
 import type { PositionRange, StampedAction } from './action.ts'
-import { freezeState, type Reducer, type Unapplied, upcastAction } from './combine-slices.ts'
+import { freezeState, ownState, type Reducer, type Unapplied, upcastAction } from './combine-slices.ts'
 import { actionOf, type StoredEnvelope } from './envelope.ts'
 import type { ConversationKey } from './ids.ts'
 import type { EventLog } from './ports/event-log.ts'
@@ -32,7 +32,7 @@ export interface ReplayEnd {
 }
 
 /**
- * Folds pages of envelopes, from the beginning or onto `from.state`, which it owns and changes.
+ * Folds pages of envelopes, from the beginning or onto `from.state`, which it owns and changes (a frozen one it copies).
  * @throws `log_corrupt` for a body that cannot be read
  */
 export async function replay<State>(
@@ -44,7 +44,9 @@ export async function replay<State>(
   for await (const page of pages) {
     for (const envelope of page) {
       if (isBeyond(envelope, options.end)) return fold.finish()
-      fold.apply(await readAction(reducer, envelope, options.resolve))
+      const action = readAction(reducer, envelope, options.resolve)
+      // Few actions are resolved; awaiting the others would cost more than applying them.
+      fold.apply(action instanceof Promise ? await action : action)
     }
   }
   return fold.finish()
@@ -56,7 +58,7 @@ function isBeyond(envelope: StoredEnvelope, end: ReplayEnd = {}): boolean {
 
 /** A fold in progress over actions: the heart of every replay. */
 export function startFold<State>(reducer: Reducer<State>, from?: Folded<State>) {
-  const state = from?.state ?? reducer.initial()
+  const state = ownState(from?.state ?? reducer.initial())
   let position = from?.position ?? 0
   let occurredAt = from?.occurredAt ?? 0
   let unappliedCount = 0
@@ -90,13 +92,20 @@ function needsResolving(reducer: Reducer, action: StampedAction): boolean {
   return reducer.definition(action.type)?.resolve !== undefined
 }
 
-/** The action with what it names in the log, when its definition asks for that. */
+/**
+ * The action with what it names in the log, when its definition asks for that. Positions from its own on are left out: when it was
+ * dispatched they did not exist, and on replay they would.
+ */
 export async function resolveAction(reducer: Reducer, action: StampedAction, resolve: Resolver): Promise<StampedAction> {
+  if (action.newerSchemaVersion !== undefined) return action
   const ranges = reducer.definition(action.type)?.resolve?.(action.payload)
-  return ranges === undefined ? action : { ...action, resolved: await resolve(ranges) }
+  if (ranges === undefined) return action
+  const before = action.position - 1
+  const existing = ranges.filter(([from]) => from <= before).map(([from, to]): PositionRange => [from, Math.min(to, before)])
+  return { ...action, resolved: await resolve(existing) }
 }
 
-/** Resolves from the log itself; positions at or after the action's own do not exist yet and give nothing. */
+/** Resolves from the log itself. */
 export function resolverOf(log: Pick<EventLog, 'read'>, key: ConversationKey, reducer: Reducer): Resolver {
   return async (ranges) => {
     const actions: StampedAction[] = []

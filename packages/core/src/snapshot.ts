@@ -1,4 +1,5 @@
 import type { JsonObject } from './json.ts'
+import { parseJson } from './parse-json.ts'
 import { fromUtf8, toUtf8 } from './utf8.ts'
 import { Vector } from './vector.ts'
 
@@ -15,9 +16,9 @@ export function encodeState(state: object): Uint8Array {
   return toUtf8(JSON.stringify({ state, vectors }))
 }
 
-/** A state that the caller owns. */
+/** A state that the caller owns. @throws SyntaxError for bytes that `encodeState` did not write */
 export function decodeState(bytes: Uint8Array): object {
-  const { state, vectors } = JSON.parse(fromUtf8(bytes)) as Stored
+  const { state, vectors } = parseJson(fromUtf8(bytes)) as unknown as Stored
   for (const path of vectors) {
     let holder: Record<string, unknown> = state
     for (const step of path.slice(0, -1)) holder = holder[step] as Record<string, unknown>

@@ -9,7 +9,7 @@
 import { toHex } from './bytes.ts'
 import type { Sha256 } from './ports/sha256.ts'
 import { toUtf8 } from './utf8.ts'
-import { Vector } from './vector.ts'
+import { foldVector, Vector } from './vector.ts'
 
 const domain = toUtf8('colloquy/state/v1\0')
 const listDomain = toUtf8('colloquy/list/v1\0')
@@ -20,14 +20,12 @@ const elementHashes = new WeakMap<object, Uint8Array>()
 
 /** @returns 32 bytes. `state` must be frozen, as every state that the engine or replay hands out is. */
 export function stateHash(state: object, sha256: Sha256): Uint8Array {
-  const parts = Object.keys(state)
-    .sort()
-    .map((name) => `${JSON.stringify(name)}:${canonical((state as Record<string, unknown>)[name], sha256)}`)
+  const parts = keysOf(state).map((name) => `${JSON.stringify(name)}:${canonical(state[name as never], sha256)}`)
   return sha256(domain, toUtf8(parts.join('\n')))
 }
 
 function canonical(value: unknown, sha256: Sha256, remember = true): string {
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
   const known = texts.get(value)
   if (known !== undefined) return known
   const text = Vector.isVector(value) ? canonicalList(value, sha256) : canonicalPlain(value, sha256, remember)
@@ -38,15 +36,20 @@ function canonical(value: unknown, sha256: Sha256, remember = true): string {
 function canonicalPlain(value: object, sha256: Sha256, remember: boolean): string {
   if (Array.isArray(value)) return `[${value.map((item) => canonical(item, sha256, remember)).join(',')}]`
   const record = value as Record<string, unknown>
-  const fields = Object.keys(record)
-    .sort()
-    .map((key) => `${JSON.stringify(key)}:${canonical(record[key], sha256, remember)}`)
+  const fields = keysOf(record).map((key) => `${JSON.stringify(key)}:${canonical(record[key], sha256, remember)}`)
   return `{${fields.join(',')}}`
+}
+
+/** Sorted; without those that hold undefined, which no snapshot keeps: a reducer may write one, and live must equal replayed. */
+function keysOf(record: object): string[] {
+  return Object.keys(record)
+    .filter((key) => record[key as never] !== undefined)
+    .sort()
 }
 
 /** `list:` cannot begin JSON, so no plain value is written like a list. */
 function canonicalList(list: Vector<unknown>, sha256: Sha256): string {
-  const folded = list.fold(sha256(listDomain), (value, item) => sha256(listDomain, value, elementHash(item, sha256)))
+  const folded = list[foldVector](sha256(listDomain), (value, item) => sha256(listDomain, value, elementHash(item, sha256)))
   return `list:${list.length}:${toHex(folded)}`
 }
 

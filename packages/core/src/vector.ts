@@ -1,8 +1,13 @@
-import { deepFreeze } from './json.ts'
+import { current, isDraft } from 'immer'
 
 const bits = 5
 const width = 1 << bits
 const mask = width - 1
+
+/** Tells vectors by a symbol of the realm: state may pass through two copies of this package. */
+const brand = Symbol.for('colloquy.vector')
+/** Names the fold that `stateHash` uses: what it remembers is right for one step function only, so no other caller may find it. */
+export const foldVector = Symbol.for('colloquy.vector.fold')
 
 /** A node of the trie: children below, or elements at the lowest level. Never changed once a vector holds it. */
 type Node = readonly unknown[]
@@ -13,14 +18,14 @@ type Node = readonly unknown[]
  * A radix trie of 32-way nodes with a tail (Bagwell and Rompf, "RRB-Trees", EPFL 2011, without the relaxed part). It has an
  * array's manners (`length`, `at`, iteration, `slice`, `map`, `toJSON`) and is opaque to immer, so that a recipe over a state with
  * 100,000 messages costs what it costs over one with ten: `produce` over a flat array copies and freezes the array each time.
- * Elements are frozen all the way down as they come in.
+ * Elements are frozen all the way down as they come in; a draft of a recipe comes in as what it stands for.
  */
 export class Vector<T> implements Iterable<T> {
   readonly length: number
   readonly #root: Node
   readonly #tail: readonly T[]
   readonly #shift: number
-  /** What `fold` knows: its value over the first `length` elements. The only thing that changes, and only as a cache. */
+  /** What the fold knows: its value over the first `length` elements. The only thing that changes, and only as a cache. */
   #folded: Folded
 
   private constructor(length: number, shift: number, root: Node, tail: readonly T[], folded: Folded) {
@@ -43,18 +48,19 @@ export class Vector<T> implements Iterable<T> {
   }
 
   static isVector(value: unknown): value is Vector<unknown> {
-    return typeof value === 'object' && value !== null && value instanceof Vector
+    return typeof value === 'object' && value !== null && brand in value
   }
 
   /** The element at `index`; negative counts from the end; undefined outside, as `Array.prototype.at`. */
   at(index: number): T | undefined {
-    const i = index < 0 ? this.length + index : index
-    if (!Number.isInteger(i) || i < 0 || i >= this.length) return undefined
+    const whole = Math.trunc(index) || 0
+    const i = whole < 0 ? this.length + whole : whole
+    if (i < 0 || i >= this.length) return undefined
     return this.#chunkOf(i)[i & mask]
   }
 
-  append(item: T): Vector<T> {
-    deepFreeze(item)
+  append(appended: T): Vector<T> {
+    const item = settled(appended)
     const tailStart = this.length - this.#tail.length
     if (this.#tail.length < width) {
       return new Vector(this.length + 1, this.#shift, this.#root, [...this.#tail, item], this.#folded)
@@ -69,8 +75,8 @@ export class Vector<T> implements Iterable<T> {
   }
 
   /** A vector with `item` at `index`. An index outside leaves the vector as it is. */
-  with(index: number, item: T): Vector<T> {
-    deepFreeze(item)
+  with(index: number, replacement: T): Vector<T> {
+    const item = settled(replacement)
     if (!Number.isInteger(index) || index < 0 || index >= this.length) return this
     const folded = index < this.#folded.length ? nothingFolded : this.#folded
     const tailStart = this.length - this.#tail.length
@@ -95,8 +101,8 @@ export class Vector<T> implements Iterable<T> {
 
   /** Elements `start` to `end` (exclusive) as an array; negative counts from the end, as `Array.prototype.slice`. */
   slice(start = 0, end = this.length): T[] {
-    const from = start < 0 ? Math.max(0, this.length + start) : Math.min(start, this.length)
-    const to = end < 0 ? Math.max(0, this.length + end) : Math.min(end, this.length)
+    const from = placeOf(start, this.length)
+    const to = placeOf(end, this.length)
     const items: T[] = []
     for (let i = from; i < to; ) {
       const chunk = this.#chunkOf(i)
@@ -120,18 +126,23 @@ export class Vector<T> implements Iterable<T> {
     return -1
   }
 
-  /** A vector in which the elements `start` to `end` (exclusive) are replaced by `items`. O(n): for what is rare. */
+  /**
+   * A vector in which the elements `start` to `end` (exclusive, both as in `slice`) are replaced by `items`. O(n): for what is rare.
+   * Takes an end where `Array.prototype.toSpliced` takes a count.
+   */
   splice(start: number, end: number, items: Iterable<T>): Vector<T> {
-    let result = Vector.empty<T>()
-    for (let i = 0; i < start; i++) result = result.append(this.at(i) as T)
-    for (const item of items) result = result.append(item)
-    for (let i = end; i < this.length; i++) result = result.append(this.at(i) as T)
-    return result
+    const from = placeOf(start, this.length)
+    const to = Math.max(from, placeOf(end, this.length))
+    return Vector.from([...this.slice(0, from), ...items, ...this.slice(to)])
   }
 
   *[Symbol.iterator](): Generator<T, undefined> {
     for (let i = 0; i < this.length; i += width) yield* this.#chunkOf(i)
     return undefined
+  }
+
+  get [brand](): true {
+    return true
   }
 
   toJSON(): T[] {
@@ -141,9 +152,8 @@ export class Vector<T> implements Iterable<T> {
   /**
    * Folds `step` over the elements in order, from `start`, and remembers the value: a vector made by `append` from one that was
    * folded goes on from there. So a fold over a growing list costs one step an element, not one pass a version.
-   * All callers must pass the same fold; the state hash is the one that does.
    */
-  fold(start: Uint8Array, step: (value: Uint8Array, item: T) => Uint8Array): Uint8Array {
+  [foldVector](start: Uint8Array, step: (value: Uint8Array, item: T) => Uint8Array): Uint8Array {
     let value = this.#folded.length === 0 ? start : this.#folded.value
     for (let i = this.#folded.length; i < this.length; i++) value = step(value, this.at(i) as T)
     this.#folded = { length: this.length, value }
@@ -166,6 +176,33 @@ export class Vector<T> implements Iterable<T> {
     for (let level = this.#shift; level > 0; level -= bits) node = node[(index >>> level) & mask] as Node
     return node as readonly T[]
   }
+}
+
+/** An index as `Array.prototype.slice` takes it, inside of the list. */
+function placeOf(index: number, length: number): number {
+  const whole = Math.trunc(index) || 0
+  return whole < 0 ? Math.max(0, length + whole) : Math.min(whole, length)
+}
+
+/**
+ * Frozen all the way down, drafts replaced by what they stand for: a draft ends with its recipe, and immer does not look into
+ * vectors, so it cannot replace them itself.
+ */
+function settled<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value
+  const item: T = isDraft(value) ? current(value as never) : value
+  if (Object.isFrozen(item)) return item
+  // Read before it is frozen, and an array by index: several times faster in V8, and replay spends its time here.
+  if (Array.isArray(item)) for (let i = 0; i < item.length; i++) settleAt(item, i)
+  else for (const key in item) settleAt(item, key)
+  return Object.freeze(item)
+}
+
+function settleAt<T, K extends keyof T>(holder: T, key: K): void {
+  const child = holder[key]
+  if (typeof child !== 'object' || child === null) return
+  const settledChild = settled(child)
+  if (settledChild !== child) holder[key] = settledChild
 }
 
 interface Folded {

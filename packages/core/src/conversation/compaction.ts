@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { defineAction } from '../action.ts'
-import { id, message, positionRanges, tokenCount } from './message.ts'
+import { defineAction, positionRanges } from '../action.ts'
+import { id, message, tokenCount } from './message.ts'
 
 const size = z.strictObject({ messages: z.int().nonnegative(), tokens: tokenCount })
 
@@ -16,6 +16,8 @@ export const contextCompacted = defineAction(
   z.strictObject({
     covered: named,
     summary: z.strictObject({ message, tokenCount }).optional(),
+    /** Of the first covered message, when that is a summary itself: what its compaction cannot say when it is read alone. */
+    standsAt: z.int().positive().optional(),
     strategy: z.string(),
     trigger: z.enum(['auto', 'manual', 'overflow', 'imported']),
     before: size,

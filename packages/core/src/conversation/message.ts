@@ -3,7 +3,7 @@
  * carry it verbatim in `raw`, so that it goes back byte for byte. Media are named by hash, url or provider file, never inlined.
  */
 import { z } from 'zod'
-import { type PositionRange } from '../action.ts'
+import { positionRanges } from '../action.ts'
 import type { Json, JsonObject } from '../json.ts'
 
 /** Any JSON. It was checked and frozen by `ownJson` before a schema sees it. */
@@ -14,13 +14,6 @@ export const anyJsonObject = z.custom<JsonObject>(
 )
 export const id = z.string().min(1).max(200)
 export const tokenCount = z.int().nonnegative()
-export const positionRanges = z.array(
-  z.custom<PositionRange>(
-    (value) =>
-      Array.isArray(value) && value.length === 2 && value.every((n) => Number.isSafeInteger(n) && n > 0) && value[0] <= value[1],
-    'expected [from, to] with 1 <= from <= to',
-  ),
-)
 
 const partBase = {
   id: id.optional(),
@@ -163,7 +156,7 @@ export const usage = z.strictObject({
 })
 export type Usage = z.infer<typeof usage>
 
-export const messageModel = z.strictObject({
+const messageModel = z.strictObject({
   provider: z.string(),
   api: z.string().optional(),
   id: z.string(),
@@ -189,7 +182,7 @@ export const messageModel = z.strictObject({
   usage: usage.optional(),
 })
 
-export const roles = ['system', 'developer', 'user', 'assistant', 'tool'] as const
+const roles = ['system', 'developer', 'user', 'assistant', 'tool'] as const
 
 export const message = z.strictObject({
   v: z.literal(1),
@@ -204,3 +197,8 @@ export const message = z.strictObject({
   raw: anyJson.optional(),
 })
 export type Message = z.infer<typeof message>
+
+/** A message of one text part: what most messages are. */
+export function textMessage(messageId: string, role: Message['role'], text: string): Message {
+  return { v: 1, id: messageId, role, parts: [{ type: 'text', text }] }
+}

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { defineAction, type StampedAction, type StampedActionOf } from '../action.ts'
+import { defineAction, type StampedActionOf } from '../action.ts'
 import { ColloquyError } from '../errors.ts'
 import { defineSlice } from '../slice.ts'
 import { Vector } from '../vector.ts'
@@ -30,9 +30,11 @@ export type WorkingMessage = Message & {
   readonly position: number
   readonly tokenCount: number
   readonly redacted?: true
+  /** Of a summary: where the first message that it stands for belongs. Other messages belong at their position. */
+  readonly standsAt?: number
 }
 
-/** The working set: messages that the model is shown, in order. All messages ever are in the log. */
+/** The working set: messages that the model is shown, in order of where they belong. All messages ever are in the log. */
 export const messages = defineSlice({
   name: 'messages',
   version: 1,
@@ -56,12 +58,8 @@ export const messages = defineSlice({
         if (missing > 0) throw new ColloquyError('compaction_stale', { missing, covered: messageIds.length })
         return
       }
-      case 'compactionUndone': {
-        const position = action.payload.compactionPosition
-        if (list.findIndex((m) => m.position === position) < 0) throw new ColloquyError('compaction_not_found', { position })
-        return
-      }
       case 'messageAdded':
+      case 'compactionUndone':
       case 'conversationCleared':
         return
       default:
@@ -93,52 +91,75 @@ function added(action: StampedActionOf<typeof messageAdded>): WorkingMessage {
   return { ...action.payload.message, position: action.position, tokenCount: action.payload.tokenCount }
 }
 
-/** The summary stands where the first covered message stood; it carries the position of its compaction, by which it can be undone. */
-function summaryOf(action: StampedActionOf<typeof contextCompacted>): WorkingMessage | undefined {
+/** Where a message belongs in the order of the working set. */
+const placeOf = (m: WorkingMessage): number => m.standsAt ?? m.position
+
+/** The summary carries the position of its compaction, by which it can be undone. */
+function summaryOf(action: StampedActionOf<typeof contextCompacted>, standsAt: number): WorkingMessage | undefined {
   const { summary } = action.payload
-  return summary && { ...summary.message, position: action.position, tokenCount: summary.tokenCount }
+  return summary && { ...summary.message, position: action.position, tokenCount: summary.tokenCount, standsAt }
 }
 
+/** The summary stands where the first covered message stood. */
 function compacted(list: Working, action: StampedActionOf<typeof contextCompacted>): Working {
   const covered = new Set(action.payload.covered.messageIds)
   const first = list.findIndex((m) => covered.has(m.id))
-  if (first < 0) return list
-  const summary = summaryOf(action)
+  const firstCovered = list.at(first)
+  if (first < 0 || firstCovered === undefined) return list
+  const summary = summaryOf(action, placeOf(firstCovered))
   const kept = list.slice(first).filter((m) => !covered.has(m.id))
   return list.splice(first, list.length, summary ? [summary, ...kept] : kept)
 }
 
+/** The summary leaves, and each message goes back to its place between those that were kept. */
 function restored(list: Working, action: StampedActionOf<typeof compactionUndone>): Working {
-  const originals = restoredMessages(action.resolved ?? [])
-  const present = new Set(list.slice().map((m) => m.id))
-  const returning = originals.filter((m) => !present.has(m.id))
-  const summaryAt = list.findIndex((m) => m.position === action.payload.compactionPosition)
-  if (summaryAt >= 0) return list.splice(summaryAt, summaryAt + 1, returning)
-  // A compaction without a summary left no trace in the list: its messages go back before the first younger one.
-  const firstPosition = returning[0]?.position ?? 0
-  const younger = list.findIndex((m) => m.position > firstPosition)
-  const at = younger < 0 ? list.length : younger
-  return list.splice(at, at, returning)
+  const { compactionPosition } = action.payload
+  if (action.resolved === undefined) return list
+  const summary = list.find((m) => m.position === compactionPosition && m.standsAt !== undefined)
+  const kept = list.slice().filter((m) => m !== summary)
+  const present = new Set(kept.map((m) => m.id))
+  const returning = restoredMessages(action, summary?.standsAt).filter((m) => !present.has(m.id))
+  if (summary === undefined && returning.length === 0) return list
+
+  const merged: WorkingMessage[] = []
+  for (const m of kept) {
+    while (returning[0] !== undefined && placeOf(returning[0]) < placeOf(m)) merged.push(returning.shift() as WorkingMessage)
+    merged.push(m)
+  }
+  return Vector.from([...merged, ...returning])
 }
 
-/** Messages as the log has them now: an erased body arrives erased, a later redaction among `resolved` is applied. */
-function restoredMessages(resolved: readonly StampedAction[]): WorkingMessage[] {
+/**
+ * The messages that an undo names, in its order, as the log has them now: an erased body arrives erased, a redaction among
+ * `resolved` is applied. `firstStandsAt` is where the summary stood that leaves for them.
+ */
+function restoredMessages(action: StampedActionOf<typeof compactionUndone>, firstStandsAt?: number): WorkingMessage[] {
+  const order = new Map(action.payload.restored.messageIds.map((messageId, index) => [messageId, index]))
+  const orderOf = (m: WorkingMessage): number => order.get(m.id) ?? -1
   const found: WorkingMessage[] = []
   const redactions = new Set<string>()
-  for (const action of resolved) {
-    if (messageAdded.match(action)) found.push(added(action))
-    else if (contextCompacted.match(action)) {
-      const summary = summaryOf(action)
+  for (const named of action.resolved ?? []) {
+    if (named.newerSchemaVersion !== undefined) continue
+    if (messageAdded.match(named)) found.push(added(named))
+    else if (contextCompacted.match(named)) {
+      const { summary: standing, standsAt, covered } = named.payload
+      const isFirst = standing?.message.id === action.payload.restored.messageIds[0]
+      const from = standsAt ?? Math.min(named.position, ...covered.ranges.map(([first]) => first))
+      const summary = summaryOf(named, isFirst ? (firstStandsAt ?? from) : from)
       if (summary) found.push(summary)
-    } else if (messageRedacted.match(action)) redactions.add(action.payload.messageId)
+    } else if (messageRedacted.match(named)) redactions.add(named.payload.messageId)
   }
-  return found.map((m) => (redactions.has(m.id) ? redacted(m) : m))
+  // A range may hold more than what the compaction covered: only what is named returns.
+  const returning = found.filter((m) => orderOf(m) >= 0).sort((a, b) => orderOf(a) - orderOf(b))
+  return returning.map((m) => (redactions.has(m.id) ? redacted(m) : m))
 }
 
 /** Without words, but with the ids that hold calls and results together. */
 function redacted(m: WorkingMessage): WorkingMessage {
-  const { id, v, role, position, tokenCount } = m
-  return { id, v, role, position, tokenCount, redacted: true, parts: m.parts.map(withoutWords) }
+  if (m.redacted) return m
+  const { id, v, role, position, tokenCount, standsAt } = m
+  const parts = m.parts.map(withoutWords)
+  return { id, v, role, position, tokenCount, redacted: true, parts, ...(standsAt !== undefined && { standsAt }) }
 }
 
 function withoutWords(part: Message['parts'][number]): Message['parts'][number] {

@@ -5,7 +5,7 @@ import { defaultLimits } from '../json.ts'
 import { defineSlice } from '../slice.ts'
 import { anyJsonObject, id } from './message.ts'
 
-/** Joining again under the same id updates name, kind and details. */
+/** Joining again under the same id updates name and kind. `details` are for readers of the log; the state leaves them out. */
 export const participantJoined = defineAction(
   'participantJoined',
   z.strictObject({
@@ -38,10 +38,11 @@ export const participants = defineSlice({
   guard(state, action) {
     const here = state.participants
     const { participantId } = action.payload
-    if (action.type === 'participantLeft' && !here.some((p) => p.id === participantId)) {
+    const isHere = here.some((p) => p.id === participantId)
+    if (action.type === 'participantLeft' && !isHere) {
       throw new ColloquyError('participant_not_found', { participantId, participants: here.length })
     }
-    if (action.type === 'participantJoined' && here.length >= defaultLimits.keys) {
+    if (action.type === 'participantJoined' && !isHere && here.length >= defaultLimits.keys) {
       throw new ColloquyError('json_too_wide', { path: 'participants', keys: here.length + 1, limitKeys: defaultLimits.keys })
     }
   },

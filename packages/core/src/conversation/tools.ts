@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { defineAction } from '../action.ts'
 import { ColloquyError } from '../errors.ts'
+import { defaultLimits } from '../json.ts'
 import { type Draft, defineSlice } from '../slice.ts'
 import { conversationCleared } from './lifecycle.ts'
 import { id } from './message.ts'
@@ -67,6 +68,9 @@ export const tools = defineSlice({
     if (action.type === 'toolRequested') {
       if (found)
         throw new ColloquyError('tool_already_open', { messageId, callId, requestedAtPosition: found.requestedAtPosition })
+      // Calls that nobody ends must not let the state grow without bound.
+      if (open.length >= defaultLimits.keys)
+        throw new ColloquyError('json_too_wide', { path: 'tools.open', keys: open.length + 1, limitKeys: defaultLimits.keys })
     } else if (!found) throw new ColloquyError('tool_not_open', { messageId, callId, openCalls: open.length })
   },
   reduce(draft, action) {
@@ -78,16 +82,10 @@ export const tools = defineSlice({
     const found = draft.open[index]
     switch (action.type) {
       case 'toolRequested': {
+        if (found) return
         const { messageId, callId, name } = action.payload
-        if (!found)
-          draft.open.push({
-            messageId,
-            callId,
-            name,
-            status: 'requested',
-            requestedAtPosition: action.position,
-            progressRatio: null,
-          })
+        const requestedAtPosition = action.position
+        draft.open.push({ messageId, callId, name, status: 'requested', requestedAtPosition, progressRatio: null })
         draft.requested += 1
         return
       }

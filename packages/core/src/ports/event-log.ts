@@ -43,7 +43,7 @@ export interface Snapshot {
   readonly position: number
   readonly stateKey: string
   readonly stateHash: Uint8Array
-  /** The state as `encodeState` writes it; null once a younger snapshot has it. The hash stays, as a witness for verification. */
+  /** The state as `encodeState` writes it; null when only the hash is kept, as a witness for verification. */
   readonly body: Uint8Array | null
 }
 
@@ -98,7 +98,10 @@ export interface EventLog extends AsyncDisposable {
   /** Position and state hash of all snapshots under `stateKey`, ascending, without bodies. */
   stateHashes(key: ConversationKey, stateKey: string): Promise<readonly Pick<Snapshot, 'position' | 'stateHash'>[]>
 
-  /** Keeps a snapshot; older ones of the conversation under the same key keep only their hash. Idempotent. */
+  /**
+   * Keeps a snapshot. One with a body makes older ones of the conversation under the same key keep only their hash; one without
+   * leaves them as they are. Idempotent.
+   */
   saveSnapshot(key: ConversationKey, snapshot: Snapshot): Promise<void>
 
   /** Keeps media under their hash, before the append that refers to them. Idempotent. */

@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest'
+import { ColloquyError, type ErrorCode, type ErrorDetails, errorCodes, isColloquyError } from './errors.ts'
+
+/** Details as they could really be, one set for every code. */
+const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
+  action_unknown: { type: 'orderPlaced', known: 29 },
+  action_invalid: { type: 'messageAdded', path: '$.payload.message.id', problem: 'expected string' },
+  json_invalid: { path: '$.payload.at', found: 'an instance of Date' },
+  json_too_deep: { path: '$.payload.tree', limitDepth: 64 },
+  json_too_wide: { path: '$.payload.list', keys: 10_001, limitKeys: 10_000 },
+  envelope_too_large: { type: 'messageAdded', bytes: 1_048_577, limitBytes: 1_048_576 },
+  id_invalid: { kind: 'tenant', problem: 'it has 0 characters, not 1 to 200' },
+  conversation_archived: { conversationId: 'c1', position: 12 },
+  conversation_already_started: { startedAtPosition: 1 },
+  message_not_found: { messageId: 'm7', workingSet: 4 },
+  tool_not_open: { messageId: 'm7', callId: 'call 1', openCalls: 2 },
+  tool_already_open: { messageId: 'm7', callId: 'call 1', requestedAtPosition: 9 },
+  turn_not_open: { turnId: 't2', openTurnId: null },
+  turn_already_open: { turnId: 't2', openTurnId: 't1' },
+  participant_not_found: { participantId: 'ada', participants: 3 },
+  compaction_stale: { missing: 2, covered: 10 },
+  compaction_not_found: { position: 31 },
+  budget_exceeded: { limitTokens: 50_000, usedTokens: 49_000, requestedTokens: 1500 },
+  position_conflict: { conversationId: 'c1', expectedPosition: 4, actualPosition: 6 },
+  rebase_limit_reached: { conversationId: 'c1', attempts: 64 },
+  command_id_reused: { commandId: 'command 1', position: 4 },
+  append_outcome_unknown: { conversationId: 'c1', position: 5, hash: 'a1b2' },
+  reducer_failed: { type: 'todoAdded', slice: 'todos', problem: 'x is not a function' },
+  middleware_failed: { type: 'messageAdded', problem: 'next was called twice' },
+  engine_closed: { conversationId: 'c1' },
+  conversation_not_found: { conversationId: 'c1' },
+  position_not_found: { conversationId: 'c1', position: 9, headPosition: 6 },
+  slice_invalid: { slice: 'todos', problem: 'another slice has this name' },
+  log_corrupt: { conversationId: 'c1', position: 3, problem: 'the body is not JSON' },
+  directory_locked: { directory: '/data/colloquy', pid: 4711, since: '2026-01-01T00:00:00Z' },
+  database_unreachable: { target: 'localhost:5432', problem: 'connection refused' },
+  database_failed: { operation: 'append', sqlState: '53100', problem: 'disk full' },
+  schema_newer: { found: '0007_x', known: '0003_y' },
+  schema_missing: { found: null, needed: '0001_log' },
+  partitions_differ: { found: 64, asked: 128 },
+  import_refused: { source: 'session.jsonl', line: 3, problem: 'the line is cut off' },
+  import_conflict: { conversationId: 'c1', position: 3 },
+  usage_invalid: { problem: 'There is no command "replya"' },
+}
+
+describe('every error', () => {
+  test.each(errorCodes)('%s says what happened, with every number and name it was given, and what to do next', (code) => {
+    const details = samples[code]
+    const { message } = new ColloquyError(code, details)
+    for (const value of Object.values(details)) expect(message).toContain(String(value ?? 'none'))
+    // What happened, then the next step, in sentences that end.
+    expect(message).toMatch(/^.+[.:;] .+\.$/s)
+    expect(message).not.toMatch(/undefined|\[object|NaN/)
+  })
+
+  test.each(errorCodes)('%s has these words', (code) => {
+    const { message, retryable } = new ColloquyError(code, samples[code])
+    expect({ message, retryable }).toMatchSnapshot()
+  })
+})
+
+describe('a ColloquyError', () => {
+  const cause = new Error('why')
+  const error = new ColloquyError('id_invalid', { kind: 'tenant', problem: 'it is empty' }, { cause })
+
+  test('is an Error that keeps code, details and cause, and can be sent as JSON', () => {
+    expect(error).toBeInstanceOf(Error)
+    expect(error.name).toBe('ColloquyError')
+    expect(error.cause).toBe(cause)
+    expect(String(error)).toBe('ColloquyError: The tenant is not usable: it is empty. Choose another one.')
+    expect(JSON.parse(JSON.stringify(error))).toEqual({
+      code: 'id_invalid',
+      message: 'The tenant is not usable: it is empty. Choose another one.',
+      details: { kind: 'tenant', problem: 'it is empty' },
+      retryable: false,
+    })
+  })
+
+  test('is told by its code, also when another copy of the package made it', async () => {
+    // Another URL is another module, as another copy in node_modules is.
+    const query = '?copy'
+    const copy: typeof import('./errors.ts') = await import(/* @vite-ignore */ `./errors.ts${query}`)
+    const foreign = new copy.ColloquyError('id_invalid', { kind: 'tenant', problem: 'it is empty' })
+    expect(foreign).not.toBeInstanceOf(ColloquyError)
+    expect(isColloquyError(foreign)).toBe(true)
+    expect(isColloquyError(foreign, 'id_invalid')).toBe(true)
+    expect(isColloquyError(foreign, 'usage_invalid')).toBe(false)
+  })
+
+  test('is nothing else', () => {
+    const named = (code: unknown) => Object.assign(new Error('x'), { name: 'ColloquyError', code })
+    for (const other of [
+      new Error('x'),
+      named('no_such_code'),
+      named(7),
+      named('toString'),
+      error.toJSON(),
+      null,
+      'id_invalid',
+    ]) {
+      expect(isColloquyError(other)).toBe(false)
+    }
+    expect(isColloquyError(Object.assign(new Error('x'), { code: 'id_invalid' }), 'id_invalid')).toBe(false)
+  })
+})

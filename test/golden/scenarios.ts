@@ -1,0 +1,262 @@
+/** For every action, a small conversation in which it means something. The action itself comes last. */
+import {
+  type Action,
+  budgetRefused,
+  budgetSet,
+  budgetWarned,
+  type ConversationAction,
+  compactionUndone,
+  contextCompacted,
+  conversationArchived,
+  conversationCleared,
+  conversationStarted,
+  conversationTitled,
+  degraded,
+  errorRecorded,
+  foreignRecordKept,
+  type Message,
+  messageAdded,
+  messageRedacted,
+  metadataChanged,
+  participantJoined,
+  participantLeft,
+  preferencesChanged,
+  recovered,
+  toolCancelled,
+  toolFailed,
+  toolProgressed,
+  toolRequested,
+  toolStarted,
+  toolSucceeded,
+  turnEnded,
+  turnInterrupted,
+  turnStarted,
+  usageRecorded,
+} from '@colloquy/core'
+
+const text = (id: string, role: Message['role'], words: string, tokenCount: number) =>
+  messageAdded({ message: { v: 1, id, role, parts: [{ type: 'text', text: words }] }, tokenCount, tokenCounter: 'test@1' })
+
+const started = conversationStarted({ title: 'Weather', contextLimitTokens: 200_000 })
+const question = text('m1', 'user', 'Will it rain in Zürich? ☂️', 9)
+
+const call = { messageId: 'm2', callId: 'call-1' }
+const answerWithCall = messageAdded({
+  message: {
+    v: 1,
+    id: 'm2',
+    role: 'assistant',
+    parts: [
+      { type: 'reasoning', text: 'I need the forecast.', signature: 'c2lnbmVk', redacted: false },
+      {
+        type: 'tool_call',
+        callId: 'call-1',
+        name: 'forecast',
+        args: { raw: '{"city": "Zürich", "days": 1.50}', json: { city: 'Zürich', days: 1.5 }, valid: true },
+        executor: { kind: 'client' },
+        batchId: 'b1',
+      },
+    ],
+    model: { provider: 'anthropic', id: 'claude', stop: { unified: 'tool_calls', raw: 'tool_use' } },
+  },
+  tokenCount: 21,
+})
+const toolAsked = [question, answerWithCall, toolRequested({ ...call, name: 'forecast' })]
+const result = messageAdded({
+  message: {
+    v: 1,
+    id: 'm3',
+    role: 'tool',
+    parts: [
+      {
+        type: 'tool_result',
+        callId: 'call-1',
+        callMessageId: 'm2',
+        status: 'ok',
+        content: [
+          { type: 'text', text: '12 mm' },
+          {
+            type: 'media',
+            kind: 'image',
+            mediaType: 'image/png',
+            source: { kind: 'hash', hash: 'a'.repeat(64), bytes: 1024 },
+          },
+        ],
+      },
+    ],
+  },
+  tokenCount: 30,
+})
+
+/** m1 to m4, then a compaction of m1 to m3 at position 5. */
+const compacted = [
+  question,
+  answerWithCall,
+  result,
+  text('m4', 'assistant', 'Yes, take an umbrella.', 8),
+  contextCompacted(
+    {
+      covered: {
+        messageIds: ['m1', 'm2', 'm3'],
+        ranges: [[1, 3]],
+        tokens: 60,
+      },
+      summary: {
+        message: {
+          v: 1,
+          id: 's1',
+          role: 'user',
+          parts: [{ type: 'compaction', content: 'Rain in Zürich: 12 mm.', covers: [[1, 3]] }],
+        },
+        tokenCount: 12,
+      },
+      strategy: 'summarizing',
+      trigger: 'auto',
+      before: { messages: 4, tokens: 68 },
+      after: { messages: 2, tokens: 20 },
+    },
+    { derivedFrom: [[1, 3]] },
+  ),
+]
+
+const running = [started, turnStarted({ turnId: 't1' }), question]
+const joined = [
+  participantJoined({ participantId: 'ada', kind: 'person', name: 'Ada', details: { locale: 'de-CH' } }),
+  participantJoined({ participantId: 'claude', kind: 'model' }),
+]
+const limited = [budgetSet({ limitTokens: 40, warnTokens: 20 }), question, answerWithCall]
+
+export const scenarios: { readonly [Type in ConversationAction['type']]: readonly Action[] } = {
+  conversationStarted: [
+    conversationStarted(
+      {
+        title: 'Weather',
+        contextLimitTokens: 200_000,
+        parent: { conversationId: 'c0', relation: 'sidechain', position: 7, messageId: 'm2', callId: 'call-1' },
+        source: { format: 'claude-code', id: 'session-1', details: { version: '2.0.1' } },
+      },
+      { meta: { importedFrom: { line: 1 } } },
+    ),
+  ],
+  conversationTitled: [started, conversationTitled({ title: 'Wetter, auf Deutsch \ud83c\udf26' })],
+  conversationArchived: [started, question, conversationArchived({ reason: 'answered' })],
+  conversationCleared: [started, ...toolAsked, conversationCleared({ reason: 'a new topic' })],
+  foreignRecordKept: [
+    started,
+    foreignRecordKept({
+      format: 'claude-code',
+      recordType: 'mystery',
+      line: 4,
+      reason: 'unknown record type',
+      record: { type: 'mystery', nested: [{ 'any.key': null }, true, 1.5, ''] },
+    }),
+  ],
+  participantJoined: joined,
+  participantLeft: [...joined, participantLeft({ participantId: 'ada', reason: 'went home' })],
+  preferencesChanged: [
+    preferencesChanged({ set: { language: 'de', tone: { formal: true }, old: 1 } }),
+    preferencesChanged({ set: { language: 'en' }, unset: ['old'] }),
+  ],
+  metadataChanged: [
+    metadataChanged({ set: { project: 'weather', tags: ['a', 'b'], constructor: 'a key like any other' } }),
+    metadataChanged({ set: { ratio: 0.1, big: 9_007_199_254_740_991, 'ä key': null }, unset: ['tags'] }),
+  ],
+  messageAdded: [
+    question,
+    answerWithCall,
+    result,
+    // What is hard to keep: NUL, half of a surrogate pair, two ways to write é, line separators.
+    text('m4', 'assistant', 'NUL \0 half \ud800 é \u0065\u0301 \u2028 "quoted\\"', 8),
+    messageAdded({
+      message: {
+        v: 1,
+        id: 'm5',
+        role: 'user',
+        author: { id: 'ada', name: 'Ada' },
+        createdAt: 1_767_225_600_000_000,
+        meta: { client: 'web' },
+        raw: { z: 1, a: [1, 1.5] },
+        parts: [
+          { type: 'text', text: 'Look', id: 'p1', citations: [{ kind: 'url', url: 'https://example.org', start: 0, end: 4 }] },
+          {
+            type: 'media',
+            kind: 'document',
+            mediaType: 'text/plain',
+            source: { kind: 'text', text: 'notes' },
+            filename: 'n.txt',
+          },
+          { type: 'approval', approvalId: 'a1', callId: 'call-1', decision: 'approved' },
+          { type: 'refusal', text: 'no' },
+          { type: 'citation_source', sourceId: 's1', title: 'Source' },
+          { type: 'tool_change', change: 'add', ref: { name: 'forecast' } },
+          { type: 'control', kind: 'openai.step_start' },
+          { type: 'custom', kind: 'gemini.thought', payload: { text: null } },
+        ],
+      },
+      tokenCount: 0,
+    }),
+  ],
+  messageRedacted: [question, answerWithCall, result, messageRedacted({ messageId: 'm3', reason: 'a phone number' })],
+  contextCompacted: compacted,
+  compactionUndone: [
+    ...compacted,
+    compactionUndone(
+      {
+        compactionPosition: 5,
+        restored: { messageIds: ['m1', 'm2', 'm3'], ranges: [[1, 3]], tokens: 60 },
+        summaryTokens: 12,
+        redactions: [],
+      },
+      { derivedFrom: [[1, 3]] },
+    ),
+  ],
+  toolRequested: toolAsked,
+  toolStarted: [...toolAsked, toolStarted({ ...call, attempt: 1 })],
+  toolProgressed: [...toolAsked, toolStarted(call), toolProgressed({ ...call, ratio: 0.25, note: 'half of half' })],
+  toolSucceeded: [...toolAsked, toolStarted(call), result, toolSucceeded({ ...call, durationMs: 12.5, resultMessageId: 'm3' })],
+  toolFailed: [
+    ...toolAsked,
+    toolStarted(call),
+    toolFailed({ ...call, kind: 'outcome_unknown', problem: 'the process was killed' }),
+  ],
+  toolCancelled: [...toolAsked, toolCancelled({ ...call, reason: 'the user pressed stop' })],
+  turnStarted: [started, turnStarted({ turnId: 't1' })],
+  turnEnded: [...running, turnEnded({ turnId: 't1', reason: 'answered' })],
+  turnInterrupted: [...running, turnInterrupted({ turnId: 't1', reason: 'stopped by the user' })],
+  usageRecorded: [
+    question,
+    usageRecorded({
+      usage: {
+        input: 120,
+        output: 30,
+        cacheRead: 80,
+        cacheWrite: { ttl5m: 5, ttl1h: 6, other: 7 },
+        reasoning: 11,
+        serverTools: { web_search: 1 },
+        costMicros: 1234,
+        raw: { input_tokens: 120 },
+      },
+      messageId: 'm2',
+      model: { provider: 'anthropic', id: 'claude' },
+    }),
+  ],
+  budgetSet: [budgetSet({ limitTokens: 40, warnTokens: 20 })],
+  budgetWarned: [...limited, budgetWarned({ limitTokens: 40, usedTokens: 30, warnTokens: 20 })],
+  budgetRefused: [
+    ...limited,
+    budgetRefused({ actionType: 'messageAdded', limitTokens: 40, usedTokens: 30, requestedTokens: 30 }),
+  ],
+  errorRecorded: [
+    question,
+    errorRecorded({
+      kind: 'provider',
+      problem: 'overloaded',
+      retryable: true,
+      retryInMs: 1500,
+      attempt: 2,
+      details: { status: 529 },
+    }),
+  ],
+  degraded: [degraded({ mode: 'no-tools', reason: 'the tool server does not answer' })],
+  recovered: [degraded({ mode: 'no-tools', reason: 'the tool server does not answer' }), recovered({ reason: 'it answers' })],
+}
