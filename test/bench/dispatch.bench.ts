@@ -10,7 +10,7 @@ import {
 } from '@colloquy/core'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
 import { produce } from 'immer'
-import { median, type Report, row } from './report.ts'
+import { medianRatio, type Report, row } from './report.ts'
 
 const sizes = [100, 1_000, 10_000, 100_000]
 const rounds = 7
@@ -26,8 +26,8 @@ const action = (id: string) =>
 export async function run(say: (text: string) => void): Promise<Report> {
   const dispatch = await measureDispatch(say)
   const replay = measureReplay(say)
-  const growth = median(dispatch.get(100_000) ?? []) / median(dispatch.get(100) ?? [])
-  const speed = median(replay.produce) / median(replay.replay)
+  const growth = medianRatio(dispatch.get(100_000) ?? [], dispatch.get(100) ?? [])
+  const speed = medianRatio(replay.produce, replay.replay)
   return {
     bench: 'dispatch',
     node: process.versions.node,

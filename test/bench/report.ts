@@ -27,11 +27,16 @@ export function row(variant: string, n: number, unit: string, samples: readonly 
   return { variant, n, unit, median: median(samples), min: Math.min(...samples), max: Math.max(...samples) }
 }
 
-export function median(samples: readonly number[]): number {
+function median(samples: readonly number[]): number {
   const sorted = samples.toSorted((a, b) => a - b)
   const middle = sorted.length >> 1
   const upper = sorted[middle] ?? Number.NaN
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2
+}
+
+/** The median of the ratios round by round: what disturbs a whole round disturbs both sides. */
+export function medianRatio(above: readonly number[], below: readonly number[]): number {
+  return median(above.map((value, round) => value / (below[round] ?? Number.NaN)))
 }
 
 export function printJson(report: Report): void {

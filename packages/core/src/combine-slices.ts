@@ -139,8 +139,9 @@ export function combineSlices<const Slices extends readonly Slice[]>(slices: Sli
       for (const slice of listening(action)) {
         try {
           const before = owned[slice.name]
-          owned[slice.name] =
+          const after =
             slice.replay === 'bare' ? changed(before, slice.reduce(before, action)) : reduceSlice(slice, before, action)
+          if (after !== before) owned[slice.name] = after
         } catch (error) {
           failures = [...failures, unapplied(action, slice.name, problemOf(error))]
         }

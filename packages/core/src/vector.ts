@@ -23,12 +23,16 @@ type Node = readonly unknown[]
 export class Vector<T> implements Iterable<T> {
   readonly length: number
   readonly #root: Node
-  readonly #tail: readonly T[]
+  /**
+   * The elements behind the trie, and perhaps more: versions share it, each looks as far as its own length, and the one that ends
+   * where it ends may push to it. So an append copies nothing, 31 times out of 32.
+   */
+  readonly #tail: T[]
   readonly #shift: number
   /** What the fold knows: its value over the first `length` elements. The only thing that changes, and only as a cache. */
   #folded: Folded
 
-  private constructor(length: number, shift: number, root: Node, tail: readonly T[], folded: Folded) {
+  private constructor(length: number, shift: number, root: Node, tail: T[], folded: Folded) {
     this.length = length
     this.#shift = shift
     this.#root = root
@@ -61,9 +65,13 @@ export class Vector<T> implements Iterable<T> {
 
   append(appended: T): Vector<T> {
     const item = settled(appended)
-    const tailStart = this.length - this.#tail.length
-    if (this.#tail.length < width) {
-      return new Vector(this.length + 1, this.#shift, this.#root, [...this.#tail, item], this.#folded)
+    const tailStart = this.#tailStart()
+    const tailLength = this.length - tailStart
+    if (tailLength < width) {
+      const isLast = this.#tail.length === tailLength
+      const tail = isLast ? this.#tail : this.#tail.slice(0, tailLength)
+      tail.push(item)
+      return new Vector(this.length + 1, this.#shift, this.#root, tail, this.#folded)
     }
     // The tail is full: hang it into the trie, under a new root when the old one is full too.
     const overflows = tailStart + width > 1 << (this.#shift + bits)
@@ -79,9 +87,11 @@ export class Vector<T> implements Iterable<T> {
     const item = settled(replacement)
     if (!Number.isInteger(index) || index < 0 || index >= this.length) return this
     const folded = index < this.#folded.length ? nothingFolded : this.#folded
-    const tailStart = this.length - this.#tail.length
+    const tailStart = this.#tailStart()
     if (index >= tailStart) {
-      return new Vector(this.length, this.#shift, this.#root, this.#tail.with(index - tailStart, item), folded)
+      const tail = this.#tail.slice(0, this.length - tailStart)
+      tail[index - tailStart] = item
+      return new Vector(this.length, this.#shift, this.#root, tail, folded)
     }
     return new Vector(this.length, this.#shift, replaceIn(this.#root, this.#shift, index, item), this.#tail, folded)
   }
@@ -106,7 +116,7 @@ export class Vector<T> implements Iterable<T> {
     const items: T[] = []
     for (let i = from; i < to; ) {
       const chunk = this.#chunkOf(i)
-      const stop = Math.min(to - (i - (i & mask)), chunk.length)
+      const stop = Math.min(to - (i - (i & mask)), width)
       for (let j = i & mask; j < stop; j++, i++) items.push(chunk[j] as T)
     }
     return items
@@ -137,7 +147,10 @@ export class Vector<T> implements Iterable<T> {
   }
 
   *[Symbol.iterator](): Generator<T, undefined> {
-    for (let i = 0; i < this.length; i += width) yield* this.#chunkOf(i)
+    for (let i = 0; i < this.length; i += width) {
+      const chunk = this.#chunkOf(i)
+      for (let j = 0; j < width && i + j < this.length; j++) yield chunk[j] as T
+    }
     return undefined
   }
 
@@ -170,8 +183,14 @@ export class Vector<T> implements Iterable<T> {
     return result
   }
 
+  /** The last 1 to 32 elements are behind the trie. */
+  #tailStart(): number {
+    return this.length === 0 ? 0 : ((this.length - 1) >>> bits) << bits
+  }
+
+  /** Up to 32 elements from a multiple of 32 on; in the tail there may be more than this version has. */
   #chunkOf(index: number): readonly T[] {
-    if (index >= this.length - this.#tail.length) return this.#tail
+    if (index >= this.#tailStart()) return this.#tail
     let node = this.#root
     for (let level = this.#shift; level > 0; level -= bits) node = node[(index >>> level) & mask] as Node
     return node as readonly T[]
