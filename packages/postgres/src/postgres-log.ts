@@ -1,0 +1,72 @@
+import type { EventLog, StoredEnvelope } from '@colloquy/core'
+import { type Kysely, sql } from 'kysely'
+import { append, assertPositions } from './append.ts'
+import { type Connection, type LogConnection, logConnection } from './connection.ts'
+import type { Database } from './database.ts'
+import { readFeed } from './feed.ts'
+import { putMedia, readMedia } from './media.ts'
+import { checkSchema } from './migrate.ts'
+import { readPartitions } from './partitions.ts'
+import { listConversations, readCommands, readHead, readPage } from './read.ts'
+import { readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
+
+/** An `EventLog` in a database. */
+export interface PostgresLog extends EventLog {
+  /** The database itself, for reads of your own and for `doctor`. The log's tables are written by the log only. */
+  readonly kysely: Kysely<Database>
+}
+
+/**
+ * The log in a database whose schema is there.
+ * @throws `schema_missing`, `schema_newer`, `partitions_differ`, `database_unreachable`, `database_failed`
+ */
+export async function openLog(connection: Connection, asked: { readonly partitions?: number | undefined }): Promise<PostgresLog> {
+  await checkSchema(connection)
+  const { kysely } = connection
+  const partitions = await readPartitions(kysely, asked.partitions)
+  const isolation = await sql<{ level: string }>`select current_setting('default_transaction_isolation') as level`.execute(kysely)
+  return postgresLog(logConnection(connection, { partitions, needsReadCommitted: isolation.rows[0]?.level !== 'read committed' }))
+}
+
+function postgresLog(log: LogConnection): PostgresLog {
+  return {
+    kysely: log.kysely,
+    partitions: log.partitions,
+    async append(requests) {
+      requests.forEach(assertPositions)
+      if (requests.length === 0) return []
+      return log.run(`append to ${requests.length} conversations`, () => append(log, requests))
+    },
+    head: (key) => log.run(`give the head of ${key.conversationId}`, () => readHead(log, key)),
+    read: (key, range) => readPages(log, key, range),
+    command: async (key, commandId) =>
+      (await log.run(`give command ${commandId}`, () => readCommands(log, key, [commandId]))).get(commandId) ?? [],
+    conversations: (query) => log.run(`list the conversations of ${query.tenant}`, () => listConversations(log, query)),
+    feed: (query) => log.run(`give the feed of partition ${query.partition}`, () => readFeed(log, query)),
+    snapshot: (key, query) => log.run(`give a snapshot of ${key.conversationId}`, () => readSnapshot(log, key, query)),
+    stateHashes: (key, stateKey) =>
+      log.run(`give the state hashes of ${key.conversationId}`, () => readStateHashes(log, key, stateKey)),
+    saveSnapshot: (key, snapshot) => log.run(`keep a snapshot of ${key.conversationId}`, () => saveSnapshot(log, key, snapshot)),
+    putMedia: (key, media) => log.run(`keep ${media.length} media`, () => putMedia(log, key, media)),
+    media: (key, hash) => log.run(`give the media ${hash}`, () => readMedia(log, key, hash)),
+    close: log.close,
+    [Symbol.asyncDispose]: log.close,
+  }
+}
+
+async function* readPages(
+  log: LogConnection,
+  key: Parameters<EventLog['read']>[0],
+  range: Parameters<EventLog['read']>[1] = {},
+): AsyncGenerator<readonly StoredEnvelope[]> {
+  const to = range.to ?? Number.MAX_SAFE_INTEGER
+  let from = Math.max(range.from ?? 1, 1)
+  while (from <= to) {
+    const start = from
+    const { envelopes, headPosition } = await log.run(`read ${key.conversationId}`, () => readPage(log, key, start, to))
+    if (envelopes.length === 0) return
+    yield envelopes
+    from += envelopes.length
+    if (from > headPosition) return
+  }
+}

@@ -1,0 +1,89 @@
+import { type ConversationKey, partitionOf, type Snapshot } from '@colloquy/core'
+import { sql } from 'kysely'
+import type { LogConnection } from './connection.ts'
+import { safeInteger } from './int8.ts'
+import { conversationOf } from './read.ts'
+import { sha256 } from './sha256.ts'
+import { plainBytes } from './stored-envelope.ts'
+
+function snapshotsOf(log: LogConnection, key: ConversationKey, stateKey: string) {
+  return log.kysely
+    .selectFrom('snapshot')
+    .where('partition', '=', partitionOf(key, log.partitions, sha256))
+    .where('conversation_no', '=', conversationOf(log, key).select('conversation_no'))
+    .where('state_key', '=', stateKey)
+}
+
+/** See `EventLog.snapshot`. */
+export async function readSnapshot(
+  log: LogConnection,
+  key: ConversationKey,
+  { stateKey, atOrBefore }: { readonly stateKey: string; readonly atOrBefore?: number },
+): Promise<Snapshot | undefined> {
+  const row = await snapshotsOf(log, key, stateKey)
+    .select(['position', 'state_hash', 'body'])
+    .where('body', 'is not', null)
+    .where('position', '<=', atOrBefore ?? Number.MAX_SAFE_INTEGER)
+    .orderBy('position', 'desc')
+    .limit(1)
+    .executeTakeFirst()
+  return (
+    row && {
+      position: safeInteger(row.position),
+      stateKey,
+      stateHash: plainBytes(row.state_hash),
+      body: row.body && plainBytes(row.body),
+    }
+  )
+}
+
+/** See `EventLog.stateHashes`. */
+export async function readStateHashes(
+  log: LogConnection,
+  key: ConversationKey,
+  stateKey: string,
+): Promise<Pick<Snapshot, 'position' | 'stateHash'>[]> {
+  const rows = await snapshotsOf(log, key, stateKey).select(['position', 'state_hash']).orderBy('position').execute()
+  return rows.map((row) => ({ position: safeInteger(row.position), stateHash: plainBytes(row.state_hash) }))
+}
+
+/**
+ * See `EventLog.saveSnapshot`. A hash that is stored stays: it is the witness of what the state was. Two statements without a transaction,
+ * since a crash between them only leaves a body too many.
+ */
+export async function saveSnapshot(log: LogConnection, key: ConversationKey, snapshot: Snapshot): Promise<void> {
+  const { position, stateKey, stateHash, body } = snapshot
+  await log.kysely
+    .insertInto('snapshot')
+    .columns(['partition', 'conversation_no', 'tenant', 'state_key', 'position', 'state_hash', 'body'])
+    .expression(
+      conversationOf(log, key).select((eb) => [
+        'partition',
+        'conversation_no',
+        'tenant',
+        eb.cast<string>(eb.val(stateKey), 'text').as('state_key'),
+        eb.cast<number>(eb.val(position), 'bigint').as('position'),
+        eb.cast<Uint8Array>(eb.val(stateHash), 'bytea').as('state_hash'),
+        eb.cast<Uint8Array | null>(eb.val(body), 'bytea').as('body'),
+      ]),
+    )
+    .onConflict((conflict) =>
+      conflict
+        .columns(['partition', 'conversation_no', 'state_key', 'position'])
+        .doUpdateSet((eb) => ({ body: eb.ref('excluded.body') }))
+        .whereRef('snapshot.state_hash', '=', 'excluded.state_hash')
+        .where('excluded.body', 'is not', null),
+    )
+    .execute()
+  if (body === null) return
+  const youngest = snapshotsOf(log, key, stateKey).where('body', 'is not', null).select(sql<number>`max(position)`.as('position'))
+  await log.kysely
+    .updateTable('snapshot')
+    .set({ body: null })
+    .where('partition', '=', partitionOf(key, log.partitions, sha256))
+    .where('conversation_no', '=', conversationOf(log, key).select('conversation_no'))
+    .where('state_key', '=', stateKey)
+    .where('body', 'is not', null)
+    .where('position', '<', youngest)
+    .execute()
+}
