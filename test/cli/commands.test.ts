@@ -149,7 +149,7 @@ describe('a store that is not there', () => {
     const db = join(directory, 'none')
     const verified = await colloquy(['verify', '--all', '--json', '--quiet', '--db', db])
     expect(verified).toMatchObject({ code: 1, stdout: '' })
-    expect(JSON.parse(verified.stderr)).toMatchObject({ code: 'database_unreachable' })
+    expect(JSON.parse(verified.stderr)).toMatchObject({ code: 'store_missing' })
     expect(await colloquy(['doctor', '--db', db])).toMatchObject({ code: 1, stdout: expect.stringContaining('fail') })
   })
 

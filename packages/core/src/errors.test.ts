@@ -33,6 +33,7 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   slice_invalid: { slice: 'todos', problem: 'another slice has this name' },
   log_corrupt: { conversationId: 'c1', position: 3, problem: 'the body is not JSON' },
   directory_locked: { directory: '/data/colloquy', pid: 4711, since: '2026-01-01T00:00:00Z' },
+  store_missing: { directory: '/data/colloquy' },
   database_unreachable: { target: 'localhost:5432', problem: 'connection refused' },
   database_failed: { operation: 'append', sqlState: '53100', problem: 'disk full' },
   schema_newer: { found: '0007_x', known: '0003_y' },

@@ -131,6 +131,9 @@ const errorTable = {
       `${d.directory} is in use by process ${d.pid} since ${d.since}. An embedded store serves one process: stop that one, or use Postgres.`,
     { retryable: true },
   ),
+  store_missing: row<{ directory: string }>(
+    (d) => `There is no store in ${d.directory}. Import a conversation to create one, or name another with --db.`,
+  ),
   database_unreachable: row<{ target: string; problem: string }>(
     (d) =>
       `The database at ${d.target} cannot be reached: ${d.problem}. Check that it runs and that address, user and password are right.`,

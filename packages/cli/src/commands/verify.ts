@@ -18,7 +18,7 @@ export async function verify(context: Context, id: string | undefined, options: 
   await using store = await openStore(context)
   // A check of a store that is not there must not pass.
   if (id === undefined && !isThere(store.place)) {
-    throw new ColloquyError('database_unreachable', { target: placeName(store.place), problem: 'there is no such directory' })
+    throw new ColloquyError('store_missing', { directory: placeName(store.place) })
   }
   const broken: ChainVerdict[] = []
   const count = await output.list(listing, verdicts(store, id === undefined ? ids(store) : [id], broken))
