@@ -40,7 +40,7 @@ test('the demo prints what the README says, but for the folder, hashes and times
       .replaceAll(/[0-9a-f]{16}…/g, '<hash>')
       .replace(/Done in [\d.]+ s/, 'Done')
       // The commands at the end name the program as it was started.
-      .replaceAll('npm run -s colloquy --', 'colloquy')
+      .replaceAll(/npm run -s colloquy --|npx colloquy/g, 'colloquy')
       .trim()
   expect(lasting(stdout)).toBe(lasting(section('demo')))
 })
