@@ -15,7 +15,7 @@ export interface Row {
   readonly max: number
 }
 
-export interface Check {
+interface Check {
   readonly promise: string
   readonly measured: number
   readonly limit: string

@@ -9,7 +9,7 @@ export function fixedClock(): () => number {
 }
 
 /** id-1, id-2, ... */
-export function fixedIds(): () => string {
+function fixedIds(): () => string {
   let last = 0
   return () => `id-${++last}`
 }

@@ -30,12 +30,7 @@ export async function load<State>(
 }
 
 /** Replays to a position, from the youngest snapshot at or before it. */
-export async function loadAt<State>(
-  log: EventLog,
-  key: ConversationKey,
-  reducer: Reducer<State>,
-  end: { readonly position: number },
-) {
+async function loadAt<State>(log: EventLog, key: ConversationKey, reducer: Reducer<State>, end: { readonly position: number }) {
   const snapshot = await log.snapshot(key, { stateKey: reducer.stateKey, atOrBefore: end.position })
   const resolve = resolverOf(log, key, reducer)
   if (!snapshot?.body) return replay(reducer, log.read(key, { to: end.position }), { resolve })
