@@ -117,7 +117,7 @@ create table subscription (
 -- Volatile and at read committed, so that each statement sees all that was committed before it. The lock is a statement of its own for
 -- that reason: one that waits for it still looks at the past afterwards, and would miss the duplicate it waited for.
 --
--- The planner settings hold plans to index lookups. A connection keeps a plan, and one made over empty tables would read them whole.
+-- The planner settings hold plans to index lookups. A connection keeps a plan, and one made over small tables would read them whole.
 create function log_append_one_v1(
   p_partition int,
   p_tenant text,
@@ -278,8 +278,12 @@ as $$
 declare
   v_partitions constant int[] := coalesce(p_partitions, array_fill(p_partition, array[cardinality(p_tenants)]));
   v_recorded_at bigint;
-  -- One element per request.
+  -- One element per request. Heads are null for conversations that are not there.
   v_conversation_nos bigint[];
+  v_head_positions bigint[];
+  v_head_hashes bytea[];
+  v_head_occurred_at bigint[];
+  v_archived boolean[];
   v_outcomes text[];
   v_is_new boolean[];
   v_feed_before bigint[];
@@ -289,25 +293,38 @@ begin
   perform from partition where partition = any (v_partitions) order by partition for update;
 
   select
-    array_agg(c.conversation_no order by r.n),
+    array_agg((r.head).conversation_no order by r.n),
+    array_agg((r.head).head_position order by r.n),
+    array_agg((r.head).head_hash order by r.n),
+    array_agg((r.head).head_occurred_at order by r.n),
+    array_agg((r.head).archived order by r.n),
     array_agg(
       case
-        when c.archived then 'archived'
-        when coalesce(c.head_position, 0) <> r.expected_position or c.head_hash <> r.expected_hash then 'conflict'
+        when (r.head).archived then 'archived'
+        when coalesce((r.head).head_position, 0) <> r.expected_position or (r.head).head_hash <> r.expected_hash then 'conflict'
         else 'appended'
       end order by r.n)
-  into v_conversation_nos, v_outcomes
-  from unnest(v_partitions, p_tenants, p_conversation_ids, p_expected_positions, p_expected_hashes)
-    with ordinality as r(partition, tenant, conversation_id, expected_position, expected_hash, n)
-  left join conversation c
-    on c.partition = r.partition and c.tenant = r.tenant and c.conversation_id = r.conversation_id;
+  into v_conversation_nos, v_head_positions, v_head_hashes, v_head_occurred_at, v_archived, v_outcomes
+  from (
+    select u.n, u.expected_position, u.expected_hash, (
+        select c from conversation c
+        where c.partition = u.partition and c.tenant = u.tenant and c.conversation_id = u.conversation_id
+      ) as head
+    from unnest(v_partitions, p_tenants, p_conversation_ids, p_expected_positions, p_expected_hashes)
+      with ordinality as u(partition, tenant, conversation_id, expected_position, expected_hash, n)
+    -- Holds each lookup by itself: as a join it might be planned, while the table is small, as a scan of all of it.
+    offset 0
+  ) r;
 
   if p_command_ids is not null then
     for v_request in
       select distinct e.request
       from unnest(p_requests, p_command_ids) as e(request, command_id)
-      join envelope s
-        on s.partition = v_partitions[e.request] and s.conversation_no = v_conversation_nos[e.request] and s.command_id = e.command_id
+      where e.command_id is not null and (
+        select true from envelope s
+        where s.partition = v_partitions[e.request] and s.conversation_no = v_conversation_nos[e.request] and s.command_id = e.command_id
+        limit 1
+      )
     loop
       v_outcomes[v_request] := 'duplicate';
     end loop;
@@ -339,22 +356,21 @@ begin
 
   v_recorded_at := extract(epoch from clock_timestamp()) * 1000000;
 
+  -- Begins conversations and moves heads. `on conflict` finds the row by its key, where an update from a list would be a join again.
   insert into conversation
     (partition, conversation_no, tenant, conversation_id, head_position, head_hash, head_occurred_at, archived)
-  select r.partition, r.conversation_no, r.tenant, r.conversation_id, r.envelopes, r.last_hash, r.last_occurred_at, r.archive
-  from unnest(v_is_new, v_partitions, v_conversation_nos, p_tenants, p_conversation_ids, p_counts, p_last_hashes, p_last_occurred_at, p_archives)
-    as r(is_new, partition, conversation_no, tenant, conversation_id, envelopes, last_hash, last_occurred_at, archive)
-  where r.is_new;
-
-  update conversation c
-  set head_position = r.expected_position + r.envelopes,
-    head_hash = coalesce(r.last_hash, c.head_hash),
-    head_occurred_at = coalesce(r.last_occurred_at, c.head_occurred_at),
-    archived = r.archive
-  from unnest(v_is_new, v_outcomes, v_partitions, v_conversation_nos, p_expected_positions, p_counts, p_last_hashes, p_last_occurred_at, p_archives)
-    as r(is_new, outcome, partition, conversation_no, expected_position, envelopes, last_hash, last_occurred_at, archive)
-  where c.partition = r.partition and c.conversation_no = r.conversation_no
-    and r.outcome = 'appended' and not r.is_new and (r.envelopes > 0 or r.archive);
+  select r.partition, r.conversation_no, r.tenant, r.conversation_id, r.expected_position + r.envelopes,
+    coalesce(r.last_hash, r.head_hash), coalesce(r.last_occurred_at, r.head_occurred_at), r.archive
+  from unnest(v_outcomes, v_partitions, v_conversation_nos, p_tenants, p_conversation_ids, p_expected_positions, p_counts,
+      p_last_hashes, v_head_hashes, p_last_occurred_at, v_head_occurred_at, p_archives)
+    as r(outcome, partition, conversation_no, tenant, conversation_id, expected_position, envelopes,
+      last_hash, head_hash, last_occurred_at, head_occurred_at, archive)
+  where r.outcome = 'appended' and (r.envelopes > 0 or r.archive) and r.conversation_no is not null
+  on conflict (partition, conversation_no) do update
+  set head_position = excluded.head_position,
+    head_hash = excluded.head_hash,
+    head_occurred_at = excluded.head_occurred_at,
+    archived = excluded.archived;
 
   insert into envelope
     (partition, conversation_no, position, feed_position, tenant, recorded_at, type, schema_version, occurred_at,
@@ -385,10 +401,9 @@ begin
   end loop;
 
   return query
-    select r.n::int, r.outcome, c.head_position, c.head_hash, c.head_occurred_at, c.archived, v_feed_before[r.n::int] + 1, v_recorded_at
-    from unnest(v_partitions, v_conversation_nos, v_outcomes) with ordinality as r(partition, conversation_no, outcome, n)
-    left join conversation c
-      on c.partition = r.partition and c.conversation_no = r.conversation_no and r.outcome in ('conflict', 'archived')
+    select r.n::int, r.outcome, r.head_position, r.head_hash, r.head_occurred_at, r.archived, r.feed_before + 1, v_recorded_at
+    from unnest(v_outcomes, v_head_positions, v_head_hashes, v_head_occurred_at, v_archived, v_feed_before)
+      with ordinality as r(outcome, head_position, head_hash, head_occurred_at, archived, feed_before, n)
     order by r.n;
 end
 $$

@@ -125,7 +125,7 @@ test('memory, PGlite and Postgres give the same answers to any sequence of opera
           for (const { status } of answers[0] as AppendOutcome[]) statuses.set(status, (statuses.get(status) ?? 0) + 1)
       }
     }),
-    { numRuns: 40 },
+    { numRuns: 30 },
   )
   // A property over appends that never meet is worth nothing.
   expect(
