@@ -33,7 +33,7 @@ export interface SlowLog {
   readonly rollback: () => Promise<void>
 }
 
-export const elsewhere: Readonly<Record<number, string>> = {
+const elsewhere: Readonly<Record<number, string>> = {
   10: 'Decided otherwise: conversations in one call are independent. Saying "A, if B is at v" takes a check of B in a call before.',
   12: 'Decided otherwise: each request has its own outcome, so one that fails stops no other; see "one that fails".',
   13: 'As 12. What must stand or fall together belongs into one conversation.',
