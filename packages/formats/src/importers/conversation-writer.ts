@@ -10,13 +10,17 @@ interface Shown {
   readonly id: string
   readonly position: number
   readonly tokens: number
+  /** Of a summary: where the first message that it stands for stood. */
+  readonly standsAt?: number
 }
 
-/** What a compaction would cover now: all that the model is shown. */
+/** Messages that the model is shown now, in order. */
 export interface WorkingSet {
   readonly messageIds: string[]
   readonly ranges: PositionRange[]
   readonly tokens: number
+  /** When the first of them is a summary: where that stands. */
+  readonly standsAt?: number
 }
 
 /**
@@ -47,21 +51,25 @@ export function conversationWriter(envelopeBytes: number) {
       for (const action of actions) {
         position += 1
         if (action.type === 'messageAdded') show(action.payload.message, action.payload.tokenCount)
-        if (action.type !== 'contextCompacted') continue
-        shown = []
-        const { summary } = action.payload
-        if (summary) show(summary.message, summary.tokenCount)
+        if (action.type === 'contextCompacted') compact(action.payload)
       }
       const id = unique(commandId, commandIds)
       commandIds.add(id)
       commands.push({ commandId: id, actions, ...(occurredAt !== undefined && { occurredAt }) })
     },
 
-    workingSet: (): WorkingSet => ({
-      messageIds: shown.map(({ id }) => id),
-      ranges: rangesOf(shown.map((message) => message.position)),
-      tokens: shown.reduce((sum, { tokens }) => sum + tokens, 0),
-    }),
+    /** What a compaction would cover now: all that the model is shown, or those that are asked for. */
+    workingSet(isAsked: (messageId: string) => boolean = () => true): WorkingSet {
+      const asked = shown.filter(({ id }) => isAsked(id))
+      const standsAt = asked[0]?.standsAt
+      return {
+        messageIds: asked.map(({ id }) => id),
+        // The log has its positions in order, wherever a summary stands.
+        ranges: rangesOf(asked.map((message) => message.position).sort((a, b) => a - b)),
+        tokens: asked.reduce((sum, { tokens }) => sum + tokens, 0),
+        ...(standsAt !== undefined && { standsAt }),
+      }
+    },
 
     openCall(call: OpenCall): void {
       open.push(call)
@@ -76,6 +84,16 @@ export function conversationWriter(envelopeBytes: number) {
 
   function show({ id }: Message, tokens: number): void {
     shown.push({ id, position, tokens })
+  }
+
+  /** As the reducer does it: the summary stands where the first covered message stood. */
+  function compact({ covered, summary }: Extract<ConversationAction, { type: 'contextCompacted' }>['payload']): void {
+    const ids = new Set(covered.messageIds)
+    const first = shown.findIndex(({ id }) => ids.has(id))
+    const standsAt = shown[first]?.standsAt ?? shown[first]?.position ?? position
+    const kept = shown.filter(({ id }) => !ids.has(id))
+    if (summary) kept.splice(Math.max(0, first), 0, { id: summary.message.id, position, tokens: summary.tokenCount, standsAt })
+    shown = kept
   }
 }
 

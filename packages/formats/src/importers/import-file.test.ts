@@ -13,7 +13,7 @@ test('what is of no format is refused with the formats that are known', () => {
   expect(() => importFile({ source: 'a.jsonl', content: '{"messages":[]}', sha256 })).toThrow(
     expect.objectContaining({
       code: 'import_refused',
-      message: expect.stringMatching(/a\.jsonl was not imported; line 1: .*\(claude-code\).*Nothing of it was stored/),
+      message: expect.stringMatching(/a\.jsonl was not imported; line 1: .*\(claude-code, .*\).*Nothing of it was stored/),
     }),
   )
 })

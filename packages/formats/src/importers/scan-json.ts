@@ -108,7 +108,7 @@ export function scanJson(text: string, from: number, limits: Pick<Limits, 'depth
 }
 
 /** Why a number of a JSON text would come out as another one; fractions are read as IEEE doubles, as everywhere in JavaScript. */
-function numberProblem(token: string): string | undefined {
+export function numberProblem(token: string): string | undefined {
   number.lastIndex = 0
   if (!number.test(token) || number.lastIndex !== token.length) return undefined
   const value = Number(token)

@@ -1,4 +1,5 @@
 import type { ImportedFile, Sha256 } from '@colloquy/core'
+import { type JsonDocument, readJsonDocument } from './json-document.ts'
 import { type JsonLines, readJsonLines, readText } from './json-lines.ts'
 
 /** What an importer is given: the content of a file and what it is called in messages. */
@@ -26,6 +27,8 @@ export interface SourceFile {
   readonly source: string
   readonly text: string
   readonly jsonLines: () => JsonLines
+  /** The file as one JSON value, however many lines it takes; undefined when it is not one. */
+  readonly jsonDocument: () => JsonDocument | undefined
   readonly sha256: Sha256
   readonly options: ImportOptions
 }
@@ -44,5 +47,13 @@ export interface TranscriptFormat {
 export function openSource({ source, content, sha256, options = {} }: ImportInput): SourceFile {
   const text = readText(source, content)
   let jsonLines: JsonLines | undefined
-  return { source, text, sha256, options, jsonLines: () => (jsonLines ??= readJsonLines(text)) }
+  let jsonDocument: { readonly read: JsonDocument | undefined } | undefined
+  return {
+    source,
+    text,
+    sha256,
+    options,
+    jsonLines: () => (jsonLines ??= readJsonLines(text)),
+    jsonDocument: () => (jsonDocument ??= { read: readJsonDocument(text) }).read,
+  }
 }

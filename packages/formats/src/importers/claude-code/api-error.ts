@@ -1,6 +1,7 @@
 import { type ConversationAction, errorRecorded, type Json, type JsonObject } from '@colloquy/core'
+import { asCount, asDuration, asObject } from '../fields.ts'
 import type { MediaShelf } from '../media-shelf.ts'
-import { asCount, asDuration, asObject, type SessionRecord } from './record.ts'
+import type { SessionRecord } from './record.ts'
 
 /** A failed call to the API, which Claude Code makes again by itself up to `maxRetries` times. */
 export function apiError({ fields }: SessionRecord, media: MediaShelf, meta: JsonObject): ConversationAction {

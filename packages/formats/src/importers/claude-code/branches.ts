@@ -1,5 +1,5 @@
+import { asId } from '../fields.ts'
 import type { SessionRecord } from './record.ts'
-import { asId } from './record.ts'
 
 /** The records of one conversation of the file. */
 export interface Branch {

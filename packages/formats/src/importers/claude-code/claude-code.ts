@@ -14,10 +14,12 @@
  */
 import type { ImportedConversation, ImportedFile, ImportRemark, Json, SkippedRecord } from '@colloquy/core'
 import { canonicalJson, defaultLimits, toHex, toUtf8 } from '@colloquy/core'
+import { asId, asObject } from '../fields.ts'
+import { acceptBadLine, keptAsText } from '../file-values.ts'
 import { type BadLine, refusal } from '../json-lines.ts'
 import { type ImportInput, openSource, type SourceFile, type TranscriptFormat } from '../source-file.ts'
 import { splitBranches } from './branches.ts'
-import { asId, asObject, plainTextOf, type SessionRecord, sessionRecord } from './record.ts'
+import { plainTextOf, type SessionRecord, sessionRecord } from './record.ts'
 import { type PromptingCall, writeBranch } from './write-branch.ts'
 
 export const claudeCode: TranscriptFormat = {
@@ -57,12 +59,9 @@ function importSession(file: SourceFile): ImportedFile {
   const { records: found, bad } = file.jsonLines()
   const skipped: SkippedRecord[] = []
   const remarks: ImportRemark[] = found.flatMap(({ line, problems }) =>
-    problems.map(({ path, problem }) => ({
-      line,
-      remark: `${path} holds ${problem}, which JSON here would change: kept as text`,
-    })),
+    problems.map(({ path, problem }) => keptAsText(line, path, problem)),
   )
-  const unreadable = bad.flatMap((line) => acceptBadLine(line, file, skipped))
+  const unreadable = bad.flatMap((line) => badRecord(line, file, skipped))
   const all = [...found.map(sessionRecord), ...unreadable].sort((a, b) => a.line - b.line || a.ordinal - b.ordinal)
   const records = withoutRepeats(all, skipped)
 
@@ -100,22 +99,10 @@ function importSession(file: SourceFile): ImportedFile {
 
 const byLine = (a: { readonly line: number }, b: { readonly line: number }): number => a.line - b.line
 
-/** @throws `import_refused` unless the options take such a line */
-function acceptBadLine(
-  { line, ordinal, text, problem, isTruncated }: BadLine,
-  file: SourceFile,
-  skipped: SkippedRecord[],
-): SessionRecord[] {
-  if (isTruncated && file.options.allowTruncated) {
-    skipped.push({ line, recordType: 'cut line', reason: `${problem}: the file was cut here, or is still being written` })
-    return []
-  }
-  if (!file.options.keepBadLines) {
-    const next = isTruncated
-      ? 'The file was cut here, or is still being written: import it when it is whole, or allow truncated files'
-      : 'Repair the line, or keep bad lines as text'
-    throw refusal(file.source, line, `${problem}. ${next}`)
-  }
+/** A line that is no JSON, as text. @throws `import_refused` unless the options take it */
+function badRecord(bad: BadLine, file: SourceFile, skipped: SkippedRecord[]): SessionRecord[] {
+  if (!acceptBadLine(bad, file, skipped)) return []
+  const { line, ordinal, text, problem } = bad
   const record = sessionRecord({ line, ordinal, value: text, problems: [] })
   return [{ ...record, type: 'unreadable', unread: `${problem}: kept as text` }]
 }

@@ -1,6 +1,7 @@
 import type { Json, JsonObject, Part } from '@colloquy/core'
+import { asObject } from '../fields.ts'
 import type { MediaShelf } from '../media-shelf.ts'
-import { asObject, blocksOf, type SessionRecord } from './record.ts'
+import { blocksOf, type SessionRecord } from './record.ts'
 
 /**
  * What `meta.records` keeps of a record: all of it but the words that its message holds, with media by hash. The record can be

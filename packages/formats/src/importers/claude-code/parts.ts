@@ -1,7 +1,7 @@
 /** Blocks of the Messages API, as session files hold them, to parts of ours. What we do not know stays whole, as `custom`. */
 import type { Json, JsonObject, Part } from '@colloquy/core'
+import { asCallId, asObject, asString } from '../fields.ts'
 import type { MediaShelf } from '../media-shelf.ts'
-import { asCallId, asObject, asString } from './record.ts'
 
 type ResultPart = Extract<Part, { type: 'tool_result' }>['content'][number]
 type ToolCall = Extract<Part, { type: 'tool_call' }>

@@ -1,14 +1,6 @@
-import {
-  type ConversationAction,
-  type Json,
-  type JsonObject,
-  type Part,
-  toolCancelled,
-  toolFailed,
-  toolSucceeded,
-} from '@colloquy/core'
+import type { Json, JsonObject, Part } from '@colloquy/core'
+import { asDuration, asObject } from '../fields.ts'
 import { resultText } from './parts.ts'
-import { asDuration, asObject } from './record.ts'
 
 type ToolResult = Extract<Part, { type: 'tool_result' }>
 
@@ -24,40 +16,8 @@ export function statusOf(block: JsonObject, details: Json | undefined): ToolResu
   return refused.test(text) || details === 'User rejected tool use' ? 'denied' : 'error'
 }
 
-/** The action that ends the call. */
-export function toolEnded(
-  { callId, status, content }: ToolResult,
-  messageId: string,
-  resultMessageId: string,
-  details?: Json,
-): ConversationAction {
-  const durationMs = durationOf(details)
-  const [first] = content
-  const text = first?.type === 'text' ? first.text : ''
-  const end = { messageId, callId, resultMessageId, ...(durationMs !== undefined && { durationMs }) }
-  switch (status) {
-    case 'ok':
-      return toolSucceeded(end)
-    case 'denied':
-      return toolFailed({ ...end, kind: 'denied' })
-    case 'interrupted':
-      return toolCancelled({ ...end, reason: 'interrupted by the user' })
-    case 'error':
-      return toolFailed({ ...end, kind: 'error', ...(text !== '' && { problem: firstLine(text) }) })
-    case 'unknown':
-      return toolFailed({ ...end, kind: 'outcome_unknown' })
-    default:
-      return status satisfies never
-  }
-}
-
-/** Enough of an error to tell it from others; the whole is in the result's message. */
-function firstLine(text: string): string {
-  const line = text.trimStart().split('\n', 1)[0] ?? ''
-  return line.length > 200 ? `${line.slice(0, 200)}…` : line
-}
-
-function durationOf(details: Json | undefined): number | undefined {
+/** How long the tool ran, from the richer copy beside its result. */
+export function durationOf(details: Json | undefined): number | undefined {
   const fields = asObject(details)
   return asDuration(fields?.durationMs) ?? asDuration(fields?.totalDurationMs)
 }

@@ -1,4 +1,5 @@
-import { asObject, blocksOf, type SessionRecord } from './record.ts'
+import { asObject } from '../fields.ts'
+import { blocksOf, type SessionRecord } from './record.ts'
 import { interruptionIn, isAnswer, isApiErrorMessage, isSynthetic, type Unit } from './units.ts'
 
 /** How the turns of a conversation end, by the index of the unit after or at which they do. */

@@ -1,5 +1,6 @@
 /** What the records of one conversation are, in file order: an answer gathers its lines, a compaction its two records. */
-import { answerIdOf, asObject, asString, blocksOf, plainTextOf, type SessionRecord } from './record.ts'
+import { asObject, asString } from '../fields.ts'
+import { answerIdOf, blocksOf, plainTextOf, type SessionRecord } from './record.ts'
 
 /** Who speaks in a user record: a person, a program that writes in the person's place, or the tools. */
 type Speech = 'prompt' | 'context' | 'local_command' | 'interruption' | 'tool_results'

@@ -1,11 +1,12 @@
 import { type Json, type JsonObject, type Usage } from '@colloquy/core'
-import { asCount, asObject, type SessionRecord } from './record.ts'
+import { asCount, asObject } from '../fields.ts'
+import type { SessionRecord } from './record.ts'
 
 /**
  * What one answer took. Its lines repeat the figure, and where they differ it only grows: the largest is the answer's, the sum
  * would be a multiple of it (77,612 instead of 51,933 output tokens in one of the real files).
  */
-export function usageOf(records: readonly SessionRecord[]): Usage | undefined {
+export function usageOf(records: readonly Pick<SessionRecord, 'message'>[]): Usage | undefined {
   const reports = records.map((record) => asObject(record.message?.usage)).filter((report) => report !== undefined)
   const last = reports.at(-1)
   if (last === undefined) return undefined

@@ -25,13 +25,16 @@ import {
 } from '@colloquy/core'
 import { countTokens, tokenCounter } from '../../count-tokens.ts'
 import { conversationWriter } from '../conversation-writer.ts'
+import { asCallId, asObject, asString } from '../fields.ts'
 import { refusal } from '../json-lines.ts'
 import { mediaShelf } from '../media-shelf.ts'
+import { toolEnded } from '../tool-ended.ts'
 import { apiError } from './api-error.ts'
 import { keptRecord } from './kept-record.ts'
 import { partOf, toolResultPart } from './parts.ts'
-import { asCallId, asObject, asString, blocksOf, commandIdOf, plainTextOf, type SessionRecord } from './record.ts'
-import { statusOf, toolEnded } from './tool-outcome.ts'
+import { blocksOf, commandIdOf, plainTextOf, type SessionRecord } from './record.ts'
+import { unifiedStop } from './stop-reason.ts'
+import { durationOf, statusOf } from './tool-outcome.ts'
 import { turnEnds } from './turns.ts'
 import { isApiErrorMessage, isSummary, isSynthetic, planUnits, type Unit } from './units.ts'
 import { usageOf } from './usage.ts'
@@ -203,7 +206,7 @@ export function writeBranch(branch: BranchToWrite): WrittenBranch {
         })
       const part = toolResultPart(fields, statusOf(fields, details), call?.messageId, media)
       if (part === undefined) return partOf(block, media)
-      if (call !== undefined) ends.push(toolEnded(part, call.messageId, messageId, details))
+      if (call !== undefined) ends.push(toolEnded(part, call.messageId, messageId, durationOf(details)))
       return part
     })
     const message: Message = { v: 1, id: messageId, role: 'tool', parts, ...createdAt(record), meta: { kind: 'tool_results' } }
@@ -329,26 +332,15 @@ function callsIn(parts: readonly Part[]): Extract<Part, { type: 'tool_call' }>[]
 const inBatch = (part: Part, batchId: string | undefined): Part =>
   part.type === 'tool_call' && batchId !== undefined ? { ...part, batchId } : part
 
-const stops = {
-  end_turn: 'end',
-  max_tokens: 'length',
-  stop_sequence: 'stop_sequence',
-  tool_use: 'tool_calls',
-  pause_turn: 'pause',
-  refusal: 'refusal',
-  compaction: 'compaction',
-} as const
-
 function modelOf(id: string, pieces: readonly SessionRecord[]): NonNullable<Message['model']> {
   const responseId = asString(pieces[0]?.message?.id)
   const raw = pieces.map((record) => asString(record.message?.stop_reason)).findLast((reason) => reason !== undefined)
-  const unified = raw !== undefined && Object.hasOwn(stops, raw) ? stops[raw as keyof typeof stops] : 'other'
   return {
     provider: 'anthropic',
     api: 'messages',
     id,
     ...(responseId !== undefined && { responseId }),
-    ...(raw !== undefined && { stop: { unified, raw } }),
+    ...(raw !== undefined && { stop: { unified: unifiedStop(raw), raw } }),
   }
 }
 

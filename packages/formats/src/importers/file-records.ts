@@ -1,0 +1,148 @@
+/** The records of a file: of JSON lines, of one JSON list, or of lists that stand in one JSON object. */
+import {
+  type ConversationAction,
+  foreignRecordKept,
+  type ImportRemark,
+  type Json,
+  type JsonObject,
+  type SkippedRecord,
+} from '@colloquy/core'
+import { asList, asObject } from './fields.ts'
+import { acceptBadLine, fileValues, keptAsText } from './file-values.ts'
+import { refusal } from './json-lines.ts'
+import type { MediaShelf } from './media-shelf.ts'
+import type { SourceFile } from './source-file.ts'
+import type { ThreadActions, ThreadMessage } from './write-thread.ts'
+
+export interface FileRecord {
+  /** The line, or the number in the list; from 1. */
+  readonly line: number
+  /** From 1: a line may hold several records. */
+  readonly ordinal: number
+  readonly value: Json
+  /** The record's own fields; none when it is no object. */
+  readonly fields: JsonObject
+  /** Why it is kept raw whatever it says; undefined: it is read. */
+  readonly unread: string | undefined
+  /** A line that is no JSON, taken as text. */
+  readonly isBadLine: boolean
+}
+
+export interface FileRecords {
+  readonly records: readonly FileRecord[]
+  /** All there are: also those that are skipped already. */
+  readonly count: number
+  readonly skipped: SkippedRecord[]
+  readonly remarks: ImportRemark[]
+}
+
+/** @throws `import_refused` for a line that is no JSON, unless the options take it */
+export function fileRecords(file: SourceFile): FileRecords {
+  if (Array.isArray(file.jsonDocument()?.value)) {
+    const { values, remarks } = fileValues(file)
+    const records = values.map(({ line, value }) => fileRecord(line, 1, value))
+    return { records, count: records.length, skipped: [], remarks: [...remarks] }
+  }
+  const lines = file.jsonLines()
+  const skipped: SkippedRecord[] = []
+  const read = lines.records.map(({ line, ordinal, value }) => fileRecord(line, ordinal, value))
+  const bad = lines.bad
+    .filter((line) => acceptBadLine(line, file, skipped))
+    .map(({ line, ordinal, text, problem }) => badRecord(line, ordinal, text, problem))
+  return {
+    records: [...read, ...bad].sort((a, b) => a.line - b.line || a.ordinal - b.ordinal),
+    count: lines.records.length + lines.bad.length,
+    skipped,
+    remarks: lines.records.flatMap(({ line, problems }) => problems.map(({ path, problem }) => keptAsText(line, path, problem))),
+  }
+}
+
+/** What one JSON object holds: its lists of records, and its other fields as one record. */
+export interface DocumentRecords {
+  readonly header: FileRecord
+  /** Under the names that were asked for; empty where the object has no such field. */
+  readonly lists: ReadonlyMap<string, readonly FileRecord[]>
+  readonly remarks: readonly ImportRemark[]
+}
+
+/** @throws `import_refused` for a field of these names that is no list */
+export function documentRecords(file: SourceFile, ...names: readonly string[]): DocumentRecords {
+  const { values, remarks } = fileValues(file)
+  const fields = asObject(values[0]?.value) ?? {}
+  const lists = names.map((name): [string, FileRecord[]] => {
+    const list = asList(fields[name] ?? [])
+    if (list === undefined) throw refusal(file.source, 1, `$.${name} is not a list. Give a transcript as its program wrote it`)
+    return [name, list.map((value, index) => fileRecord(index + 1, 1, value))]
+  })
+  const rest = Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name)))
+  return { header: fileRecord(1, 1, rest), lists: new Map(lists), remarks }
+}
+
+/** For detection: the records that can be read, without judging the rest. */
+export function readableRecords(file: SourceFile): readonly Json[] {
+  const value = file.jsonDocument()?.value
+  return Array.isArray(value) ? (value as readonly Json[]) : file.jsonLines().records.map((record) => record.value)
+}
+
+export function fileRecord(line: number, ordinal: number, value: Json): FileRecord {
+  const fields = asObject(value) ?? {}
+  const isText = typeof fields.$text === 'string' && Object.keys(fields).length === 1
+  const unread = isText ? 'it holds what JSON here would change: kept as text' : undefined
+  return { line, ordinal, value, fields, unread, isBadLine: false }
+}
+
+function badRecord(line: number, ordinal: number, text: string, problem: string): FileRecord {
+  return { line, ordinal, value: text, fields: {}, unread: `${problem}: kept as text`, isBadLine: true }
+}
+
+/** Where a record stands, as ids say it. It stays while the file only grows at its end. */
+export const placeOf = ({ line, ordinal }: FileRecord): string => `line:${line}${ordinal > 1 ? `.${ordinal}` : ''}`
+
+/** A record, or what of it is told nowhere else, as `meta.records` keeps it. */
+export const keptRecord = ({ line, ordinal, value }: FileRecord, record: Json = value): JsonObject => ({
+  line,
+  ...(ordinal > 1 && { ordinal }),
+  record,
+})
+
+/** Where and when a record stands, under the id of what is made of it. */
+export interface Place {
+  readonly line: number
+  readonly id: string
+  readonly occurredAt: number | undefined
+}
+
+export const createdAt = ({ occurredAt }: Pick<Place, 'occurredAt'>) => occurredAt !== undefined && { createdAt: occurredAt }
+
+/** A record that says something, as a message of the time at which it stands. */
+export function saidEntry(place: Place, record: FileRecord, message: ThreadMessage['message']): ThreadMessage {
+  return { kind: 'message', ...place, message: { ...message, ...createdAt(place) }, records: [keptRecord(record)] }
+}
+
+export function actionsEntry(place: Place, ...actions: readonly ConversationAction[]): ThreadActions {
+  return { kind: 'actions', ...place, actions }
+}
+
+export interface ForeignRecord {
+  readonly format: string
+  readonly record: FileRecord
+  readonly recordType: string
+  readonly reason: string
+  readonly media: MediaShelf
+  readonly occurredAt?: number | undefined
+  /** Default: its place. */
+  readonly id?: string | undefined
+}
+
+/** A record that has no meaning for us, kept as it was. */
+export function foreignEntry({ format, record, recordType, reason, media, occurredAt, id }: ForeignRecord): ThreadActions {
+  const { line, value, unread, isBadLine } = record
+  const kept = {
+    format,
+    recordType: isBadLine ? 'unreadable' : recordType,
+    line,
+    reason: unread ?? reason,
+    record: media.replaceIn(value),
+  }
+  return { kind: 'actions', line, id: id ?? placeOf(record), occurredAt, actions: [foreignRecordKept(kept)] }
+}
