@@ -39,7 +39,7 @@ export interface Loss {
 }
 
 /** Where something stands, as far as losses name it. */
-export interface Place {
+interface Place {
   readonly message: Message
   readonly index?: number
 }
