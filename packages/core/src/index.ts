@@ -28,6 +28,7 @@ export { degraded, errorRecorded, type HealthState, recovered } from './conversa
 export {
   conversationArchived,
   conversationCleared,
+  conversationForked,
   conversationStarted,
   conversationTitled,
   type LifecycleState,
@@ -66,7 +67,17 @@ export {
   stamp,
 } from './envelope.ts'
 export { ColloquyError, type ErrorCode, type ErrorDetails, errorCodes, isColloquyError } from './errors.ts'
-export { assertConversationId, assertId, type ConversationKey, defaultTenant, rootIdOf } from './ids.ts'
+export { assertForkOf, type Segment, segmentsOf } from './fork.ts'
+export {
+  assertConversationId,
+  assertForkId,
+  assertId,
+  type ConversationKey,
+  defaultTenant,
+  forkIdOf,
+  isForkId,
+  rootIdOf,
+} from './ids.ts'
 export type { ImportedCommand, ImportedConversation, ImportedFile, ImportRemark, SkippedRecord } from './import.ts'
 export { defaultLimits, type Json, type JsonObject, jsonDepth, type Limits, ownJson } from './json.ts'
 export { parseJson } from './parse-json.ts'
@@ -74,10 +85,16 @@ export { partitionHashName, partitionOf } from './partition.ts'
 // Ports
 export type { Clock } from './ports/clock.ts'
 export {
+  type AppendFate,
   type AppendOutcome,
   type AppendRequest,
   type ConversationSummary,
   type EventLog,
+  type FeedFilter,
+  type FeedPage,
+  type ForkOutcome,
+  type ForkPoint,
+  type ForkRequest,
   type Head,
   type Media,
   pageSize,

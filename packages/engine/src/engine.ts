@@ -1,16 +1,20 @@
 import {
   type Action,
   assertConversationId,
+  assertForkId,
   assertId,
   ColloquyError,
   type ConversationKey,
   type ConversationState,
   combineSlices,
+  conversationForked,
   conversationSlices,
   defaultLimits,
   defaultTenant,
   type EventLog,
+  forkIdOf,
   type ImportedConversation,
+  isForkId,
   type Limits,
   type OpenedEnvelope,
   type Random,
@@ -28,7 +32,7 @@ import { Conversation } from './conversation.ts'
 import type { Effect } from './effects.ts'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import { type ImportedResult, importConversations } from './import-conversation.ts'
-import { load } from './load.ts'
+import { load, loadAt } from './load.ts'
 import type { Middleware } from './middleware.ts'
 import { sha256 as nodeSha256, systemClock, systemRandom, uuidv7 } from './node-ports.ts'
 import { Publisher } from './publish.ts'
@@ -68,6 +72,13 @@ export interface Engine<State> extends AsyncDisposable {
   readonly envelopes$: Observable<OpenedEnvelope>
   /** A conversation, new or from the log. @throws `id_invalid`, `engine_closed` and what the log rejects with */
   open(conversationId: string): Promise<Conversation<State>>
+  /**
+   * A new conversation that continues another one after a position. It shares the envelopes up to there, has an id of its own
+   * (`<root id>~<uuid>`) and begins with `conversationForked`; neither sees what is appended to the other. Its commands are its own:
+   * a command id that the parent applied may be applied again.
+   * @throws `conversation_not_found`, `position_not_found`, `id_invalid`, `engine_closed` and what the log rejects with
+   */
+  fork(conversationId: string, position: number, options?: { readonly reason?: string }): Promise<Conversation<State>>
   /** Replays from the log, without guards, middleware or effects. @throws `conversation_not_found`, `position_not_found`, `log_corrupt` */
   replay(conversationId: string, end?: ReplayEnd): Promise<Replayed<State>>
   /**
@@ -104,6 +115,16 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
   const snapshots = new Snapshots<State>({ log, reducer, sha256, every: options.snapshotEvery ?? 100, onError })
   const residents = new Map<string, Resident<State>>()
   let closed = false
+
+  function conversation(conversationId: string, writer: Writer<State>): Conversation<State> {
+    return new Conversation<State>(keyOf(conversationId), writer, {
+      publisher,
+      onError,
+      check: (action) => checked(reducer, action, limits).action,
+      writer: () => resident(conversationId),
+      resident: () => residents.get(conversationId)?.loaded,
+    })
+  }
 
   const keyOf = (conversationId: string): ConversationKey => ({ tenant, conversationId })
 
@@ -194,15 +215,38 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
     envelopes$: publisher.envelopes(),
 
     async open(conversationId) {
-      assertConversationId(conversationId)
-      const writer = await resident(conversationId)
-      return new Conversation<State>(keyOf(conversationId), writer, {
-        publisher,
-        onError,
-        check: (action) => checked(reducer, action, limits).action,
-        writer: () => resident(conversationId),
-        resident: () => residents.get(conversationId)?.loaded,
-      })
+      if (typeof conversationId !== 'string' || !isForkId(conversationId)) assertConversationId(conversationId)
+      else {
+        assertForkId(conversationId)
+        // A fork is made by `fork` only: it has a parent, which an empty conversation of that name had not.
+        if (!residents.has(conversationId) && (await log.head(keyOf(conversationId))) === undefined)
+          throw new ColloquyError('conversation_not_found', { conversationId })
+      }
+      return conversation(conversationId, await resident(conversationId))
+    },
+
+    async fork(conversationId, position, { reason } = {}) {
+      if (closed) throw new ColloquyError('engine_closed', { conversationId })
+      const forkId = forkIdOf(conversationId, ids())
+      const key = keyOf(forkId)
+      const outcome = await log.fork({ key, parent: { conversationId, position } })
+      switch (outcome.status) {
+        case 'forked': {
+          // A snapshot of its own, so that loads of the fork need none of its parent's.
+          if (outcome.created) await snapshots.fork(key, await loadAt(log, keyOf(conversationId), reducer, position), position)
+          const fork = conversation(forkId, await resident(forkId))
+          await fork.dispatch(conversationForked({ parentId: conversationId, position, ...(reason !== undefined && { reason }) }))
+          return fork
+        }
+        case 'parent_not_found':
+          throw new ColloquyError('conversation_not_found', { conversationId })
+        case 'position_not_found':
+          throw new ColloquyError('position_not_found', { conversationId, position, headPosition: outcome.headPosition })
+        case 'taken':
+          throw new ColloquyError('id_invalid', { kind: 'fork id', problem: `${forkId} is another conversation's` })
+        default:
+          return outcome satisfies never
+      }
     },
 
     async replay(conversationId, end = {}) {

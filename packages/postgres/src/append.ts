@@ -8,8 +8,10 @@ import {
   type AppendRequest,
   ColloquyError,
   type Envelope,
+  forkHash,
   genesisHash,
   type Head,
+  isForkId,
   pageSize,
   partitionOf,
   type StoredEnvelope,
@@ -211,7 +213,10 @@ async function readMissed(log: LogConnection, { key, expected }: AppendRequest, 
   const envelopes = await readRange(log, key, expected.position, Math.min(headPosition, expected.position + pageSize))
   if (expected.position === 0) return envelopes
   const [seen, ...missed] = envelopes
-  return seen && Buffer.compare(seen.hash, expected.hash) === 0 ? missed : []
+  if (!seen) return []
+  // Of a fork without envelopes of its own, the position is its parent's and the hash is not.
+  const hashes = isForkId(key.conversationId) ? [seen.hash, forkHash(seen.hash, seen.position, key, sha256)] : [seen.hash]
+  return hashes.some((hash) => Buffer.compare(hash, expected.hash) === 0) ? missed : []
 }
 
 /**

@@ -1,14 +1,17 @@
-import type { EventLog, StoredEnvelope } from '@colloquy/core'
+import { assertForkOf, type EventLog, partitionOf, type StoredEnvelope } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
+import { readAncestry } from './ancestry.ts'
 import { append, assertPositions } from './append.ts'
 import { type Connection, type LogConnection, logConnection } from './connection.ts'
 import type { Database } from './database.ts'
-import { readFeed } from './feed.ts'
+import { readFeed, readFeedHeads } from './feed.ts'
+import { fork } from './fork.ts'
 import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
-import { listConversations, readCommands, readHead, readPage } from './read.ts'
-import { readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
+import { listConversations, readCommands, readHead, readOutcome, readPage } from './read.ts'
+import { sha256 } from './sha256.ts'
+import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
 /** An `EventLog` in a database. */
 export interface PostgresLog extends EventLog {
@@ -29,20 +32,37 @@ export async function openLog(connection: Connection, asked: { readonly partitio
 }
 
 function postgresLog(log: LogConnection): PostgresLog {
+  const listeners = new Set<(partitions: readonly number[]) => void>()
   return {
     kysely: log.kysely,
     partitions: log.partitions,
     async append(requests) {
       requests.forEach(assertPositions)
       if (requests.length === 0) return []
-      return log.run(`append to ${requests.length} conversations`, () => append(log, requests))
+      const outcomes = await log.run(`append to ${requests.length} conversations`, () => append(log, requests))
+      const grown = requests.filter((_, i) => outcomes[i]?.status === 'appended')
+      const partitions = [...new Set(grown.map(({ key }) => partitionOf(key, log.partitions, sha256)))]
+      if (partitions.length > 0) for (const listener of listeners) listener(partitions)
+      return outcomes
     },
+    outcome: (query) => log.run(`give the outcome at position ${query.position}`, () => readOutcome(log, query)),
     head: (key) => log.run(`give the head of ${key.conversationId}`, () => readHead(log, key)),
+    latest: (key, stateKey) => log.run(`give the latest of ${key.conversationId}`, () => readLatest(log, key, stateKey)),
+    async fork(request) {
+      assertForkOf(request.key, request.parent)
+      return log.run(`fork ${request.parent.conversationId}`, () => fork(log, request))
+    },
+    ancestry: (key) => log.run(`give the ancestry of ${key.conversationId}`, () => readAncestry(log, key)),
     read: (key, range) => readPages(log, key, range),
     command: async (key, commandId) =>
       (await log.run(`give command ${commandId}`, () => readCommands(log, key, [commandId]))).get(commandId) ?? [],
     conversations: (query) => log.run(`list the conversations of ${query.tenant}`, () => listConversations(log, query)),
     feed: (query) => log.run(`give the feed of partition ${query.partition}`, () => readFeed(log, query)),
+    feedHeads: () => log.run('give the ends of the feed', () => readFeedHeads(log)),
+    onGrowth(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
     snapshot: (key, query) => log.run(`give a snapshot of ${key.conversationId}`, () => readSnapshot(log, key, query)),
     stateHashes: (key, stateKey) =>
       log.run(`give the state hashes of ${key.conversationId}`, () => readStateHashes(log, key, stateKey)),
