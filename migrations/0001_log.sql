@@ -163,6 +163,8 @@ declare
   v_is_new boolean;
 begin
   request := 1;
+  -- What row-level security lets this call see, where it holds.
+  perform set_config('app.tenants', array[p_tenant]::text, true);
 
   select last_feed_position, last_conversation_no into v_last_feed_position, v_last_conversation_no
   from partition where partition = p_partition
@@ -290,6 +292,7 @@ declare
   v_request int;
   v_taken record;
 begin
+  perform set_config('app.tenants', (select array_agg(distinct t) from unnest(p_tenants) t)::text, true);
   perform from partition where partition = any (v_partitions) order by partition for update;
 
   select

@@ -19,14 +19,16 @@ export async function connectUrl(url: string): Promise<Connection> {
     connectionTimeoutMillis: connectTimeoutMs,
     keepAlive: true,
     fallback_application_name: 'colloquy',
+    // Lets a transaction of one statement leave in one go (`tenantSessions`).
+    pipeline: true,
   })
-  const { kysely } = await connectPool(pool)
+  const { kysely, pool: ourPool } = await connectPool(pool)
   // The listener of connectPool stays: connections may still report their end after the pool's.
-  return { kysely, target, close: () => pool.end() }
+  return { kysely, target, pool: ourPool, close: () => pool.end() }
 }
 
 /** A pool of the application's, which stays open when we let go of it. */
-export async function connectPool(pool: Pool): Promise<Connection> {
+export async function connectPool(pool: Pool): Promise<Connection & { readonly pool: PostgresPool }> {
   const { types } = await import('pg').then((module) => module.default)
   const target = targetOfPool(pool)
   // Given with each query: the application's own parsers stay as they are, in this pool and everywhere.
@@ -53,6 +55,7 @@ export async function connectPool(pool: Pool): Promise<Connection> {
   return {
     kysely: new Kysely<Database>({ dialect: new PostgresDialect({ pool: ourPool }) }),
     target,
+    pool: ourPool,
     close: async () => {
       pool.off('error', ignore)
     },

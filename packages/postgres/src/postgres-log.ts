@@ -1,5 +1,5 @@
 import { assertForkOf, type EventLog, partitionOf, type StoredEnvelope } from '@colloquy/core'
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import { readAncestry } from './ancestry.ts'
 import { append, assertPositions } from './append.ts'
 import { commandLookup } from './command-lookup.ts'
@@ -11,6 +11,7 @@ import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
+import { readSettings, type Settings } from './settings.ts'
 import { sha256 } from './sha256.ts'
 import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
@@ -24,12 +25,19 @@ export interface PostgresLog extends EventLog {
  * The log in a database whose schema is there.
  * @throws `schema_missing`, `schema_newer`, `partitions_differ`, `database_unreachable`, `database_failed`
  */
-export async function openLog(connection: Connection, asked: { readonly partitions?: number | undefined }): Promise<PostgresLog> {
+export async function openLog(
+  connection: Connection,
+  asked: { readonly partitions?: number | undefined },
+  judge: (settings: Settings) => void = () => {},
+): Promise<PostgresLog> {
   await checkSchema(connection)
   const { kysely } = connection
+  const settings = await readSettings(kysely)
+  judge(settings)
   const partitions = await readPartitions(kysely, asked.partitions)
-  const isolation = await sql<{ level: string }>`select current_setting('default_transaction_isolation') as level`.execute(kysely)
-  return postgresLog(logConnection(connection, { partitions, needsReadCommitted: isolation.rows[0]?.level !== 'read committed' }))
+  return postgresLog(
+    logConnection(connection, { ...settings, partitions, needsReadCommitted: settings.isolation !== 'read committed' }),
+  )
 }
 
 function postgresLog(log: LogConnection): PostgresLog {
