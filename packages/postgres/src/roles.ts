@@ -39,6 +39,8 @@ export const tenantTables = ['conversation', 'envelope', 'media', 'snapshot'] as
 export async function grantRoles(kysely: Kysely<Database>, roles: Roles): Promise<void> {
   const kinds = (['app', 'worker', 'auditor'] as const).filter((kind) => roles[kind] !== undefined)
   await kysely.transaction().execute(async (trx) => {
+    // A policy wants the table for itself. Who waits for that behind a long transaction makes everybody else wait too.
+    await sql`set local lock_timeout = '5s'`.execute(trx)
     for (const kind of kinds) await grantTo(trx, kind, roles[kind] as string)
   })
 }
