@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { segmentsOf } from './fork.ts'
+import { segmentsOf, sharedPosition } from './fork.ts'
 
 test('a conversation that is no fork is read from itself', () => {
   expect(segmentsOf('a', [])).toEqual([{ conversationId: 'a', from: 1, to: Infinity }])
@@ -26,4 +26,22 @@ test.each([3, 2])('a parent that was left at %i, where it had nothing of its own
     { conversationId: 'a', from: 1, to: position },
     { conversationId: 'a~2', from: position + 1, to: Infinity },
   ])
+})
+
+test('two branches share what lies before the first place where one of them parts', () => {
+  const of = (id: string, ...points: [string, number][]) =>
+    segmentsOf(
+      id,
+      points.map(([conversationId, position]) => ({ conversationId, position })),
+    )
+  const root = of('a')
+  const early = of('a~1', ['a', 3])
+  const late = of('a~2', ['a', 5])
+  const later = of('a~3', ['a', 5], ['a~2', 8])
+  expect(sharedPosition(root, early)).toBe(3)
+  expect(sharedPosition(early, late)).toBe(3)
+  expect(sharedPosition(later, late)).toBe(8)
+  expect(sharedPosition(later, root)).toBe(5)
+  expect(sharedPosition(root, root)).toBe(Infinity)
+  expect(sharedPosition(root, of('b'))).toBe(0)
 })

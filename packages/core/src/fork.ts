@@ -33,6 +33,18 @@ export function segmentsOf(conversationId: string, ancestry: readonly ForkPoint[
   return segments
 }
 
+/** The last position that two histories share; 0 when they have nothing in common. Infinity for one and the same. */
+export function sharedPosition(a: readonly Segment[], b: readonly Segment[]): number {
+  let shared = 0
+  for (const [i, mine] of a.entries()) {
+    const theirs = b[i]
+    if (theirs?.conversationId !== mine.conversationId) break
+    shared = Math.min(mine.to, theirs.to)
+    if (mine.to !== theirs.to) break
+  }
+  return shared
+}
+
 /** A caller's mistake, which would put a fork into another partition than its parent. @throws RangeError */
 export function assertForkOf({ conversationId }: ConversationKey, parent: ForkPoint): void {
   if (conversationId !== parent.conversationId && rootIdOf(conversationId) === rootIdOf(parent.conversationId)) return

@@ -67,7 +67,7 @@ export {
   stamp,
 } from './envelope.ts'
 export { ColloquyError, type ErrorCode, type ErrorDetails, errorCodes, isColloquyError } from './errors.ts'
-export { assertForkOf, type Segment, segmentsOf } from './fork.ts'
+export { assertForkOf, type Segment, segmentsOf, sharedPosition } from './fork.ts'
 export {
   assertConversationId,
   assertForkId,

@@ -2,6 +2,7 @@ import { assertForkOf, type EventLog, partitionOf, type StoredEnvelope } from '@
 import { type Kysely, sql } from 'kysely'
 import { readAncestry } from './ancestry.ts'
 import { append, assertPositions } from './append.ts'
+import { commandLookup } from './command-lookup.ts'
 import { type Connection, type LogConnection, logConnection } from './connection.ts'
 import type { Database } from './database.ts'
 import { readFeed, readFeedHeads } from './feed.ts'
@@ -9,7 +10,7 @@ import { fork } from './fork.ts'
 import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
-import { listConversations, readCommands, readHead, readOutcome, readPage } from './read.ts'
+import { listConversations, readHead, readOutcome, readPage } from './read.ts'
 import { sha256 } from './sha256.ts'
 import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
@@ -54,8 +55,7 @@ function postgresLog(log: LogConnection): PostgresLog {
     },
     ancestry: (key) => log.run(`give the ancestry of ${key.conversationId}`, () => readAncestry(log, key)),
     read: (key, range) => readPages(log, key, range),
-    command: async (key, commandId) =>
-      (await log.run(`give command ${commandId}`, () => readCommands(log, key, [commandId]))).get(commandId) ?? [],
+    command: commandLookup(log),
     conversations: (query) => log.run(`list the conversations of ${query.tenant}`, () => listConversations(log, query)),
     feed: (query) => log.run(`give the feed of partition ${query.partition}`, () => readFeed(log, query)),
     feedHeads: () => log.run('give the ends of the feed', () => readFeedHeads(log)),
