@@ -1,6 +1,6 @@
 /** The ports of core on Node. */
 import { createHash, hash, randomBytes, randomFillSync } from 'node:crypto'
-import type { Clock, Ids, Random, Sha256 } from '@colloquy/core'
+import type { Clock, Ids, Random, Sha256, Timer } from '@colloquy/core'
 
 export const sha256: Sha256 = (...parts) => {
   // One-shot hashing of one buffer is about twice as fast as a hash object for the few hundred bytes of an envelope.
@@ -11,6 +11,12 @@ export const sha256: Sha256 = (...parts) => {
 }
 
 export const systemClock: Clock = () => Date.now() * 1000
+
+/** Keeps the process alive while it waits. */
+export const systemTimer: Timer = (listener, ms) => {
+  const timeout = setTimeout(listener, ms)
+  return () => clearTimeout(timeout)
+}
 
 export const systemRandom: Random = (length) => randomBytes(length)
 
