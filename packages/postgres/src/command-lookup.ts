@@ -11,8 +11,8 @@ type Row = Parameters<typeof toStoredEnvelope>[0] & { readonly n: string | numbe
 interface Lookup {
   readonly key: ConversationKey
   readonly commandId: string
-  resolve(envelopes: readonly StoredEnvelope[]): void
-  reject(error: unknown): void
+  readonly resolve: (envelopes: readonly StoredEnvelope[]) => void
+  readonly reject: (error: unknown) => void
 }
 
 /** Lookups in one statement, at most. */
