@@ -82,7 +82,14 @@ export {
   isForkId,
   rootIdOf,
 } from './ids.ts'
-export type { ImportedCommand, ImportedConversation, ImportedFile, ImportRemark, SkippedRecord } from './import.ts'
+export type {
+  HeldConversation,
+  ImportedCommand,
+  ImportedConversation,
+  ImportedFile,
+  ImportRemark,
+  SkippedRecord,
+} from './import.ts'
 export { defaultLimits, type Json, type JsonObject, jsonDepth, type Limits, ownJson } from './json.ts'
 export { parseJson } from './parse-json.ts'
 export { partitionHashName, partitionOf } from './partition.ts'
