@@ -87,6 +87,7 @@ export type {
   ImportedCommand,
   ImportedConversation,
   ImportedFile,
+  ImportedFork,
   ImportRemark,
   SkippedRecord,
 } from './import.ts'

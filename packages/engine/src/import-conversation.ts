@@ -2,17 +2,20 @@ import { isDeepStrictEqual } from 'node:util'
 import {
   type Action,
   assertConversationId,
+  assertForkId,
   assertId,
   ColloquyError,
   type ConversationKey,
   canonicalInput,
   contextCompacted,
+  conversationForked,
   type Envelope,
   type EventLog,
   encodeBody,
   type Head,
   type ImportedCommand,
   type ImportedConversation,
+  type ImportedFork,
   isSameInput,
   type Limits,
   type Media,
@@ -77,7 +80,8 @@ export async function importConversations<State>(
 async function check<State>(conversation: ImportedConversation, ports: ImportPorts<State>): Promise<ImportedResult | undefined> {
   const { conversationId, commands, checked: walked } = conversation
   const { reducer, limits, log, tenant, sha256 } = ports
-  assertConversationId(conversationId)
+  if (conversation.fork) assertForkId(conversationId)
+  else assertConversationId(conversationId)
   const key: ConversationKey = { tenant, conversationId }
   const isNew = (await log.head(key)) === undefined
   if (isNew && walked !== undefined && isDeepStrictEqual(walked.limits, limits)) return undefined
@@ -109,6 +113,7 @@ async function write<State>(conversation: ImportedConversation, ports: ImportPor
   const { conversationId, format, commands, media } = conversation
   const { log, tenant, sha256 } = ports
   const key: ConversationKey = { tenant, conversationId }
+  const fork = conversation.fork && (await makeFork(key, conversation.fork, ports))
   const known = await readKnown(key, ports)
   const before = known.head.position
   const pages = pageWriter(key, `import:${format}`, known, ports)
@@ -118,6 +123,7 @@ async function write<State>(conversation: ImportedConversation, ports: ImportPor
   let alreadyThere = 0
   let isMediaStored = media.length === 0
   try {
+    if (fork && !known.commands.has(fork.commandId)) await pages.add(fork, places)
     for (const command of commands) {
       const stored = isStored(conversationId, command.commandId, command.actions, known, sha256)
       for (const index of command.actions.keys()) {
@@ -138,6 +144,24 @@ async function write<State>(conversation: ImportedConversation, ports: ImportPor
     await pages.settled()
   }
   return resultOf(conversationId, { known, before, alreadyThere }, ports)
+}
+
+/**
+ * The fork itself, before its own commands. Idempotent, as the place of the command that it leaves its parent after is.
+ * @returns the command that says so, which is its first
+ */
+async function makeFork<State>(
+  key: ConversationKey,
+  { parentId, afterCommandId, messageId }: ImportedFork,
+  { log }: ImportPorts<State>,
+): Promise<ImportedCommand> {
+  const left = (await log.command({ ...key, conversationId: parentId }, afterCommandId)).at(-1)
+  if (left === undefined) throw new ColloquyError('import_conflict', { conversationId: parentId, position: 0 })
+  const { position, occurredAt } = left
+  const outcome = await log.fork({ key, parent: { conversationId: parentId, position } })
+  if (outcome.status !== 'forked') throw new ColloquyError('import_conflict', { conversationId: key.conversationId, position })
+  const forked = conversationForked({ parentId, position, ...(messageId !== undefined && { messageId }) })
+  return { commandId: 'forked', actions: [forked], occurredAt }
 }
 
 async function resultOf<State>(
@@ -163,7 +187,8 @@ async function readKnown<State>(key: ConversationKey, { log, reducer, sha256 }: 
     for (const envelope of page) {
       known.state = reducer.reduce(known.state, await readAction(reducer, envelope, resolve), ignore)
       const { commandId, commandIndex, position, salt, inputHash } = envelope
-      if (commandId !== null && commandIndex === 0) known.commands.set(commandId, { position, salt, inputHash })
+      const isOwn = envelope.conversationId === key.conversationId
+      if (isOwn && commandId !== null && commandIndex === 0) known.commands.set(commandId, { position, salt, inputHash })
     }
   }
   return known
