@@ -4,6 +4,7 @@ import { toColloquyError } from './failures.ts'
 import { applyMigrations, defaultServerPartitions } from './migrate.ts'
 import { openLog, type PostgresLog } from './postgres-log.ts'
 import type { Settings } from './settings.ts'
+import type { Signals } from './signals/growth.ts'
 
 export type PostgresOptions = PostgresTarget & {
   /** How many partitions the database must have; a new one gets them (default 64). */
@@ -14,6 +15,12 @@ export type PostgresOptions = PostgresTarget & {
   readonly allowFsyncOff?: boolean
   /** Told at the opening what weakens a promise. Default: a process warning with the code COLLOQUY_DATABASE, once for each text. */
   readonly onWarning?: (text: string) => void
+  /**
+   * How readers of the feed hear that there is more, before their sweep finds it: `local` (default), of what this process appends;
+   * a transport, of what others append too (`postgresSignals`, or `redisSignals` from `@colloquy/postgres/redis`); `none`, not at all.
+   * A transport serves one log and is closed with it.
+   */
+  readonly signals?: Signals
 }
 
 /**
@@ -26,6 +33,7 @@ export async function openPostgresLog(options: PostgresOptions): Promise<Postgre
     if (options.migrate === true) await applyMigrations(connection, options.partitions ?? defaultServerPartitions)
     return await openLog(connection, options, (settings) => judge(settings, connection.target, options))
   } catch (error) {
+    if (typeof options.signals === 'object') await options.signals.close()
     await connection.close()
     throw toColloquyError(error, 'open the log', connection.target)
   }
