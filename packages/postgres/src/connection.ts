@@ -1,10 +1,10 @@
 import { ColloquyError } from '@colloquy/core'
-import { type Kysely, type PostgresPool, sql } from 'kysely'
+import { CompiledQuery, type Kysely, type PostgresPool } from 'kysely'
 import type { StoredSegment } from './ancestry.ts'
 import type { Database } from './database.ts'
 import { toColloquyError } from './failures.ts'
 import type { Settings } from './settings.ts'
-import { tenantSessions } from './tenant-session.ts'
+import { setTenant, tenantSessions } from './tenant-session.ts'
 
 /** A database and how to let go of it. */
 export interface Connection {
@@ -52,8 +52,7 @@ export function logConnection(
 
   function inTransaction<T>(tenant: string | null, work: (trx: Kysely<Database>) => Promise<T>): Promise<T> {
     const working = async (trx: Kysely<Database>): Promise<T> => {
-      if (tenant !== null && !facts.seesAllTenants)
-        await sql`select set_config('app.tenants', array[${tenant}::text]::text, true)`.execute(trx)
+      if (tenant !== null && !facts.seesAllTenants) await trx.executeQuery(CompiledQuery.raw(setTenant(tenant)))
       return work(trx)
     }
     // The application's own transaction, where the log was opened on one.

@@ -5,7 +5,14 @@ import type { Database } from './database.ts'
 /** Tenants whose Kysely is kept. One that went is made again. */
 const sessionsKept = 1_000
 
-const setTenant = `select set_config('app.tenants', array[$1::text]::text, true)`
+/**
+ * Sets the tenant for the rest of a transaction. SET LOCAL and not `set_config`, which Citus does not pass on to its nodes; it takes no
+ * parameters, so the name is quoted here, as an element of an array and then as a string whose backslashes always escape.
+ */
+export function setTenant(tenant: string): string {
+  const element = tenant.replaceAll(/["\\]/g, '\\$&')
+  return `set local app.tenants = E'${`{"${element}"}`.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
+}
 
 /**
  * A Kysely for a tenant, over connections of `pool`. Each statement of it is a transaction in which row-level security sees that tenant:
@@ -35,7 +42,7 @@ function tenantClient(client: PostgresPoolClient, tenant: string): PostgresPoolC
   const query = async (text: string, values: readonly unknown[]) => {
     const [begun, set, answered, ended] = await Promise.allSettled([
       client.query('begin isolation level read committed', []),
-      client.query(setTenant, [tenant]),
+      client.query(setTenant(tenant), []),
       client.query<unknown>(text, values),
       client.query('commit', []),
     ])
