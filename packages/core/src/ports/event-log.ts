@@ -59,7 +59,8 @@ export interface FeedPage {
 }
 
 export type AppendOutcome =
-  | { readonly status: 'appended'; readonly envelopes: readonly StoredEnvelope[] }
+  /** `durability: 'local'`: stored, but the wait for the standby that must have it too was cancelled; the primary's loss would lose it. */
+  | { readonly status: 'appended'; readonly envelopes: readonly StoredEnvelope[]; readonly durability?: 'local' }
   /** Some command ids are stored already, with these first results; nothing was stored now. */
   | { readonly status: 'duplicate'; readonly commands: ReadonlyMap<string, readonly StoredEnvelope[]> }
   /**
