@@ -63,6 +63,7 @@ export {
   isSameInput,
   type OpenedEnvelope,
   openEnvelope,
+  type StoredAction,
   type StoredEnvelope,
   stamp,
 } from './envelope.ts'
@@ -88,6 +89,7 @@ export {
   type AppendFate,
   type AppendOutcome,
   type AppendRequest,
+  actionPageSize,
   type ConversationSummary,
   type EventLog,
   type FeedFilter,

@@ -7,6 +7,7 @@ import type { Connection } from './connection.ts'
 import type { Database } from './database.ts'
 import { toColloquyError } from './failures.ts'
 import { safeInteger } from './int8.ts'
+import { preparedReads } from './read-actions.ts'
 
 const connectTimeoutMs = 10_000
 
@@ -64,7 +65,7 @@ function adopt(client: PoolClient, types: CustomTypesConfig): PostgresPoolClient
   client.on('error', ignore)
   return {
     query: ((text: string, values: unknown[]) => {
-      const name = preparedNames.get(text)
+      const name = preparedNames.get(text) ?? preparedReads.get(text)
       return client.query({ text, values, types, ...(name !== undefined && { name }) })
     }) as unknown as PostgresPoolClient['query'],
     release: (destroy) => client.release(destroy),

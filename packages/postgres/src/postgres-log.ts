@@ -11,6 +11,7 @@ import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
+import { readActions } from './read-actions.ts'
 import { sha256 } from './sha256.ts'
 import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
@@ -55,6 +56,7 @@ function postgresLog(log: LogConnection): PostgresLog {
     },
     ancestry: (key) => log.run(`give the ancestry of ${key.conversationId}`, () => readAncestry(log, key)),
     read: (key, range) => readPages(log, key, range),
+    actions: (key, range) => readActions(log, key, range),
     command: commandLookup(log),
     conversations: (query) => log.run(`list the conversations of ${query.tenant}`, () => listConversations(log, query)),
     feed: (query) => log.run(`give the feed of partition ${query.partition}`, () => readFeed(log, query)),
