@@ -29,7 +29,7 @@ export interface LogConnection {
   readonly inTransaction: <T>(tenant: string | null, work: (trx: Kysely<Database>) => Promise<T>) => Promise<T>
   /** Where the histories of forks lie, once looked up: it never changes. */
   readonly segments: Map<string, readonly StoredSegment[]>
-  /** Does `work`; what it throws becomes a ColloquyError. @throws `database_unreachable`, `database_failed` */
+  /** Does `work`; what it throws becomes a ColloquyError. @throws `database_unreachable`, `database_failed`, `log_closed` */
   readonly run: <T>(operation: string, work: () => Promise<T>) => Promise<T>
   /** Refuses new work, waits for what is under way, then lets go. Idempotent. */
   readonly close: () => Promise<void>
@@ -51,7 +51,7 @@ export function logConnection(
       // The application's own transaction, where the log was opened on one.
       kysely.isTransaction ? work(kysely) : kysely.transaction().setIsolationLevel('read committed').execute(work),
     async run(operation, work) {
-      if (closing) throw new ColloquyError('database_unreachable', { target, problem: 'the log is closed' })
+      if (closing) throw new ColloquyError('log_closed', { target })
       const working = work()
       pending.add(working)
       try {

@@ -186,7 +186,7 @@ describe.skipIf(!server)('an opened log', () => {
     await appending
     const [last] = await Promise.all([log.head(key), log.close(), log.close()])
     expect(last?.position).toBe(1)
-    await expect(log.head(key)).rejects.toMatchObject({ code: 'database_unreachable', details: { problem: 'the log is closed' } })
+    await expect(log.head(key)).rejects.toMatchObject({ code: 'log_closed' })
     await expect(readAll(log, key)).rejects.toMatchObject({ code: 'database_unreachable' })
     const { rows } = await query(
       url,

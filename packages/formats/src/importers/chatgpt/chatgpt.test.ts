@@ -1,4 +1,4 @@
-import type { ImportedConversation } from '@colloquy/core'
+import type { HeldConversation } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
 import { gptConversation, gptNode, gptTree } from '../../../../../test/formats/app-fixtures.ts'
 import { actionsOf, foldImported } from '../../../../../test/formats/imported.ts'
@@ -6,9 +6,8 @@ import { sha256 } from '../../../../../test/support/core-log.ts'
 import { importFile } from '../import-file.ts'
 
 const importValue = (value: unknown) => importFile({ source: 'conversations.json', content: JSON.stringify(value), sha256 })
-const told = (conversation: ImportedConversation | undefined) =>
-  actionsOf(conversation).map(({ type, payload }) => [type, payload])
-const said = (conversation: ImportedConversation | undefined) =>
+const told = (conversation: HeldConversation | undefined) => actionsOf(conversation).map(({ type, payload }) => [type, payload])
+const said = (conversation: HeldConversation | undefined) =>
   actionsOf(conversation).flatMap(({ type, payload }) =>
     type === 'messageAdded' ? [(payload as { message: unknown }).message] : [],
   )
