@@ -12,6 +12,7 @@ import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
 import { assertPositions } from './prepared-request.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
+import { readActions } from './read-actions.ts'
 import { type Growth, growthBy, type Signals } from './signals/growth.ts'
 import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
@@ -59,6 +60,7 @@ function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth)
     },
     ancestry: (key) => log.run(`give the ancestry of ${key.conversationId}`, () => readAncestry(log, key)),
     read: (key, range) => readPages(log, key, range),
+    actions: (key, range) => readActions(log, key, range),
     command: commandLookup(log),
     conversations: (query) => log.run(`list the conversations of ${query.tenant}`, () => listConversations(log, query)),
     feed: (query) => log.run(`give the feed of partition ${query.partition}`, () => readFeed(log, query)),
