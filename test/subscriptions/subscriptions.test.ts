@@ -1,4 +1,5 @@
 /** Durable subscriptions inside one process; `processes.test.ts` has what takes several. */
+import { setImmediate } from 'node:timers/promises'
 import { ColloquyError, cursorOf, encodeCursor, type OpenedEnvelope, partitionOf, type StoredEnvelope } from '@colloquy/core'
 import { sha256 } from '@colloquy/engine'
 import {
@@ -365,7 +366,10 @@ describe.each(Object.entries(logs))('a subscription on %s', (_name, open) => {
     await old.whenCaughtUp()
     let isAppending = true
     const appending = (async () => {
-      while (isAppending) appended += (await appendMany(2, 3)).length
+      while (isAppending) {
+        appended += (await appendMany(2, 3)).length
+        await setImmediate()
+      }
     })()
     // The new one begins at the beginning and is used when it has caught up; until then the old one answers.
     const next = await project('v2')

@@ -1,5 +1,5 @@
 /** One partition of a subscription, while this process holds its lease: read a page, handle it, move the checkpoint. */
-import { setTimeout } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import { isColloquyError, openEnvelope, readFeedPage, type StoredEnvelope } from '@colloquy/core'
 import type { Kysely } from 'kysely'
 import type { Database } from '../database.ts'
@@ -74,6 +74,8 @@ export class PartitionReader {
         this.#hasGrown = false
         const step = await this.#ports.permits.with(() => (this.isStopping ? Promise.resolve('ended' as const) : this.#step()))
         failures = 0
+        // An embedded database answers without leaving the turn of the event loop; catching up would let nothing else have one.
+        await setImmediate()
         if (step === 'ended') await this.#growth()
         else if (step === 'stands') await this.#stopped()
         else if (step === 'failed') await this.#pause(this.#ports.policy.retryMs, this.#tries)
