@@ -178,6 +178,15 @@ const errorTable = {
     (d) =>
       `Partition ${d.partition} has no feed position ${d.expected}; ${d.found} comes next. Feed positions have no holes, so envelopes were taken out: run "colloquy verify --all".`,
   ),
+  subscription_stopped: row<{ name: string; partition: number; feedPosition: number; problem: string }>(
+    (d) =>
+      `Subscription "${d.name}" stands still in partition ${d.partition} behind feed position ${d.feedPosition}: ${d.problem}. Remove the cause and subscribe again, or subscribe with onPoison: 'park'.`,
+  ),
+  subscription_closed: row<{ name: string }>((d) => `Subscription "${d.name}" was closed by this process. Subscribe again.`),
+  dead_letter_not_found: row<{ name: string; partition: number; feedPosition: number }>(
+    (d) =>
+      `Subscription "${d.name}" has no dead letter at feed position ${d.feedPosition} of partition ${d.partition}. List them to see which there are.`,
+  ),
 
   // Import
   import_refused: row<{ source: string; line: number; problem: string }>(
