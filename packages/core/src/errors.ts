@@ -157,6 +157,20 @@ const errorTable = {
   database_failed: row<{ operation: string; sqlState: string | null; problem: string }>(
     (d) => `The database refused to ${d.operation} (SQLSTATE ${d.sqlState ?? 'none'}): ${d.problem}. Run "colloquy doctor".`,
   ),
+  durability_off: row<{ target: string; setting: string }>(
+    (d) =>
+      `The database at ${d.target} runs with ${d.setting}=off, so a crash loses appends that were acknowledged. Turn it on, or open the log with allowFsyncOff where nothing is to be kept.`,
+  ),
+  tenant_missing: row<{ role: string; operation: string }>(
+    (d) =>
+      `Role ${d.role} sees one tenant at a time, and nothing names the tenant to ${d.operation} of. Name one, or connect as a role that sees every tenant (colloquy migrate --roles).`,
+  ),
+  log_read_only: row<{ operation: string; target: string }>(
+    (d) =>
+      `The database at ${d.target} takes reads only, so it could not ${d.operation}: it is a standby, or was set so. Nothing was stored; connect to the primary.`,
+    { retryable: true },
+  ),
+  citus_unfit: row<{ problems: string }>((d) => `Nothing was distributed: ${d.problems}. Correct that, then migrate again.`),
   schema_newer: row<{ found: string; known: string }>(
     (d) =>
       `The database has migration ${d.found}, newer than the ${d.known} this version knows. Upgrade Colloquy; the data were not touched.`,
