@@ -31,3 +31,10 @@ alter table snapshot enable row level security
 create policy own_tenants on snapshot
   using (tenant = any ((select nullif(current_setting('app.tenants', true), ''))::text[]))
   with check (tenant = any ((select nullif(current_setting('app.tenants', true), ''))::text[]))
+-- statement-break
+
+alter table dead_letter enable row level security
+-- statement-break
+create policy own_tenants on dead_letter
+  using (tenant = any ((select nullif(current_setting('app.tenants', true), ''))::text[]))
+  with check (tenant = any ((select nullif(current_setting('app.tenants', true), ''))::text[]))

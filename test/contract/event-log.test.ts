@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { EventLog } from '@colloquy/core'
 import { openMemoryLog } from '@colloquy/engine'
-import { type Database, migrate, openEmbeddedLog, openPostgresLog } from '@colloquy/postgres'
+import { type Database, migrate, openEmbeddedLog, openPostgresLog, type PostgresOptions } from '@colloquy/postgres'
 import { Kysely, PostgresDialect, type Transaction } from 'kysely'
 import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -51,6 +51,18 @@ eventLogContract(
 describe.skipIf(!server)('a real Postgres', () => {
   eventLogContract('Postgres by url, 64 partitions', () => onPostgres(64), { hasTables: true, isShared: true })
   eventLogContract('Postgres by url, 1 partition', () => onPostgres(1), { hasTables: true, isShared: true })
+  eventLogContract('Postgres by url, by plain statements, 4 partitions', () => onPostgres(4, { appendBy: 'statements' }), {
+    hasTables: true,
+    isShared: true,
+  })
+  eventLogContract(
+    'Postgres by url, batches of one partition, 4 partitions',
+    () => onPostgres(4, { batchAcrossPartitions: false }),
+    {
+      hasTables: true,
+      isShared: true,
+    },
+  )
   eventLogContract('Postgres by a Kysely with string bigints and serializable sessions, 4 partitions', () => onForeignKysely(4), {
     hasTables: true,
     isShared: true,
@@ -74,11 +86,14 @@ describe.skipIf(!server)('a real Postgres', () => {
 
 testThatAllCasesAreSomewhere()
 
-async function onPostgres(partitions: number): Promise<LogUnderTest> {
+async function onPostgres(
+  partitions: number,
+  how: Pick<PostgresOptions, 'appendBy' | 'batchAcrossPartitions'> = {},
+): Promise<LogUnderTest> {
   const url = (await server?.createDatabase()) ?? ''
   await migrate({ url, partitions })
-  const log = await openPostgresLog({ url })
-  return { log, kysely: log.kysely, openAgain: () => openPostgresLog({ url }), openSlow: () => openSlow(log.kysely) }
+  const log = await openPostgresLog({ url, ...how })
+  return { log, kysely: log.kysely, openAgain: () => openPostgresLog({ url, ...how }), openSlow: () => openSlow(log.kysely) }
 }
 
 /** As roles that own nothing, under row-level security. */

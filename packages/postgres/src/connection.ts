@@ -1,6 +1,7 @@
 import { ColloquyError } from '@colloquy/core'
 import { CompiledQuery, type Kysely, type PostgresPool } from 'kysely'
 import type { StoredSegment } from './ancestry.ts'
+import { kyselySessions, type WithAppendSession } from './append-session.ts'
 import type { Database } from './database.ts'
 import { toColloquyError } from './failures.ts'
 import type { Settings } from './settings.ts'
@@ -11,6 +12,8 @@ export interface Connection {
   readonly kysely: Kysely<Database>
   /** Where it is, for people: never with a password. */
   readonly target: string
+  /** Where there is more than Kysely to append through. */
+  readonly withAppendSession?: WithAppendSession
   /** What `kysely` takes its connections from, where that is known. */
   readonly pool?: PostgresPool
   /** Frees what was opened here, and only that: a pool or a Kysely that was handed in stays open. */
@@ -24,6 +27,7 @@ export interface LogConnection {
   readonly partitions: number
   /** Sessions do not start at read committed, so an append has to ask for it. */
   readonly needsReadCommitted: boolean
+  readonly withAppendSession: WithAppendSession
   /** @throws `tenant_missing` where row-level security holds for the role: what names no tenant would see none, and look empty */
   readonly assertSeesAllTenants: (operation: string) => void
   /**
@@ -43,7 +47,7 @@ export interface LogConnection {
 }
 
 export function logConnection(
-  { kysely, target, pool, close }: Connection,
+  { kysely, target, pool, withAppendSession = kyselySessions(kysely), close }: Connection,
   facts: Pick<LogConnection, 'partitions' | 'needsReadCommitted'> & Pick<Settings, 'role' | 'seesAllTenants'>,
 ): LogConnection {
   const pending = new Set<Promise<unknown>>()
@@ -64,6 +68,7 @@ export function logConnection(
     partitions: facts.partitions,
     needsReadCommitted: facts.needsReadCommitted,
     target,
+    withAppendSession,
     segments: new Map(),
     assertSeesAllTenants(operation) {
       if (!facts.seesAllTenants) throw new ColloquyError('tenant_missing', { role: facts.role, operation })

@@ -29,7 +29,8 @@ export async function migrate(
     readonly engine?: 'postgres' | 'citus'
   },
 ): Promise<{ readonly applied: readonly string[] }> {
-  const connection = await connect(options)
+  // The longest statement of a migration may take as long as it takes.
+  const connection = await connect(options, { statementMs: 0, appendMs: 0 })
   try {
     const applied = await applyMigrations(connection, options.partitions ?? defaultServerPartitions)
     await readPartitions(connection.kysely, options.partitions)
