@@ -1,8 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises'
-import { migrate, openPostgresLog } from '@colloquy/postgres'
+import { type Head, partitionOf } from '@colloquy/core'
+import { migrate, openPostgresLog, type PostgresLog, type SubscribeOptions, subscribe } from '@colloquy/postgres'
 import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
-import { eventLogContract } from './contract/event-log.contract.ts'
+import { sha256 } from './support/core-log.ts'
+import { appendTo, beginningOf, following, newKey, readAll } from './support/log-writer.ts'
 import { startPostgres } from './support/postgres-server.ts'
 import { createRoles } from './support/roles.ts'
 import { lintMigration, lintStatement } from './support/sql-rules.ts'
@@ -82,27 +84,72 @@ describe.skipIf(!server)('every statement that a log sends', () => {
     return pool
   }
 
-  eventLogContract(
-    'recorded',
-    async () => {
-      const url = (await server?.createDatabase()) ?? ''
-      await migrate({ url, partitions: 8 })
-      const owner = await openPostgresLog({ url })
-      const log = await openPostgresLog({ pool: recording(url) })
-      return { log: { ...log, close: async () => void (await Promise.all([log.close(), owner.close()])) }, kysely: owner.kysely }
-    },
-    { hasTables: true, isShared: false },
-  )
+  /** Each method of the log, on conversations that are new, present, contested, forked and archived. */
+  async function exercise(log: PostgresLog, worker = log): Promise<void> {
+    const [key, other] = [newKey('t'), newKey('t')]
+    await appendTo(log, key, [{ commandId: 'a' }, { commandId: 'a', commandIndex: 1 }])
+    await appendTo(log, key, [{ commandId: 'b' }])
+    const start = beginningOf(key)
+    await log.append([
+      { key, expected: start, envelopes: following(key, start, [{}]) },
+      { key: other, expected: beginningOf(other), envelopes: following(other, beginningOf(other), [{}]), archive: true },
+    ])
+    await log.append([{ key, expected: start, envelopes: following(key, start, [{ commandId: 'a' }]) }])
+    const head = (await log.head(key)) as Head
+    const fork = { tenant: 't', conversationId: `${key.conversationId}~0198c0de-0000-7000-8000-000000000000` }
+    await log.fork({ key: fork, parent: { conversationId: key.conversationId, position: 2 } })
+    await appendTo(log, fork, [{}])
+    const snapshot = { position: 2, stateKey: 's', stateHash: new Uint8Array(32), body: new Uint8Array(1) }
+    await log.saveSnapshot(key, snapshot)
+    await log.putMedia(key, [{ hash: 'h', mediaType: 'text/plain', bytes: new Uint8Array(1) }])
+    for (const each of [key, fork]) {
+      await readAll(log, each)
+      for await (const _ of log.actions(each)) break
+      await log.latest(each, 's')
+      await log.ancestry(each)
+    }
+    const partition = partitionOf(key, log.partitions, sha256)
+    await Promise.all([
+      log.command(key, 'a'),
+      log.outcome({ key, ...head }),
+      log.conversations({ tenant: 't', limit: 10 }),
+      log.snapshot(key, { stateKey: 's' }),
+      log.stateHashes(key, 's'),
+      log.media(key, 'h'),
+      log.feedHeads(),
+      log.feed({ partition, after: 0, limit: 10, tenant: 't', types: ['messageAdded'], conversationId: key.conversationId }),
+      worker.feed({ partition, after: 0, limit: 10 }),
+    ])
+  }
 
-  test('under row-level security too', async () => {
+  test.each(['function', 'statements'] as const)('is recorded, appending by %s', async (appendBy) => {
     const url = (await server?.createDatabase()) ?? ''
-    await using log = await openPostgresLog({ pool: recording((await createRoles(url, { partitions: 8 })).app) })
-    const key = { tenant: 't', conversationId: 'c' }
-    await log.head(key)
-    await log.fork({
-      key: { tenant: 't', conversationId: 'c~0198c0de-0000-7000-8000-000000000000' },
-      parent: { conversationId: 'c', position: 1 },
-    })
+    await migrate({ url, partitions: 8 })
+    await using log = await openPostgresLog({ pool: recording(url), appendBy })
+    await exercise(log)
+  })
+
+  test('is recorded under row-level security, where workers subscribe', async () => {
+    const url = (await server?.createDatabase()) ?? ''
+    const roles = await createRoles(url, { partitions: 8 })
+    await using log = await openPostgresLog({ pool: recording(roles.app) })
+    await using worker = await openPostgresLog({ pool: recording(roles.worker) })
+    await exercise(log, worker)
+    for (const exactlyOnce of [false, true]) {
+      const handle = ({ position }: { readonly position: number }) => {
+        if (position === 1) throw new Error('poison')
+      }
+      await using subscription = await subscribe(worker, {
+        name: `reader ${exactlyOnce}`,
+        onPoison: 'park',
+        tries: 1,
+        onError: () => {},
+        ...(exactlyOnce ? { transaction: async (_: unknown, page: readonly { position: number }[]) => page.forEach(handle) } : {}),
+      } as unknown as SubscribeOptions)
+      await subscription.whenCaughtUp()
+      await subscription.status()
+      await subscription.deadLetters()
+    }
   })
 
   test('keeps to the rules', () => {

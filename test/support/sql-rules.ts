@@ -1,6 +1,6 @@
 /** What SQL of the log must keep to, so that it runs on one Postgres and on a cluster that spreads the tables by `partition`. */
 
-const tables = ['conversation', 'envelope', 'media', 'snapshot', 'subscription']
+const tables = ['conversation', 'envelope', 'media', 'snapshot', 'subscription', 'subscriber', 'dead_letter']
 
 const forbidden: readonly (readonly [RegExp, string])[] = [
   [

@@ -1,4 +1,3 @@
-import { ColloquyError } from '@colloquy/core'
 import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely'
 import type { Database } from './database.ts'
 
@@ -40,18 +39,15 @@ function tenantPool(pool: PostgresPool, tenant: string): PostgresPool {
 
 function tenantClient(client: PostgresPoolClient, tenant: string): PostgresPoolClient {
   const query = async (text: string, values: readonly unknown[]) => {
-    const [begun, set, answered, ended] = await Promise.allSettled([
+    const steps = await Promise.allSettled([
       client.query('begin isolation level read committed', []),
       client.query(setTenant(tenant), []),
       client.query<unknown>(text, values),
       client.query('commit', []),
     ])
     // The first that failed is the reason why those after it did.
-    for (const step of [begun, set, answered, ended]) if (step.status === 'rejected') throw step.reason
-    const { command } = (ended as PromiseFulfilledResult<{ command: string }>).value
-    if (command !== 'COMMIT')
-      throw new ColloquyError('database_failed', { operation: 'commit', sqlState: null, problem: `it answered ${command}` })
-    return (answered as PromiseFulfilledResult<unknown>).value
+    for (const step of steps) if (step.status === 'rejected') throw step.reason
+    return (steps[2] as PromiseFulfilledResult<unknown>).value
   }
   return { query: query as unknown as PostgresPoolClient['query'], release: (destroy) => client.release(destroy) }
 }

@@ -11,6 +11,8 @@ const tables = [
   'media',
   'snapshot',
   'subscription',
+  'subscriber',
+  'dead_letter',
 ] as const satisfies readonly (keyof Database)[]
 
 /**
