@@ -38,6 +38,7 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   database_unreachable: { target: 'localhost:5432', problem: 'connection refused' },
   log_closed: { target: 'localhost:5432/talk' },
   database_failed: { operation: 'append', sqlState: '53100', problem: 'disk full' },
+  read_only: { target: 'localhost:5432', operation: 'append to 1 conversations' },
   schema_newer: { found: '0007_x', known: '0003_y' },
   schema_missing: { found: null, needed: '0001_log' },
   partitions_differ: { found: 64, asked: 128 },

@@ -151,6 +151,11 @@ const errorTable = {
   database_failed: row<{ operation: string; sqlState: string | null; problem: string }>(
     (d) => `The database refused to ${d.operation} (SQLSTATE ${d.sqlState ?? 'none'}): ${d.problem}. Run "colloquy doctor".`,
   ),
+  read_only: row<{ target: string; operation: string }>(
+    (d) =>
+      `The database at ${d.target} takes no writes now, as a standby does, so it did not ${d.operation}. Write to the primary; nothing was stored.`,
+    { retryable: true },
+  ),
   schema_newer: row<{ found: string; known: string }>(
     (d) =>
       `The database has migration ${d.found}, newer than the ${d.known} this version knows. Upgrade Colloquy; the data were not touched.`,

@@ -100,7 +100,7 @@ export const pageSize = 500
  * The log: the truth. Implementations pass one contract suite.
  *
  * Order: positions of a conversation are 1, 2, 3 without gaps; feed positions of a partition too, in the order of the commits.
- * Every method rejects with `database_unreachable`, `database_failed` or, from `append`, `append_outcome_unknown` when its store fails,
+ * Every method rejects with `database_unreachable`, `database_failed`, those that write with `read_only` or, from `append`, `append_outcome_unknown` when its store fails,
  * and with `log_closed` behind `close`.
  */
 export interface EventLog extends AsyncDisposable {
