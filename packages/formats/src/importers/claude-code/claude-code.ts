@@ -12,7 +12,7 @@
  * it does later, which the engine reports as `import_conflict` rather than change what is stored. Import a session between two
  * turns, or when it is over.
  */
-import type { HeldConversation, ImportedConversation, ImportedFile, ImportRemark, Json, SkippedRecord } from '@colloquy/core'
+import type { ImportedConversation, ImportedFile, ImportRemark, Json, SkippedRecord } from '@colloquy/core'
 import { canonicalJson, defaultLimits, toHex, toUtf8 } from '@colloquy/core'
 import { asId, asObject } from '../fields.ts'
 import { acceptBadLine, keptAsText } from '../file-values.ts'
@@ -25,6 +25,8 @@ import { type PromptingCall, writeBranch } from './write-branch.ts'
 
 export const claudeCode: TranscriptFormat = {
   id: 'claude-code',
+  describe: 'sessions of Claude Code',
+  files: ['jsonl'],
   matches: (file) => isClaudeCode(file.jsonLines().records.map((record) => record.value)),
   streams: true,
   importFile: importSession,

@@ -36,7 +36,13 @@ export function sessionRecord(record: JsonRecord, unreadable?: string): SessionR
 export function unreadRecord(record: SessionRecord, reason: string): SessionRecord {
   const { line, ordinal, type, parentUuid, isSidechain, occurredAt, facts } = record
   return {
-    ...{ line, ordinal, type, parentUuid, isSidechain, occurredAt, facts },
+    line,
+    ordinal,
+    type,
+    parentUuid,
+    isSidechain,
+    occurredAt,
+    facts,
     uuid: undefined,
     unread: reason,
     get raw() {
