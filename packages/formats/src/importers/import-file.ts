@@ -1,4 +1,4 @@
-import type { ImportedConversation, ImportedFile } from '@colloquy/core'
+import { type ImportedConversation, type ImportedFile, isColloquyError } from '@colloquy/core'
 import { chatBot } from './chat-bot.ts'
 import { chatgpt } from './chatgpt/chatgpt.ts'
 import { claudeCode } from './claude-code/claude-code.ts'
@@ -70,7 +70,7 @@ export function openTranscript(input: ImportInput): OpenedTranscript {
   if (typeof content === 'string' || content instanceof Uint8Array) return opened(openSource({ ...more, content }))
   if (content.size > (options?.heldBytes ?? heldBytes)) {
     const format = streamedFormat({ ...more, content })
-    if (format !== undefined) return { format, import: () => format.importFile(openStreamed({ ...more, content })) }
+    if (format !== undefined) return { format, import: () => refusing(source, () => format.importFile(openStreamed({ ...more, content }))) }
   }
   if (content.size > longestDocument) {
     const streaming = formats.filter(({ streams }) => streams).map(({ id }) => id)
@@ -95,8 +95,18 @@ function opened(file: SourceFile): OpenedTranscript {
     format,
     import() {
       if (format === undefined) throw unknownFormat(file)
-      return format.importFile(file)
+      return refusing(file.source, () => format.importFile(file))
     },
+  }
+}
+
+/** Whatever of a file cannot be stored refuses the file, also where the importer does not know the line. */
+function refusing<Imported>(source: string, read: () => Imported): Imported {
+  try {
+    return read()
+  } catch (error) {
+    if (!isColloquyError(error) || error.code === 'import_refused') throw error
+    throw refusal(source, 1, error.message, error)
   }
 }
 
