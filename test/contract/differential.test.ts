@@ -158,7 +158,8 @@ async function question(
     case 'list':
       return (log) => log.conversations({ tenant, limit: each.limit, ...(each.after !== null && { after: `c${each.after}` }) })
     case 'feed':
-      return (log) => log.feed({ partition: each.partition, after: feedStarts[each.partition] ?? 0, limit: each.limit })
+      return async (log) =>
+        (await log.feed({ partition: each.partition, after: feedStarts[each.partition] ?? 0, limit: each.limit })).envelopes
     case 'save': {
       const snapshot = {
         position: each.position,
@@ -204,9 +205,9 @@ async function requestFor(memory: EventLog, key: ConversationKey, { aim, command
 async function feedEnd(log: EventLog, partition: number): Promise<number> {
   let end = 0
   for (;;) {
-    const page = await log.feed({ partition, after: end, limit: 10_000 })
-    if (page.length === 0) return end
-    end = page.at(-1)?.feedPosition ?? end
+    const { envelopes, scannedTo } = await log.feed({ partition, after: end, limit: 10_000 })
+    if (envelopes.length === 0) return end
+    end = scannedTo
   }
 }
 

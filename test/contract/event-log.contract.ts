@@ -7,14 +7,16 @@ import {
   type AppendRequest,
   type ConversationKey,
   type EventLog,
+  forkHash,
   pageSize,
   partitionOf,
+  rootIdOf,
   type StoredEnvelope,
 } from '@colloquy/core'
 import { sha256 } from '@colloquy/engine'
 import type { Database } from '@colloquy/postgres'
 import { type Kysely, sql } from 'kysely'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { appendTo, beginningOf, type Entry, type Expected, following, newKey, readAll, utf8 } from '../support/log-writer.ts'
 
 export interface LogUnderTest {
@@ -95,9 +97,9 @@ export function eventLogContract(
     const feedAfter = async (key: ConversationKey, after: number): Promise<readonly StoredEnvelope[]> => {
       const all: StoredEnvelope[] = []
       for (;;) {
-        const page = await log.feed({ partition: placeOf(key), after: all.at(-1)?.feedPosition ?? after, limit: 500 })
-        if (page.length === 0) return all
-        all.push(...page)
+        const { envelopes } = await log.feed({ partition: placeOf(key), after: all.at(-1)?.feedPosition ?? after, limit: 500 })
+        if (envelopes.length === 0) return all
+        all.push(...envelopes)
       }
     }
     const feedEnd = async (key: ConversationKey): Promise<number> => (await feedAfter(key, 0)).at(-1)?.feedPosition ?? 0
@@ -118,6 +120,165 @@ export function eventLogContract(
       }
       return keys
     }
+
+    describe('forks', () => {
+      const forkOf = ({ tenant, conversationId }: ConversationKey, name: string): ConversationKey => ({
+        tenant,
+        conversationId: `${rootIdOf(conversationId)}~${name}`,
+      })
+
+      test('read on into their parents, have a head of their own, and take appends of their own', async () => {
+        const root = newKey()
+        const shared = await appendTo(log, root, [{}, {}, {}])
+        const first = forkOf(root, 'first')
+        const made = await log.fork({ key: first, parent: { conversationId: root.conversationId, position: 2 } })
+        const hash = forkHash(shared[1]?.hash as Uint8Array, 2, first, sha256)
+        const head = { position: 2, hash: new Uint8Array(hash), occurredAt: shared[1]?.occurredAt, archived: false }
+        expect(made).toEqual({ status: 'forked', created: true, head })
+        expect(await log.head(first)).toEqual(head)
+        const own = await appendTo(log, first, [{}, {}])
+        expect(await readAll(log, first)).toEqual([...shared.slice(0, 2), ...own])
+        expect(own.map(({ position }) => position)).toEqual([3, 4])
+
+        const second = forkOf(root, 'second')
+        await log.fork({ key: second, parent: { conversationId: first.conversationId, position: 3 } })
+        const late = await appendTo(log, second, [{}])
+        expect(await readAll(log, second)).toEqual([...shared.slice(0, 2), ...own.slice(0, 1), ...late])
+        expect(await log.ancestry(second)).toEqual([
+          { conversationId: root.conversationId, position: 2 },
+          { conversationId: first.conversationId, position: 3 },
+        ])
+        expect(await log.ancestry(root)).toEqual([])
+        expect(await readAll(log, root)).toEqual(shared)
+      })
+
+      test('are read a range at a time, across the places where they part', async () => {
+        const root = newKey()
+        const shared = await appendTo(log, root, [{}, {}, {}])
+        const fork = forkOf(root, 'ranges')
+        await log.fork({ key: fork, parent: { conversationId: root.conversationId, position: 2 } })
+        const all = [...shared.slice(0, 2), ...(await appendTo(log, fork, [{}, {}]))]
+        for (const [from, to] of [
+          [1, 1],
+          [2, 3],
+          [3, 3],
+          [3, 9],
+          [4, 4],
+          [5, 9],
+        ] as const) {
+          const read: StoredEnvelope[] = []
+          for await (const page of log.read(fork, { from, to })) read.push(...page)
+          expect(read).toEqual(all.slice(from - 1, to))
+        }
+      })
+
+      test('tell a writer that came second what it missed, also right after the fork', async () => {
+        const root = newKey()
+        await appendTo(log, root, [{}, {}])
+        const fork = forkOf(root, 'race')
+        const made = await log.fork({ key: fork, parent: { conversationId: root.conversationId, position: 1 } })
+        if (made.status !== 'forked') throw new Error(made.status)
+        const won = await appendAt(fork, made.head, [{}])
+        const lost = await appendAt(fork, made.head, [{ actor: 'second' }])
+        expect(won.status).toBe('appended')
+        expect(lost).toMatchObject({ status: 'conflict', head: { position: 2 }, missed: [{ position: 2 }] })
+      })
+
+      test('are made once, and never over another conversation', async () => {
+        const root = newKey()
+        await appendTo(log, root, [{}, {}])
+        const key = forkOf(root, 'once')
+        const parent = { conversationId: root.conversationId, position: 1 }
+        expect(await log.fork({ key, parent })).toMatchObject({ status: 'forked', created: true })
+        expect(await log.fork({ key, parent })).toMatchObject({ status: 'forked', created: false })
+        expect(await log.fork({ key, parent: { ...parent, position: 2 } })).toEqual({ status: 'taken' })
+      })
+
+      test('of what is not there are refused', async () => {
+        const root = newKey()
+        await appendTo(log, root, [{}, {}])
+        for (const position of [0, 3, 1.5]) {
+          const parent = { conversationId: root.conversationId, position }
+          expect(await log.fork({ key: forkOf(root, 'nowhere'), parent })).toEqual({
+            status: 'position_not_found',
+            headPosition: 2,
+          })
+        }
+        const nobody = newKey()
+        const parent = { conversationId: nobody.conversationId, position: 1 }
+        expect(await log.fork({ key: forkOf(nobody, 'x'), parent })).toEqual({ status: 'parent_not_found' })
+        await expect(
+          log.fork({ key: forkOf(nobody, 'x'), parent: { ...parent, conversationId: root.conversationId } }),
+        ).rejects.toThrow(RangeError)
+      })
+
+      test('lie in the feed of their partition with their own envelopes only', async () => {
+        const root = newKey()
+        await appendTo(log, root, [{}, {}])
+        const fork = forkOf(root, 'feed')
+        await log.fork({ key: fork, parent: { conversationId: root.conversationId, position: 2 } })
+        const before = await feedEnd(root)
+        const own = await appendTo(log, fork, [{}])
+        expect(await feedAfter(root, before)).toEqual(own)
+      })
+    })
+
+    test('the outcome of an append is known by position and hash', async () => {
+      const key = newKey()
+      const [stored] = await appendTo(log, key, [{}])
+      const { position, hash } = stored as StoredEnvelope
+      expect(await log.outcome({ key, position, hash })).toBe('stored')
+      expect(await log.outcome({ key, position, hash: new Uint8Array(32) })).toBe('not_stored')
+      expect(await log.outcome({ key, position: position + 1, hash })).toBe('unknown')
+      expect(await log.outcome({ key: newKey(), position, hash })).toBe('unknown')
+    })
+
+    test('head and youngest snapshot come together', async () => {
+      const key = newKey()
+      expect(await log.latest(key, 'state')).toBeUndefined()
+      await appendTo(log, key, [{}, {}])
+      const head = await log.head(key)
+      expect(await log.latest(key, 'state')).toEqual({ head, snapshot: undefined })
+      const snapshot = { position: 1, stateKey: 'state', stateHash: utf8('hash'), body: utf8('{}') }
+      await log.saveSnapshot(key, snapshot)
+      await log.saveSnapshot(key, { ...snapshot, position: 2, body: null })
+      expect(await log.latest(key, 'state')).toEqual({ head, snapshot })
+      expect(await log.latest(key, 'another')).toEqual({ head, snapshot: undefined })
+    })
+
+    test('a filtered feed gives what is wanted, and says how far it looked', async () => {
+      const key = newKey(`tenant-${newKey().conversationId}`)
+      const partition = placeOf(key)
+      const after = await feedEnd(key)
+      const wanted = await appendTo(log, key, [{}, {}, {}])
+      const other = await appendTo(log, neighbourOf(newKey()), [{}])
+      const end = (await log.feedHeads())[partition] as number
+      expect(other).toHaveLength(1)
+      const query = { partition, after, limit: 10 }
+      expect(await log.feed({ ...query, tenant: key.tenant })).toEqual({ envelopes: wanted, scannedTo: end })
+      expect(await log.feed({ ...query, ...key })).toEqual({ envelopes: wanted, scannedTo: end })
+      expect(await log.feed({ ...query, tenant: key.tenant, types: ['messageAdded'] })).toEqual({
+        envelopes: wanted,
+        scannedTo: end,
+      })
+      expect(await log.feed({ ...query, tenant: key.tenant, types: ['turnStarted'] })).toEqual({
+        envelopes: [],
+        scannedTo: end,
+      })
+      expect(await log.feed({ ...query, tenant: key.tenant, limit: 2 })).toEqual({
+        envelopes: wanted.slice(0, 2),
+        scannedTo: wanted[1]?.feedPosition,
+      })
+    })
+
+    test('who listens is told which partitions may have grown', async () => {
+      const key = newKey()
+      const heard: number[] = []
+      const stop = log.onGrowth((partitions) => heard.push(...partitions))
+      await appendTo(log, key, [{}])
+      await vi.waitFor(() => expect(heard).toContain(placeOf(key)))
+      stop()
+    })
 
     describe('append', () => {
       test('stores envelopes as they are given and gives them back so', async () => {
@@ -666,8 +827,12 @@ export function eventLogContract(
         const feed = await feedAfter(key, before)
         expect(feed).toEqual(stored)
         expect(feed.map(({ feedPosition }) => feedPosition)).toEqual(numbers(before + 1, before + 4))
-        expect(await log.feed({ partition: placeOf(key), after: before + 1, limit: 2 })).toEqual(stored.slice(1, 3))
-        expect(await log.feed({ partition: placeOf(key), after: before + 4, limit: 2 })).toEqual([])
+        const partition = placeOf(key)
+        expect(await log.feed({ partition, after: before + 1, limit: 2 })).toEqual({
+          envelopes: stored.slice(1, 3),
+          scannedTo: before + 3,
+        })
+        expect(await log.feed({ partition, after: before + 4, limit: 2 })).toEqual({ envelopes: [], scannedTo: before + 4 })
       })
 
       test('has neither hole nor repetition while many write, and a reader who keeps up misses nothing', async () => {
@@ -682,9 +847,8 @@ export function eventLogContract(
         const poll = async () => {
           for (const place of places) {
             const known = seen.get(place) ?? []
-            known.push(
-              ...(await log.feed({ partition: place, after: known.at(-1)?.feedPosition ?? starts.get(place) ?? 0, limit: 50 })),
-            )
+            const after = known.at(-1)?.feedPosition ?? starts.get(place) ?? 0
+            known.push(...(await log.feed({ partition: place, after, limit: 50 })).envelopes)
           }
         }
         const reading = (async () => {

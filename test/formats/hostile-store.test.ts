@@ -216,8 +216,8 @@ function inMemory(): Store {
     let count = 0
     for (let after = 0; ; after += 500) {
       const page = await log.feed({ partition: 0, after, limit: 500 })
-      count += page.length
-      if (page.length < 500) return count
+      count += page.envelopes.length
+      if (page.envelopes.length < 500) return count
     }
   }
   return { log, tenant: 'default', rows }

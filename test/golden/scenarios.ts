@@ -9,6 +9,7 @@ import {
   contextCompacted,
   conversationArchived,
   conversationCleared,
+  conversationForked,
   conversationStarted,
   conversationTitled,
   degraded,
@@ -140,6 +141,7 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
   ],
   conversationTitled: [started, conversationTitled({ title: 'Wetter, auf Deutsch \ud83c\udf26' })],
   conversationArchived: [started, question, conversationArchived({ reason: 'answered' })],
+  conversationForked: [started, question, conversationForked({ parentId: 'weather', position: 2, reason: 'another answer' })],
   conversationCleared: [started, ...toolAsked, conversationCleared({ reason: 'a new topic' })],
   foreignRecordKept: [
     started,

@@ -59,6 +59,8 @@ function describe(action: ConversationAction): string {
     }
     case 'conversationTitled':
       return action.payload.title
+    case 'conversationForked':
+      return `from ${action.payload.parentId} at ${action.payload.position}${reason(action.payload)}`
     case 'conversationArchived':
     case 'conversationCleared':
       return action.payload.reason ?? ''

@@ -127,13 +127,26 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
 
   program
     .command('diff')
-    .description('compare the states after two positions')
+    .description('compare the states after two positions, or of two conversations')
     .addArgument(idArgument())
-    .requiredOption('--from <position>', 'the earlier position; 0 is before the first action')
-    .requiredOption('--to <position>', 'the later position')
+    .argument('[other]', 'another conversation, such as a fork of the first')
+    .option('--from <position>', 'of the first; 0 is before the first action (default with another: its end)')
+    .option('--to <position>', 'of the same, or of the other (default with another: its end)')
     .action(
-      calls(async (context, id: string, options: { from: string; to: string }) =>
-        (await import('./commands/diff.ts')).diff(context, id, options),
+      calls(async (context, id: string, other: string | undefined, options: { from?: string; to?: string }) =>
+        (await import('./commands/diff.ts')).diff(context, id, other, options),
+      ),
+    )
+
+  program
+    .command('fork')
+    .description('continue a conversation after a position, in one of its own')
+    .addArgument(idArgument())
+    .requiredOption('--at <position>', 'the last position that both share')
+    .option('--reason <text>', 'why; it is stored')
+    .action(
+      calls(async (context, id: string, options: { at: string; reason?: string }) =>
+        (await import('./commands/fork.ts')).fork(context, id, options),
       ),
     )
 
@@ -209,6 +222,7 @@ function examples(io: Io): string {
     ['list', 'what is stored'],
     ['show <id> --at 40', 'the state after position 40'],
     ['diff <id> --from 40 --to 41', 'what one action changed'],
+    ['fork <id> --at 40', 'go on from there another way'],
     ['replay <id> --verify', 'prove that replay leads where it led'],
   ]
   return `${styleText('bold', 'Examples:', { stream: io.stdout })}\n${lines.map(([call, what]) => `  ${`${own} ${call}`.padEnd(own.length + 32)}${what}`).join('\n')}\n`

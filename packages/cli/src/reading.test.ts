@@ -200,6 +200,38 @@ describe('diff', () => {
   })
 })
 
+describe('fork', () => {
+  test('makes a conversation that goes on by itself, and two branches can be compared', async () => {
+    const forks = openMemoryLog()
+    await using engine = createEngine({ log: forks, clock: fixedClock() })
+    const root = await engine.open('root')
+    for (const one of ['m1', 'm2', 'm3']) await root.dispatch(say(one))
+    const io = () => capturedIo({ log: forks })
+    const made = io()
+    expect(await run(['fork', 'root', '--at', '2', '--reason', 'another answer', '--json'], made)).toBe(0)
+    const fork = JSON.parse(made.stdout.text)
+    expect(fork).toEqual({ id: expect.stringMatching(/^root~/), parentId: 'root', at: 2, position: 3 })
+    const compared = io()
+    expect(await run(['diff', 'root', fork.id, '--json'], compared)).toBe(0)
+    const { shared, from, to, slices } = JSON.parse(compared.stdout.text)
+    expect({ shared, from, to }).toEqual({ shared: 2, from: 3, to: 3 })
+    expect(slices.find((slice: { id: string }) => slice.id === 'messages').removed).toMatchObject([{ id: 'm3' }])
+    for (const command of [['verify', fork.id], ['replay', fork.id, '--verify'], ['show', fork.id], ['list']])
+      expect({ command, code: await run(command, io()) }).toEqual({ command, code: 0 })
+    const listed = io()
+    await run(['list', '--json'], listed)
+    expect(JSON.parse(listed.stdout.text)).toMatchObject([{ id: 'root' }, { id: fork.id, parentId: 'root' }])
+  })
+
+  test('of what is not there is exit code 4', async () => {
+    expect(await call(['fork', 'b-short', '--at', '9'])).toMatchObject({
+      code: 4,
+      stderr: expect.stringMatching(/^position_not_found/),
+    })
+    expect(await call(['fork', 'nobody', '--at', '1'])).toMatchObject({ code: 4 })
+  })
+})
+
 describe('export', () => {
   test('jsonl is what is stored, byte for byte, in a pipe', async () => {
     const { stdout } = await call(['export', 'a-hostile', '--format', 'jsonl'])

@@ -37,6 +37,29 @@ export function assertConversationId(value: unknown): asserts value is string {
   }
 }
 
+/** Whether this is the id of a fork, which only `engine.fork` gives. */
+export function isForkId(conversationId: string): boolean {
+  return conversationId.includes(forkMark)
+}
+
+/** The id of a new fork of a conversation, or of one of its forks. @throws `id_invalid` where the root's id leaves no room for it */
+export function forkIdOf(conversationId: string, uuid: string): string {
+  const id = `${rootIdOf(conversationId)}${forkMark}${uuid}`
+  assertForkId(id)
+  return id
+}
+
+/** A fork's id: a conversation's id, the mark and what tells the forks of it apart. @throws `id_invalid` */
+export function assertForkId(value: string): void {
+  assertId('fork id', value)
+  const root = rootIdOf(value)
+  assertConversationId(root)
+  const own = value.slice(root.length + forkMark.length)
+  if (own === '' || own.includes(forkMark)) {
+    throw new ColloquyError('id_invalid', { kind: 'fork id', problem: `it is not of the form <root id>${forkMark}<uuid>` })
+  }
+}
+
 /** The id of the conversation that a fork, or a fork of a fork, came out of; an id that is no fork is its own root. */
 export function rootIdOf(conversationId: string): string {
   const mark = conversationId.indexOf(forkMark)

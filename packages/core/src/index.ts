@@ -28,6 +28,7 @@ export { degraded, errorRecorded, type HealthState, recovered } from './conversa
 export {
   conversationArchived,
   conversationCleared,
+  conversationForked,
   conversationStarted,
   conversationTitled,
   type LifecycleState,
@@ -66,12 +67,27 @@ export {
   stamp,
 } from './envelope.ts'
 export { ColloquyError, type ErrorCode, type ErrorDetails, errorCodes, isColloquyError } from './errors.ts'
-export { assertConversationId, assertId, type ConversationKey, defaultTenant, rootIdOf } from './ids.ts'
+export { cursorCovers, cursorOf, decodeCursor, encodeCursor, type FeedCursor, positionsCover } from './feed/feed-cursor.ts'
+export { readFeedPage } from './feed/feed-page.ts'
+export { type FollowedFeed, type FollowedPage, type FollowOptions, followFeed } from './feed/follow-feed.ts'
+export { defaultSweepMs, type GrowthWatch, type GrowthWatcher, watchGrowth } from './feed/watch-growth.ts'
+export { assertForkOf, type Segment, segmentsOf, sharedPosition } from './fork.ts'
+export {
+  assertConversationId,
+  assertForkId,
+  assertId,
+  type ConversationKey,
+  defaultTenant,
+  forkIdOf,
+  isForkId,
+  rootIdOf,
+} from './ids.ts'
 export type {
   HeldConversation,
   ImportedCommand,
   ImportedConversation,
   ImportedFile,
+  ImportedFork,
   ImportRemark,
   SkippedRecord,
 } from './import.ts'
@@ -81,10 +97,16 @@ export { partitionHashName, partitionOf } from './partition.ts'
 // Ports
 export type { Clock } from './ports/clock.ts'
 export {
+  type AppendFate,
   type AppendOutcome,
   type AppendRequest,
   type ConversationSummary,
   type EventLog,
+  type FeedFilter,
+  type FeedPage,
+  type ForkOutcome,
+  type ForkPoint,
+  type ForkRequest,
   type Head,
   type Media,
   pageSize,
@@ -93,6 +115,7 @@ export {
 export type { Ids } from './ports/ids.ts'
 export type { Random } from './ports/random.ts'
 export type { Sha256 } from './ports/sha256.ts'
+export type { Timer } from './ports/timer.ts'
 export {
   type Folded,
   type ReplayEnd,

@@ -1,8 +1,18 @@
-import { budgetSet, ColloquyError, conversationArchived, type EventLog } from '@colloquy/core'
+import {
+  type Action,
+  budgetSet,
+  ColloquyError,
+  conversationArchived,
+  conversationStarted,
+  type EventLog,
+  toolRequested,
+  toolSucceeded,
+} from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
 import { given, say, storedIn } from '../../../test/support/given.ts'
 import { createEngine } from './engine.ts'
 import { openMemoryLog } from './memory-log.ts'
+import type { Next } from './middleware.ts'
 
 describe('a command id', () => {
   test('is applied once: the second dispatch gets the first result', async () => {
@@ -73,6 +83,64 @@ describe('a command id', () => {
     const again = await (await restarted.open('c')).dispatch(say('m1'), { commandId: 'k' })
     expect(again).toMatchObject({ duplicate: true, envelopes: [{ position: 1, type: 'messageAdded' }] })
     expect(ran).toBe(0)
+  })
+
+  test('answers with the first result where a guard or the end of the conversation would refuse it now', async () => {
+    const log = openMemoryLog()
+    const { dispatch } = await given([], { log })
+    const started = conversationStarted({ title: 'once' })
+    await dispatch(started, { commandId: 'start' })
+    await dispatch(say('m1'), { commandId: 'k', expectedPosition: 1 })
+    expect(await dispatch(started, { commandId: 'start' })).toMatchObject({ duplicate: true, envelopes: [{ position: 1 }] })
+    expect(await dispatch(say('m1'), { commandId: 'k', expectedPosition: 1 })).toMatchObject({ duplicate: true })
+    await expect(dispatch(conversationStarted({ title: 'twice' }), { commandId: 'start' })).rejects.toMatchObject({
+      code: 'command_id_reused',
+    })
+    await dispatch(conversationArchived({}))
+    await using restarted = createEngine({ log })
+    const again = await restarted.open('c')
+    expect(await again.dispatch(say('m1'), { commandId: 'k' })).toMatchObject({ duplicate: true, envelopes: [{ position: 2 }] })
+    await expect(again.dispatch(say('m2'), { commandId: 'new' })).rejects.toMatchObject({ code: 'conversation_archived' })
+  })
+
+  test('that is stored already takes nothing away from what is dispatched beside it', async () => {
+    const log = openMemoryLog()
+    const call = { messageId: 'm1', callId: 'call' }
+    const asked = toolRequested({ ...call, name: 'forecast' })
+    const { dispatch } = await given([], { log })
+    await dispatch(asked, { commandId: 'ask' })
+    await dispatch(toolSucceeded({ ...call }))
+    await using restarted = createEngine({ log })
+    const again = await restarted.open('c')
+    // On the retry's account the call would be open again, and the second of these refused.
+    const results = await Promise.all([
+      again.dispatch(asked, { commandId: 'ask' }),
+      again.dispatch(asked),
+      again.dispatch(say('m2'), { commandId: 'other' }),
+    ])
+    expect(results.map(({ duplicate }) => duplicate)).toEqual([true, false, false])
+    expect((await storedIn(log, 'c')).map(({ type }) => type)).toEqual([
+      'toolRequested',
+      'toolSucceeded',
+      'toolRequested',
+      'messageAdded',
+    ])
+  })
+
+  test('is looked up before the append only where a middleware might act', async () => {
+    for (const middleware of [[], [() => (next: Next) => (action: Action) => next(action)]]) {
+      const memory = openMemoryLog()
+      let looks = 0
+      const log = Object.assign(Object.create(memory) as EventLog, {
+        command: (...asked: Parameters<EventLog['command']>) => {
+          looks += 1
+          return memory.command(...asked)
+        },
+      })
+      const { dispatch } = await given([], { log, middleware })
+      await dispatch(say('m1'), { commandId: 'k' })
+      expect(looks).toBe(middleware.length)
+    }
   })
 
   test.each(['', 'x'.repeat(201), 'line\nbreak'])('%j is not one', async (commandId) => {

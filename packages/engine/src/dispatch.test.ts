@@ -255,7 +255,7 @@ describe('input that cannot be stored', () => {
     expect((await stored())[0]?.body.length).toBe(1_048_576)
   })
 
-  test.each(['', 'a~b', 'colloquy:budget', 'x'.repeat(201), 'nul\u0000', 'half \ud800', 42])(
+  test.each(['', '~b', 'a~', 'a~b~c', 'colloquy:budget', 'colloquy:budget~a', 'x'.repeat(201), 'nul\u0000', 'half \ud800', 42])(
     'the conversation id %j is refused',
     async (id) => {
       await using engine = createEngine({ log: openMemoryLog() })

@@ -1,16 +1,22 @@
 import {
   type Action,
   assertConversationId,
+  assertForkId,
   assertId,
   ColloquyError,
   type ConversationKey,
   type ConversationState,
   combineSlices,
+  conversationForked,
   conversationSlices,
+  cursorOf,
   defaultLimits,
   defaultTenant,
   type EventLog,
+  type FeedCursor,
+  forkIdOf,
   type ImportedConversation,
+  isForkId,
   type Limits,
   type OpenedEnvelope,
   type Random,
@@ -22,13 +28,15 @@ import {
   type Sha256,
   type Slice,
   type StateOf,
+  type StoredEnvelope,
 } from '@colloquy/core'
 import { filter, mergeMap, type Observable, type Subscription } from 'rxjs'
 import { Conversation } from './conversation.ts'
 import type { Effect } from './effects.ts'
+import { type FeedBatch, type FeedEnvelope, type FeedOptions, Feeds } from './feed.ts'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import { type ImportedResult, importConversations } from './import-conversation.ts'
-import { load } from './load.ts'
+import { load, loadAt } from './load.ts'
 import type { Middleware } from './middleware.ts'
 import { sha256 as nodeSha256, systemClock, systemRandom, uuidv7 } from './node-ports.ts'
 import { Publisher } from './publish.ts'
@@ -66,8 +74,26 @@ export interface Engine<State> extends AsyncDisposable {
   readonly reducer: Reducer<State>
   /** Every envelope that this engine stores or learns of; in order inside each conversation. */
   readonly envelopes$: Observable<OpenedEnvelope>
+  /**
+   * What the log has, then what it gets, whoever appends it: each envelope once, in order inside each conversation and partition. Ends
+   * when the engine is closed. Reads on when `next` returns: who awaits something for each envelope takes `feed`, which waits.
+   *
+   * Errors: `cursor_invalid`, `feed_hole`, `log_closed`, `database_failed`, `log_corrupt`. While the database cannot be reached it waits.
+   */
+  feed$(options?: FeedOptions): Observable<FeedEnvelope>
+  /** The same as batches, each one read when the one before was dealt with: nothing waits in memory. @throws `engine_closed` and as `feed$` */
+  feed(options?: FeedOptions): AsyncIterable<FeedBatch>
+  /** What a reader of the feed has to reach to have read this envelope. */
+  cursorOf(envelope: StoredEnvelope): FeedCursor
   /** A conversation, new or from the log. @throws `id_invalid`, `engine_closed` and what the log rejects with */
   open(conversationId: string): Promise<Conversation<State>>
+  /**
+   * A new conversation that continues another one after a position. It shares the envelopes up to there, has an id of its own
+   * (`<root id>~<uuid>`) and begins with `conversationForked`; neither sees what is appended to the other. Its commands are its own:
+   * a command id that the parent applied may be applied again.
+   * @throws `conversation_not_found`, `position_not_found`, `id_invalid`, `engine_closed` and what the log rejects with
+   */
+  fork(conversationId: string, position: number, options?: { readonly reason?: string }): Promise<Conversation<State>>
   /** Replays from the log, without guards, middleware or effects. @throws `conversation_not_found`, `position_not_found`, `log_corrupt` */
   replay(conversationId: string, end?: ReplayEnd): Promise<Replayed<State>>
   /**
@@ -101,9 +127,20 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
   // The combined state has the keys of both lists; TypeScript cannot see that through the spread.
   const reducer = combineSlices([...conversationSlices, ...(options.slices ?? [])]) as unknown as Reducer<State>
   const publisher = new Publisher<State>(onError)
+  const feeds = new Feeds(log, tenant, onError)
   const snapshots = new Snapshots<State>({ log, reducer, sha256, every: options.snapshotEvery ?? 100, onError })
   const residents = new Map<string, Resident<State>>()
   let closed = false
+
+  function conversation(conversationId: string, writer: Writer<State>): Conversation<State> {
+    return new Conversation<State>(keyOf(conversationId), writer, {
+      publisher,
+      onError,
+      check: (action) => checked(reducer, action, limits).action,
+      writer: () => resident(conversationId),
+      resident: () => residents.get(conversationId)?.loaded,
+    })
+  }
 
   const keyOf = (conversationId: string): ConversationKey => ({ tenant, conversationId })
 
@@ -192,17 +229,43 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
     tenant,
     reducer,
     envelopes$: publisher.envelopes(),
+    feed$: (options = {}) => feeds.envelopes(options),
+    feed: (options = {}) => feeds.batches(options),
+    cursorOf: (envelope) => cursorOf(envelope, log.partitions, sha256),
 
     async open(conversationId) {
-      assertConversationId(conversationId)
-      const writer = await resident(conversationId)
-      return new Conversation<State>(keyOf(conversationId), writer, {
-        publisher,
-        onError,
-        check: (action) => checked(reducer, action, limits).action,
-        writer: () => resident(conversationId),
-        resident: () => residents.get(conversationId)?.loaded,
-      })
+      if (typeof conversationId !== 'string' || !isForkId(conversationId)) assertConversationId(conversationId)
+      else {
+        assertForkId(conversationId)
+        // A fork is made by `fork` only: it has a parent, which an empty conversation of that name had not.
+        if (!residents.has(conversationId) && (await log.head(keyOf(conversationId))) === undefined)
+          throw new ColloquyError('conversation_not_found', { conversationId })
+      }
+      return conversation(conversationId, await resident(conversationId))
+    },
+
+    async fork(conversationId, position, { reason } = {}) {
+      if (closed) throw new ColloquyError('engine_closed', { conversationId })
+      const forkId = forkIdOf(conversationId, ids())
+      const key = keyOf(forkId)
+      const outcome = await log.fork({ key, parent: { conversationId, position } })
+      switch (outcome.status) {
+        case 'forked': {
+          // A snapshot of its own, so that loads of the fork need none of its parent's.
+          if (outcome.created) await snapshots.fork(key, await loadAt(log, keyOf(conversationId), reducer, position), position)
+          const fork = conversation(forkId, await resident(forkId))
+          await fork.dispatch(conversationForked({ parentId: conversationId, position, ...(reason !== undefined && { reason }) }))
+          return fork
+        }
+        case 'parent_not_found':
+          throw new ColloquyError('conversation_not_found', { conversationId })
+        case 'position_not_found':
+          throw new ColloquyError('position_not_found', { conversationId, position, headPosition: outcome.headPosition })
+        case 'taken':
+          throw new ColloquyError('id_invalid', { kind: 'fork id', problem: `${forkId} is another conversation's` })
+        default:
+          return outcome satisfies never
+      }
     },
 
     async replay(conversationId, end = {}) {
@@ -239,6 +302,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       for (const [conversationId, entry] of residents) leave(conversationId, entry)
       await snapshots.settled()
       publisher.close()
+      feeds.close()
     },
 
     [Symbol.asyncDispose]: () => engine.close(),

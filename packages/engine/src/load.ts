@@ -5,9 +5,11 @@ import {
   genesisHash,
   type Head,
   type Reducer,
+  type Replayed,
   replay,
   resolverOf,
   type Sha256,
+  type Snapshot,
 } from '@colloquy/core'
 
 /** A conversation as far as the log has it. */
@@ -23,19 +25,37 @@ export async function load<State>(
   reducer: Reducer<State>,
   sha256: Sha256,
 ): Promise<Loaded<State>> {
-  const head = await log.head(key)
-  if (head === undefined) return { state: freshState(reducer), head: emptyHead(key, sha256) }
-  const { state } = await loadAt(log, key, reducer, { position: head.position })
+  const latest = await log.latest(key, reducer.stateKey)
+  if (latest === undefined) return { state: freshState(reducer), head: emptyHead(key, sha256) }
+  const { head, snapshot } = latest
+  // One that was taken of envelopes which a fail-over lost tells of a future that did not come.
+  const usable = snapshot && snapshot.position <= head.position ? snapshot : undefined
+  const { state } = await replayFrom(log, key, reducer, usable, head.position)
   return { state, head }
 }
 
-/** Replays to a position, from the youngest snapshot at or before it. */
-async function loadAt<State>(log: EventLog, key: ConversationKey, reducer: Reducer<State>, end: { readonly position: number }) {
-  const snapshot = await log.snapshot(key, { stateKey: reducer.stateKey, atOrBefore: end.position })
+/** The state at a position, from the youngest snapshot at or before it. */
+export async function loadAt<State>(
+  log: EventLog,
+  key: ConversationKey,
+  reducer: Reducer<State>,
+  position: number,
+): Promise<State> {
+  const snapshot = await log.snapshot(key, { stateKey: reducer.stateKey, atOrBefore: position })
+  return (await replayFrom(log, key, reducer, snapshot, position)).state
+}
+
+function replayFrom<State>(
+  log: EventLog,
+  key: ConversationKey,
+  reducer: Reducer<State>,
+  snapshot: Snapshot | undefined,
+  to: number,
+): Promise<Replayed<State>> {
   const resolve = resolverOf(log, key, reducer)
-  if (!snapshot?.body) return replay(reducer, log.read(key, { to: end.position }), { resolve })
+  if (!snapshot?.body) return replay(reducer, log.read(key, { to }), { resolve })
   const from = { state: decodeState(snapshot.body) as State, position: snapshot.position, occurredAt: 0 }
-  return replay(reducer, log.read(key, { from: snapshot.position + 1, to: end.position }), { resolve, from })
+  return replay(reducer, log.read(key, { from: snapshot.position + 1, to }), { resolve, from })
 }
 
 export function emptyHead(key: ConversationKey, sha256: Sha256): Head {

@@ -2,10 +2,14 @@
 import {
   type AppendOutcome,
   type AppendRequest,
+  assertForkOf,
   type Clock,
   type ConversationKey,
   type Envelope,
   type EventLog,
+  type FeedFilter,
+  type ForkPoint,
+  forkHash,
   genesisHash,
   type Head,
   type Media,
@@ -13,11 +17,19 @@ import {
   partitionOf,
   type Snapshot,
   type StoredEnvelope,
+  segmentsOf,
 } from '@colloquy/core'
 import { sha256, systemClock } from './node-ports.ts'
 
 interface Conversation {
   readonly key: ConversationKey
+  /** Where this one and those before it left their parents, the root's first. */
+  readonly ancestry: readonly ForkPoint[]
+  /** What the first own envelope follows. */
+  readonly beginning: Uint8Array
+  /** Microseconds since 1970: of the last envelope that it shares. */
+  readonly begunAt: number
+  /** Its own. */
   readonly envelopes: StoredEnvelope[]
   readonly commands: Map<string, StoredEnvelope[]>
   /** By state key, ascending by position. */
@@ -31,18 +43,13 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
   const conversations = new Map<string, Conversation>()
   const feeds = Array.from({ length: partitions }, (): StoredEnvelope[] => [])
   const allMedia = new Map<string, Media>()
+  const listeners = new Set<(partitions: readonly number[]) => void>()
 
   const find = (key: ConversationKey) => conversations.get(nameOf(key))
 
   function appendOne({ key, expected, envelopes, archive }: AppendRequest): AppendOutcome {
     assertPositions(expected.position, envelopes)
-    const conversation: Conversation = find(key) ?? {
-      key,
-      envelopes: [],
-      commands: new Map(),
-      snapshots: new Map(),
-      archived: false,
-    }
+    const conversation = find(key) ?? newConversation(key, [], genesisHash(key, sha256))
     const { commands } = conversation
     const duplicates = new Set(
       envelopes.flatMap(({ commandId }) => (commandId !== null && commands.has(commandId) ? commandId : [])),
@@ -57,7 +64,8 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
       return { status: 'conflict', head, missed: missedBy(expected, conversation) }
     }
 
-    const feed = feeds[partitionOf(key, partitions, sha256)] as StoredEnvelope[]
+    const partition = partitionOf(key, partitions, sha256)
+    const feed = feeds[partition] as StoredEnvelope[]
     const recordedAt = clock()
     const added = envelopes.map((envelope, i) => copyEnvelope({ ...envelope, feedPosition: feed.length + 1 + i, recordedAt }))
     if (added.length > 0) conversations.set(nameOf(key), conversation)
@@ -69,12 +77,75 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
       const command = commands.get(envelope.commandId) ?? []
       commands.set(envelope.commandId, [...command, envelope])
     }
+    if (added.length > 0) for (const listener of listeners) listener([partition])
     return { status: 'appended', envelopes: added.map(copyEnvelope) }
+  }
+
+  /** The history of a conversation at positions `from` to `to`: its own envelopes, and those that it shares. */
+  function history({ key, ancestry }: Conversation, from: number, to: number): StoredEnvelope[] {
+    return segmentsOf(key.conversationId, ancestry).flatMap((segment) => {
+      const owner = find({ tenant: key.tenant, conversationId: segment.conversationId })
+      const before = owner?.ancestry.at(-1)?.position ?? 0
+      const [first, last] = [Math.max(from, segment.from), Math.min(to, segment.to)]
+      return owner?.envelopes.slice(Math.max(first - before - 1, 0), Math.max(last - before, 0)) ?? []
+    })
+  }
+
+  function missedBy(expected: AppendRequest['expected'], conversation: Conversation): StoredEnvelope[] {
+    const before = conversation.ancestry.at(-1)?.position ?? 0
+    const seen =
+      expected.position === before ? conversation.beginning : history(conversation, expected.position, expected.position)[0]?.hash
+    if (!seen || !isEqual(seen, expected.hash)) return []
+    return history(conversation, expected.position + 1, expected.position + pageSize).map(copyEnvelope)
+  }
+
+  const snapshotOf = (conversation: Conversation | undefined, stateKey: string, atOrBefore: number): Snapshot | undefined => {
+    const snapshot = conversation?.snapshots
+      .get(stateKey)
+      ?.findLast(({ position, body }) => body !== null && position <= atOrBefore)
+    return snapshot && copySnapshot(snapshot)
   }
 
   return {
     partitions,
     append: async (requests) => requests.map(appendOne),
+
+    async outcome({ key, position, hash }) {
+      const conversation = find(key)
+      const found = conversation && history(conversation, position, position)[0]
+      if (!found) return 'unknown'
+      return isEqual(found.hash, hash) ? 'stored' : 'not_stored'
+    },
+
+    async latest(key, stateKey) {
+      const conversation = find(key)
+      return (
+        conversation && {
+          head: headOf(conversation),
+          snapshot: snapshotOf(conversation, stateKey, Number.MAX_SAFE_INTEGER),
+        }
+      )
+    },
+
+    async fork({ key, parent }) {
+      assertForkOf(key, parent)
+      const from = find({ tenant: key.tenant, conversationId: parent.conversationId })
+      if (!from) return { status: 'parent_not_found' }
+      const present = find(key)
+      if (present) {
+        const point = present.ancestry.at(-1)
+        const isSame = point?.conversationId === parent.conversationId && point.position === parent.position
+        return isSame ? { status: 'forked', head: headOf(present), created: false } : { status: 'taken' }
+      }
+      const shared = history(from, parent.position, parent.position)[0]
+      if (shared?.position !== parent.position) return { status: 'position_not_found', headPosition: headOf(from).position }
+      const beginning = forkHash(shared.hash, parent.position, key, sha256)
+      const made = newConversation(key, [...from.ancestry, parent], beginning, shared.occurredAt)
+      conversations.set(nameOf(key), made)
+      return { status: 'forked', head: headOf(made), created: true }
+    },
+
+    ancestry: async (key) => find(key)?.ancestry ?? [],
 
     async head(key) {
       const conversation = find(key)
@@ -83,7 +154,8 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
 
     async *read(key, { from = 1, to = Number.MAX_SAFE_INTEGER } = {}) {
       for (let next = Math.max(from, 1); next <= to; next += pageSize) {
-        const page = (find(key)?.envelopes ?? []).slice(next - 1, Math.min(next - 1 + pageSize, to))
+        const conversation = find(key)
+        const page = conversation ? history(conversation, next, Math.min(next - 1 + pageSize, to)) : []
         if (page.length === 0) return
         yield page.map(copyEnvelope)
       }
@@ -99,14 +171,26 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
       return found.slice(0, limit).map((conversation) => ({ ...conversation.key, ...headOf(conversation) }))
     },
 
-    feed: async ({ partition, after, limit }) => (feeds[partition] ?? []).slice(after, after + limit).map(copyEnvelope),
-
-    async snapshot(key, { stateKey, atOrBefore = Number.MAX_SAFE_INTEGER }) {
-      const snapshot = find(key)
-        ?.snapshots.get(stateKey)
-        ?.findLast(({ position, body }) => body !== null && position <= atOrBefore)
-      return snapshot && copySnapshot(snapshot)
+    async feed({ partition, after, limit, ...filter }) {
+      const feed = feeds[partition] ?? []
+      const envelopes: StoredEnvelope[] = []
+      let scannedTo = after
+      while (scannedTo < feed.length && envelopes.length < limit) {
+        const envelope = feed[scannedTo] as StoredEnvelope
+        scannedTo += 1
+        if (isWanted(envelope, filter)) envelopes.push(copyEnvelope(envelope))
+      }
+      return { envelopes, scannedTo }
     },
+
+    feedHeads: async () => feeds.map(({ length }) => length),
+
+    onGrowth(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+
+    snapshot: async (key, { stateKey, atOrBefore = Number.MAX_SAFE_INTEGER }) => snapshotOf(find(key), stateKey, atOrBefore),
 
     async stateHashes(key, stateKey) {
       const snapshots = find(key)?.snapshots.get(stateKey) ?? []
@@ -139,20 +223,26 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
 
 const nameOf = ({ tenant, conversationId }: ConversationKey): string => JSON.stringify([tenant, conversationId])
 
-function headOf({ key, envelopes, archived }: Conversation): Head {
+function newConversation(key: ConversationKey, ancestry: readonly ForkPoint[], beginning: Uint8Array, begunAt = 0): Conversation {
+  return { key, ancestry, beginning, begunAt, envelopes: [], commands: new Map(), snapshots: new Map(), archived: false }
+}
+
+function headOf({ ancestry, beginning, begunAt, envelopes, archived }: Conversation): Head {
   const last = envelopes.at(-1)
   return {
-    position: last?.position ?? 0,
-    hash: copyBytes(last?.hash ?? genesisHash(key, sha256)),
-    occurredAt: last?.occurredAt ?? 0,
+    position: last?.position ?? ancestry.at(-1)?.position ?? 0,
+    hash: copyBytes(last?.hash ?? beginning),
+    occurredAt: last?.occurredAt ?? begunAt,
     archived,
   }
 }
 
-function missedBy(expected: AppendRequest['expected'], { key, envelopes }: Conversation): StoredEnvelope[] {
-  const seen = expected.position === 0 ? genesisHash(key, sha256) : envelopes[expected.position - 1]?.hash
-  if (!seen || !isEqual(seen, expected.hash)) return []
-  return envelopes.slice(expected.position, expected.position + pageSize).map(copyEnvelope)
+function isWanted(envelope: StoredEnvelope, { tenant, types, conversationId }: FeedFilter): boolean {
+  return (
+    (tenant === undefined || envelope.tenant === tenant) &&
+    (types === undefined || types.includes(envelope.type)) &&
+    (conversationId === undefined || envelope.conversationId === conversationId)
+  )
 }
 
 function commandOf(conversation: Conversation | undefined, commandId: string): StoredEnvelope[] {

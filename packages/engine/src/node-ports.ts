@@ -1,6 +1,6 @@
 /** The ports of core on Node. */
 import { createHash, hash, randomBytes, randomFillSync } from 'node:crypto'
-import type { Clock, Ids, Random, Sha256 } from '@colloquy/core'
+import type { Clock, Ids, Random, Sha256, Timer } from '@colloquy/core'
 
 /** Parts up to so many bytes are put together and hashed in one call; larger ones are not worth the copy. */
 const oneShotBytes = 65_536
@@ -24,6 +24,12 @@ export const sha256: Sha256 = (...parts) => {
 }
 
 export const systemClock: Clock = () => Date.now() * 1000
+
+/** Keeps the process alive while it waits. */
+export const systemTimer: Timer = (listener, ms) => {
+  const timeout = setTimeout(listener, ms)
+  return () => clearTimeout(timeout)
+}
 
 /** Asked for in stock: a call for 16 bytes takes some 5 microseconds, for 4,096 hardly more (Node 24.21). */
 let stock = new Uint8Array(0)

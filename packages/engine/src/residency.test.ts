@@ -6,11 +6,11 @@ import { openMemoryLog } from './memory-log.ts'
 
 /** A log that counts how often a conversation is loaded. */
 function counting(log: EventLog) {
-  const counts = { heads: 0 }
+  const counts = { loads: 0 }
   const counted = Object.assign(Object.create(log) as EventLog, {
-    head: (key: Parameters<EventLog['head']>[0]) => {
-      counts.heads += 1
-      return log.head(key)
+    latest: (...asked: Parameters<EventLog['latest']>) => {
+      counts.loads += 1
+      return log.latest(...asked)
     },
   })
   return { counted, counts }
@@ -23,11 +23,11 @@ test('an idle conversation leaves memory and comes back from the log by itself',
   const seen: number[] = []
   conversation.envelopes$.subscribe((e) => seen.push(e.position))
   await conversation.dispatch(say('m1'))
-  expect(counts.heads).toBe(1)
+  expect(counts.loads).toBe(1)
   await new Promise((resolve) => setTimeout(resolve, 120))
   expect(conversation.getState().messages).toHaveLength(1)
   await conversation.dispatch(say('m2'))
-  expect(counts.heads).toBe(2)
+  expect(counts.loads).toBe(2)
   expect(conversation.getState().messages.map((m) => m)).toHaveLength(2)
   expect(seen).toEqual([1, 2])
 })
@@ -40,7 +40,7 @@ test('a conversation that is used stays', async () => {
     await conversation.dispatch(say(`m${i}`))
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-  expect(counts.heads).toBe(1)
+  expect(counts.loads).toBe(1)
 })
 
 test('close finishes what was dispatched, completes the streams and refuses what comes later', async () => {

@@ -82,6 +82,11 @@ export class Snapshots<State> {
     return this.#save(key, state, position, this.plan())
   }
 
+  /** Saves what a fork begins with, best effort: it can be replayed. */
+  async fork(key: ConversationKey, state: State, position: number): Promise<void> {
+    await this.save(key, state, position).catch((error: unknown) => this.#onError(error, 'snapshot'))
+  }
+
   /** Saves the hash only. */
   saveHash(key: ConversationKey, state: State, position: number): Promise<Uint8Array> {
     return this.#save(key, state, position, undefined)

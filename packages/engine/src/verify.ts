@@ -3,11 +3,13 @@ import {
   type ConversationKey,
   type EventLog,
   envelopeProblem,
+  forkHash,
   genesisHash,
   type Reducer,
   readAction,
   resolverOf,
   type Sha256,
+  segmentsOf,
   stateHash,
   toHex,
 } from '@colloquy/core'
@@ -30,7 +32,15 @@ export async function verifyChain(log: EventLog, key: ConversationKey, sha256: S
   const { conversationId } = key
   const head = await log.head(key)
   if (head === undefined) throw new ColloquyError('conversation_not_found', { conversationId })
-  let previousHash = genesisHash(key, sha256)
+  const segments = segmentsOf(conversationId, await log.ancestry(key))
+  let previousHash = genesisHash({ ...key, conversationId: segments[0]?.conversationId ?? conversationId }, sha256)
+  let next = 1
+  /** Where the history goes on in a fork, the chain goes on from the fork's own beginning. */
+  const follow = (position: number): void => {
+    for (let segment = segments[next]; segment !== undefined && segment.from === position; segment = segments[++next]) {
+      previousHash = forkHash(previousHash, position - 1, { ...key, conversationId: segment.conversationId }, sha256)
+    }
+  }
   let positions = 0
   let erased = 0
   const broken = (position: number, text: string): ChainVerdict => ({
@@ -43,13 +53,19 @@ export async function verifyChain(log: EventLog, key: ConversationKey, sha256: S
   })
   for await (const page of log.read(key, { to: head.position })) {
     for (const envelope of page) {
-      const problem = envelopeProblem(envelope, { position: positions + 1, previousHash }, sha256)
+      follow(positions + 1)
+      const owner = segments[next - 1]?.conversationId
+      const problem =
+        envelope.conversationId === owner
+          ? envelopeProblem(envelope, { position: positions + 1, previousHash }, sha256)
+          : `the envelope is of ${envelope.conversationId}, not of ${owner}`
       if (problem !== undefined) return broken(positions + 1, problem)
       positions += 1
       if (envelope.salt === null) erased += 1
       previousHash = envelope.hash
     }
   }
+  follow(positions + 1)
   if (positions !== head.position)
     return broken(positions + 1, `the head says ${head.position} envelopes, and the log has ${positions}`)
   if (toHex(previousHash) !== toHex(head.hash)) return broken(positions, 'the last envelope has another hash than the head')

@@ -194,7 +194,8 @@ export class Writer<State> {
       const batch = this.#nextBatch()
       if (batch.length === 0) continue
       try {
-        await this.#store(await this.#withoutKnownCommands(batch))
+        // Without middleware nothing acts before the append, which finds known commands itself: the look beforehand would be a round trip.
+        await this.#store(this.#ports.middleware.length === 0 ? batch : await this.#withoutKnownCommands(batch))
       } catch (error) {
         // The outcome in the log is not known here: believe nothing but the log from now on.
         this.#damaged = true
@@ -225,6 +226,14 @@ export class Writer<State> {
       else await this.#answerDuplicate(waiting, envelopes)
     }
     return fresh
+  }
+
+  /** A retry of what is stored gets its first result, even where the state that it led to would refuse it now. */
+  async #withoutKnownRefusals(runs: readonly Run<State>[]): Promise<readonly Run<State>[]> {
+    const refused = runs.filter(({ refusal, waiting }) => refusal !== undefined && waiting.options.commandId !== undefined)
+    if (refused.length === 0 || this.#ports.middleware.length > 0) return runs
+    const fresh = new Set(await this.#withoutKnownCommands(refused.map(({ waiting }) => waiting)))
+    return runs.filter((run) => !refused.includes(run) || fresh.has(run.waiting))
   }
 
   async #storedCommand(commandId: string | undefined): Promise<readonly StoredEnvelope[]> {
@@ -264,7 +273,7 @@ export class Writer<State> {
 
   /** One attempt. @returns the dispatches that must be tried again */
   async #try(batch: readonly Waiting<State>[], number: number): Promise<readonly Waiting<State>[]> {
-    const runs = await this.#runChains(batch, number)
+    const runs = await this.#withoutKnownRefusals(await this.#runChains(batch, number))
     const envelopes = this.#stampAll(runs)
     const archive = envelopes.some(({ type }) => type === archivingType)
     if (envelopes.length === 0) {

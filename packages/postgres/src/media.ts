@@ -7,22 +7,26 @@ import { plainBytes } from './stored-envelope.ts'
 export async function putMedia(log: LogConnection, key: ConversationKey, media: readonly Media[]): Promise<void> {
   const partition = partitionOf(key, log.partitions, sha256)
   for (const { hash, mediaType, bytes } of media) {
-    await log.kysely
-      .insertInto('media')
-      .values({ partition, tenant: key.tenant, hash, media_type: mediaType, bytes })
-      .onConflict((conflict) => conflict.doNothing())
-      .execute()
+    await log.asTenant(key.tenant, (kysely) =>
+      kysely
+        .insertInto('media')
+        .values({ partition, tenant: key.tenant, hash, media_type: mediaType, bytes })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute(),
+    )
   }
 }
 
 /** See `EventLog.media`. */
 export async function readMedia(log: LogConnection, key: ConversationKey, hash: string): Promise<Media | undefined> {
-  const row = await log.kysely
-    .selectFrom('media')
-    .select(['media_type', 'bytes'])
-    .where('partition', '=', partitionOf(key, log.partitions, sha256))
-    .where('tenant', '=', key.tenant)
-    .where('hash', '=', hash)
-    .executeTakeFirst()
+  const row = await log.asTenant(key.tenant, (kysely) =>
+    kysely
+      .selectFrom('media')
+      .select(['media_type', 'bytes'])
+      .where('partition', '=', partitionOf(key, log.partitions, sha256))
+      .where('tenant', '=', key.tenant)
+      .where('hash', '=', hash)
+      .executeTakeFirst(),
+  )
   return row && { hash, mediaType: row.media_type, bytes: plainBytes(row.bytes) }
 }

@@ -29,7 +29,7 @@ describe('a log in a directory', () => {
 
     await using again = await openEmbeddedLog({ directory })
     expect(await readAll(again, key)).toEqual(stored)
-    expect(await again.feed({ partition: 0, after: 0, limit: 10 })).toEqual(stored)
+    expect((await again.feed({ partition: 0, after: 0, limit: 10 })).envelopes).toEqual(stored)
     await appendTo(again, key, [{}])
   })
 
@@ -44,7 +44,7 @@ describe('a log in a directory', () => {
     child.kill('SIGKILL')
     await once(child, 'exit')
     await using log = await openEmbeddedLog({ directory })
-    const stored = await log.feed({ partition: 0, after: 0, limit: 100 })
+    const { envelopes: stored } = await log.feed({ partition: 0, after: 0, limit: 100 })
     expect(stored.slice(-3).map(({ position, actor }) => ({ position, actor }))).toEqual(
       [1, 2, 3].map((position) => ({ position, actor: 'killed' })),
     )

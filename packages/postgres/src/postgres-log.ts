@@ -1,14 +1,19 @@
-import type { EventLog, StoredEnvelope } from '@colloquy/core'
+import { assertForkOf, type EventLog, type StoredEnvelope } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
-import { append, assertPositions } from './append.ts'
+import { readAncestry } from './ancestry.ts'
+import { type AppendOptions, appender } from './append.ts'
+import { commandLookup } from './command-lookup.ts'
 import { type Connection, type LogConnection, logConnection } from './connection.ts'
 import type { Database } from './database.ts'
-import { readFeed } from './feed.ts'
+import { readFeed, readFeedHeads } from './feed.ts'
+import { fork } from './fork.ts'
 import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
-import { listConversations, readCommands, readHead, readPage } from './read.ts'
-import { readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
+import { assertPositions } from './prepared-request.ts'
+import { listConversations, readHead, readOutcome, readPage } from './read.ts'
+import { type Growth, growthBy, type Signals } from './signals/growth.ts'
+import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
 /** An `EventLog` in a database. */
 export interface PostgresLog extends EventLog {
@@ -20,37 +25,53 @@ export interface PostgresLog extends EventLog {
  * The log in a database whose schema is there.
  * @throws `schema_missing`, `schema_newer`, `partitions_differ`, `database_unreachable`, `database_failed`
  */
-export async function openLog(connection: Connection, asked: { readonly partitions?: number | undefined }): Promise<PostgresLog> {
+export async function openLog(
+  connection: Connection,
+  asked: AppendOptions & { readonly partitions?: number; readonly signals?: Signals },
+): Promise<PostgresLog> {
   await checkSchema(connection)
   const { kysely } = connection
   const partitions = await readPartitions(kysely, asked.partitions)
   const isolation = await sql<{ level: string }>`select current_setting('default_transaction_isolation') as level`.execute(kysely)
-  return postgresLog(logConnection(connection, { partitions, needsReadCommitted: isolation.rows[0]?.level !== 'read committed' }))
+  const log = logConnection(connection, { partitions, needsReadCommitted: isolation.rows[0]?.level !== 'read committed' })
+  return postgresLog(log, asked, growthBy(asked.signals ?? 'local'))
 }
 
-function postgresLog(log: LogConnection): PostgresLog {
+function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth): PostgresLog {
+  const append = appender(log, options, growth.tell)
+  const close = async (): Promise<void> => {
+    await log.close()
+    await growth.close()
+  }
   return {
     kysely: log.kysely,
     partitions: log.partitions,
     async append(requests) {
       requests.forEach(assertPositions)
-      if (requests.length === 0) return []
-      return log.run(`append to ${requests.length} conversations`, () => append(log, requests))
+      return log.run(`append to ${requests.length} conversations`, () => append(requests))
     },
+    outcome: (query) => log.run(`give the outcome at position ${query.position}`, () => readOutcome(log, query)),
     head: (key) => log.run(`give the head of ${key.conversationId}`, () => readHead(log, key)),
+    latest: (key, stateKey) => log.run(`give the latest of ${key.conversationId}`, () => readLatest(log, key, stateKey)),
+    async fork(request) {
+      assertForkOf(request.key, request.parent)
+      return log.run(`fork ${request.parent.conversationId}`, () => fork(log, request))
+    },
+    ancestry: (key) => log.run(`give the ancestry of ${key.conversationId}`, () => readAncestry(log, key)),
     read: (key, range) => readPages(log, key, range),
-    command: async (key, commandId) =>
-      (await log.run(`give command ${commandId}`, () => readCommands(log, key, [commandId]))).get(commandId) ?? [],
+    command: commandLookup(log),
     conversations: (query) => log.run(`list the conversations of ${query.tenant}`, () => listConversations(log, query)),
     feed: (query) => log.run(`give the feed of partition ${query.partition}`, () => readFeed(log, query)),
+    feedHeads: () => log.run('give the ends of the feed', () => readFeedHeads(log)),
+    onGrowth: growth.onGrowth,
     snapshot: (key, query) => log.run(`give a snapshot of ${key.conversationId}`, () => readSnapshot(log, key, query)),
     stateHashes: (key, stateKey) =>
       log.run(`give the state hashes of ${key.conversationId}`, () => readStateHashes(log, key, stateKey)),
     saveSnapshot: (key, snapshot) => log.run(`keep a snapshot of ${key.conversationId}`, () => saveSnapshot(log, key, snapshot)),
     putMedia: (key, media) => log.run(`keep ${media.length} media`, () => putMedia(log, key, media)),
     media: (key, hash) => log.run(`give the media ${hash}`, () => readMedia(log, key, hash)),
-    close: log.close,
-    [Symbol.asyncDispose]: log.close,
+    close,
+    [Symbol.asyncDispose]: close,
   }
 }
 

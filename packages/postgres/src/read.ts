@@ -1,59 +1,71 @@
 /** Reads of one conversation. Each names its partition and a bounded range of positions. */
 import {
+  type AppendFate,
   ColloquyError,
   type ConversationKey,
   type ConversationSummary,
   type Head,
+  isForkId,
   pageSize,
   partitionOf,
   type StoredEnvelope,
 } from '@colloquy/core'
-import { sql } from 'kysely'
+import { type Kysely, sql } from 'kysely'
+import { readSegments } from './ancestry.ts'
 import type { LogConnection } from './connection.ts'
+import { conversationOf, headColumns, toHead } from './conversation-row.ts'
+import type { Database } from './database.ts'
 import { safeInteger } from './int8.ts'
 import { sha256 } from './sha256.ts'
 import { envelopeColumns, plainBytes, toStoredEnvelope } from './stored-envelope.ts'
 
-/** The row of a conversation: what every read of it starts from. */
-export function conversationOf(log: LogConnection, key: ConversationKey) {
-  return log.kysely
-    .selectFrom('conversation')
-    .where('partition', '=', partitionOf(key, log.partitions, sha256))
-    .where('tenant', '=', key.tenant)
-    .where('conversation_id', '=', key.conversationId)
-}
-
-/** The conversation's envelopes, by its number: the planner looks that up once, in the same round trip. */
-function envelopesOf(log: LogConnection, key: ConversationKey) {
-  return log.kysely
+/** The conversation's own envelopes, by its number: the planner looks that up once, in the same round trip. */
+function envelopesOf(kysely: Kysely<Database>, log: LogConnection, key: ConversationKey) {
+  return kysely
     .selectFrom('envelope')
     .where('partition', '=', partitionOf(key, log.partitions, sha256))
-    .where('conversation_no', '=', conversationOf(log, key).select('conversation_no'))
+    .where('conversation_no', '=', conversationOf(kysely, log, key).select('conversation_no'))
 }
 
 export async function readHead(log: LogConnection, key: ConversationKey): Promise<Head | undefined> {
-  const row = await conversationOf(log, key)
-    .select(['head_position', 'head_hash', 'head_occurred_at', 'archived'])
-    .executeTakeFirst()
-  return (
-    row && {
-      position: safeInteger(row.head_position),
-      hash: plainBytes(row.head_hash),
-      occurredAt: safeInteger(row.head_occurred_at),
-      archived: row.archived,
-    }
-  )
+  const row = await log.asTenant(key.tenant, (kysely) => conversationOf(kysely, log, key).select(headColumns).executeTakeFirst())
+  return row && toHead(row)
 }
 
 /** Envelopes `from`..`to` (inclusive) in order; fewer when the conversation ends before `to`. */
 export async function readRange(log: LogConnection, key: ConversationKey, from: number, to: number): Promise<StoredEnvelope[]> {
-  const rows = await envelopesOf(log, key)
-    .select(envelopeColumns)
-    .where('position', '>=', from)
-    .where('position', '<=', to)
-    .orderBy('position')
-    .execute()
+  if (isForkId(key.conversationId)) return readForkRange(log, key, from, to)
+  const rows = await log.asTenant(key.tenant, (kysely) =>
+    envelopesOf(kysely, log, key)
+      .select(envelopeColumns)
+      .where('position', '>=', from)
+      .where('position', '<=', to)
+      .orderBy('position')
+      .execute(),
+  )
   return rows.map((row) => toStoredEnvelope(row, key.conversationId))
+}
+
+async function readForkRange(log: LogConnection, key: ConversationKey, from: number, to: number): Promise<StoredEnvelope[]> {
+  const envelopes: StoredEnvelope[] = []
+  for (const segment of await readSegments(log, key)) {
+    const first = Math.max(from, segment.from)
+    const last = Math.min(to, segment.to)
+    if (first > last) continue
+    const rows = await log.asTenant(key.tenant, (kysely) =>
+      kysely
+        .selectFrom('envelope')
+        .select(envelopeColumns)
+        .where('partition', '=', partitionOf(key, log.partitions, sha256))
+        .where('conversation_no', '=', segment.conversationNo)
+        .where('position', '>=', first)
+        .where('position', '<=', last)
+        .orderBy('position')
+        .execute(),
+    )
+    envelopes.push(...rows.map((row) => toStoredEnvelope(row, segment.conversationId)))
+  }
+  return envelopes
 }
 
 /**
@@ -67,15 +79,9 @@ export async function readPage(
   to: number,
 ): Promise<{ readonly envelopes: StoredEnvelope[]; readonly headPosition: number }> {
   const last = Math.min(to, from + pageSize - 1)
-  const rows = await envelopesOf(log, key)
-    .select(envelopeColumns)
-    .select(conversationOf(log, key).select('head_position').as('head_position'))
-    .where('position', '>=', from)
-    .where('position', '<=', last)
-    .orderBy('position')
-    .execute()
-  const headPosition = rows[0] ? safeInteger(rows[0].head_position ?? 0) : ((await readHead(log, key))?.position ?? 0)
-  const envelopes = rows.map((row) => toStoredEnvelope(row, key.conversationId))
+  const { envelopes, headPosition } = isForkId(key.conversationId)
+    ? await readForkPage(log, key, from, last)
+    : await readOwnPage(log, key, from, last)
   for (let position = from; position <= Math.min(last, headPosition); position++) {
     if (envelopes[position - from]?.position === position) continue
     throw new ColloquyError('log_corrupt', {
@@ -87,17 +93,36 @@ export async function readPage(
   return { envelopes, headPosition }
 }
 
+/** With the head in the same statement, so that both are of one moment. */
+async function readOwnPage(log: LogConnection, key: ConversationKey, from: number, last: number) {
+  const rows = await log.asTenant(key.tenant, (kysely) =>
+    envelopesOf(kysely, log, key)
+      .select(envelopeColumns)
+      .select(conversationOf(kysely, log, key).select('head_position').as('head_position'))
+      .where('position', '>=', from)
+      .where('position', '<=', last)
+      .orderBy('position')
+      .execute(),
+  )
+  const headPosition = rows[0] ? safeInteger(rows[0].head_position ?? 0) : ((await readHead(log, key))?.position ?? 0)
+  return { envelopes: rows.map((row) => toStoredEnvelope(row, key.conversationId)), headPosition }
+}
+
+/** The head first: what is read after it can only be longer. */
+async function readForkPage(log: LogConnection, key: ConversationKey, from: number, last: number) {
+  const headPosition = (await readHead(log, key))?.position ?? 0
+  return { envelopes: await readForkRange(log, key, from, Math.min(last, headPosition)), headPosition }
+}
+
 /** The envelopes of those of the commands that are stored. */
 export async function readCommands(
   log: LogConnection,
   key: ConversationKey,
   commandIds: readonly string[],
 ): Promise<Map<string, StoredEnvelope[]>> {
-  const rows = await envelopesOf(log, key)
-    .select(envelopeColumns)
-    .where('command_id', 'in', commandIds)
-    .orderBy('position')
-    .execute()
+  const rows = await log.asTenant(key.tenant, (kysely) =>
+    envelopesOf(kysely, log, key).select(envelopeColumns).where('command_id', 'in', commandIds).orderBy('position').execute(),
+  )
   const commands = new Map<string, StoredEnvelope[]>()
   for (const row of rows) {
     const commandId = row.command_id as string
@@ -108,38 +133,50 @@ export async function readCommands(
   return commands
 }
 
+/** See `EventLog.outcome`. What is at a position stays there, so another hash is a definite no. */
+export async function readOutcome(
+  log: LogConnection,
+  { key, position, hash }: { readonly key: ConversationKey; readonly position: number; readonly hash: Uint8Array },
+): Promise<AppendFate> {
+  const [found] = await readRange(log, key, position, position)
+  if (!found) return 'unknown'
+  return Buffer.compare(found.hash, hash) === 0 ? 'stored' : 'not_stored'
+}
+
 /** See `EventLog.conversations`. Asks each partition for one page by its index and merges them, so the cost does not grow with the log. */
 export async function listConversations(
   log: LogConnection,
   { tenant, after, limit }: { readonly tenant: string; readonly after?: string; readonly limit: number },
 ): Promise<ConversationSummary[]> {
-  const rows = await log.kysely
-    .selectFrom('partition')
-    .innerJoinLateral(
-      (eb) =>
-        eb
-          .selectFrom('conversation')
-          .select(['tenant', 'conversation_id', 'head_position', 'head_hash', 'head_occurred_at', 'archived'])
-          .whereRef('conversation.partition', '=', 'partition.partition')
-          .where('tenant', '=', tenant)
-          .where('conversation_id', '>', after ?? '')
-          .where(sql<boolean>`not starts_with(conversation_id, 'colloquy:')`)
-          .orderBy('conversation_id')
-          .limit(limit)
-          .as('page'),
-      (join) => join.onTrue(),
-    )
-    .select([
-      'page.tenant',
-      'page.conversation_id',
-      'page.head_position',
-      'page.head_hash',
-      'page.head_occurred_at',
-      'page.archived',
-    ])
-    .orderBy('page.conversation_id')
-    .limit(limit)
-    .execute()
+  const rows = await log.asTenant(tenant, (kysely) =>
+    kysely
+      .selectFrom('partition')
+      .innerJoinLateral(
+        (eb) =>
+          eb
+            .selectFrom('conversation')
+            .select(['tenant', 'conversation_id', 'head_position', 'head_hash', 'head_occurred_at', 'archived'])
+            .whereRef('conversation.partition', '=', 'partition.partition')
+            .where('tenant', '=', tenant)
+            .where('conversation_id', '>', after ?? '')
+            .where(sql<boolean>`not starts_with(conversation_id, 'colloquy:')`)
+            .orderBy('conversation_id')
+            .limit(limit)
+            .as('page'),
+        (join) => join.onTrue(),
+      )
+      .select([
+        'page.tenant',
+        'page.conversation_id',
+        'page.head_position',
+        'page.head_hash',
+        'page.head_occurred_at',
+        'page.archived',
+      ])
+      .orderBy('page.conversation_id')
+      .limit(limit)
+      .execute(),
+  )
   return rows.map((row) => ({
     tenant: row.tenant,
     conversationId: row.conversation_id,

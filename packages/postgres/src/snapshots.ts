@@ -1,16 +1,17 @@
-import { type ConversationKey, partitionOf, type Snapshot } from '@colloquy/core'
-import { sql } from 'kysely'
+import { type ConversationKey, type Head, partitionOf, type Snapshot } from '@colloquy/core'
+import { type Kysely, sql } from 'kysely'
 import type { LogConnection } from './connection.ts'
+import { conversationOf, headColumns, toHead } from './conversation-row.ts'
+import type { Database } from './database.ts'
 import { safeInteger } from './int8.ts'
-import { conversationOf } from './read.ts'
 import { sha256 } from './sha256.ts'
 import { plainBytes } from './stored-envelope.ts'
 
-function snapshotsOf(log: LogConnection, key: ConversationKey, stateKey: string) {
-  return log.kysely
+function snapshotsOf(kysely: Kysely<Database>, log: LogConnection, key: ConversationKey, stateKey: string) {
+  return kysely
     .selectFrom('snapshot')
     .where('partition', '=', partitionOf(key, log.partitions, sha256))
-    .where('conversation_no', '=', conversationOf(log, key).select('conversation_no'))
+    .where('conversation_no', '=', conversationOf(kysely, log, key).select('conversation_no'))
     .where('state_key', '=', stateKey)
 }
 
@@ -20,13 +21,15 @@ export async function readSnapshot(
   key: ConversationKey,
   { stateKey, atOrBefore }: { readonly stateKey: string; readonly atOrBefore?: number },
 ): Promise<Snapshot | undefined> {
-  const row = await snapshotsOf(log, key, stateKey)
-    .select(['position', 'state_hash', 'body'])
-    .where('body', 'is not', null)
-    .where('position', '<=', atOrBefore ?? Number.MAX_SAFE_INTEGER)
-    .orderBy('position', 'desc')
-    .limit(1)
-    .executeTakeFirst()
+  const row = await log.asTenant(key.tenant, (kysely) =>
+    snapshotsOf(kysely, log, key, stateKey)
+      .select(['position', 'state_hash', 'body'])
+      .where('body', 'is not', null)
+      .where('position', '<=', atOrBefore ?? Number.MAX_SAFE_INTEGER)
+      .orderBy('position', 'desc')
+      .limit(1)
+      .executeTakeFirst(),
+  )
   return (
     row && {
       position: safeInteger(row.position),
@@ -43,7 +46,9 @@ export async function readStateHashes(
   key: ConversationKey,
   stateKey: string,
 ): Promise<Pick<Snapshot, 'position' | 'stateHash'>[]> {
-  const rows = await snapshotsOf(log, key, stateKey).select(['position', 'state_hash']).orderBy('position').execute()
+  const rows = await log.asTenant(key.tenant, (kysely) =>
+    snapshotsOf(kysely, log, key, stateKey).select(['position', 'state_hash']).orderBy('position').execute(),
+  )
   return rows.map((row) => ({ position: safeInteger(row.position), stateHash: plainBytes(row.state_hash) }))
 }
 
@@ -53,37 +58,79 @@ export async function readStateHashes(
  */
 export async function saveSnapshot(log: LogConnection, key: ConversationKey, snapshot: Snapshot): Promise<void> {
   const { position, stateKey, stateHash, body } = snapshot
-  await log.kysely
-    .insertInto('snapshot')
-    .columns(['partition', 'conversation_no', 'tenant', 'state_key', 'position', 'state_hash', 'body'])
-    .expression(
-      conversationOf(log, key).select((eb) => [
-        'partition',
-        'conversation_no',
-        'tenant',
-        eb.cast<string>(eb.val(stateKey), 'text').as('state_key'),
-        eb.cast<number>(eb.val(position), 'bigint').as('position'),
-        eb.cast<Uint8Array>(eb.val(stateHash), 'bytea').as('state_hash'),
-        eb.cast<Uint8Array | null>(eb.val(body), 'bytea').as('body'),
-      ]),
-    )
-    .onConflict((conflict) =>
-      conflict
-        .columns(['partition', 'conversation_no', 'state_key', 'position'])
-        .doUpdateSet((eb) => ({ body: eb.ref('excluded.body') }))
-        .whereRef('snapshot.state_hash', '=', 'excluded.state_hash')
-        .where('excluded.body', 'is not', null),
-    )
-    .execute()
+  await log.asTenant(key.tenant, (kysely) =>
+    kysely
+      .insertInto('snapshot')
+      .columns(['partition', 'conversation_no', 'tenant', 'state_key', 'position', 'state_hash', 'body'])
+      .expression(
+        conversationOf(kysely, log, key).select((eb) => [
+          'partition',
+          'conversation_no',
+          'tenant',
+          eb.cast<string>(eb.val(stateKey), 'text').as('state_key'),
+          eb.cast<number>(eb.val(position), 'bigint').as('position'),
+          eb.cast<Uint8Array>(eb.val(stateHash), 'bytea').as('state_hash'),
+          eb.cast<Uint8Array | null>(eb.val(body), 'bytea').as('body'),
+        ]),
+      )
+      .onConflict((conflict) =>
+        conflict
+          .columns(['partition', 'conversation_no', 'state_key', 'position'])
+          .doUpdateSet((eb) => ({ body: eb.ref('excluded.body') }))
+          .whereRef('snapshot.state_hash', '=', 'excluded.state_hash')
+          .where('excluded.body', 'is not', null),
+      )
+      .execute(),
+  )
   if (body === null) return
-  const youngest = snapshotsOf(log, key, stateKey).where('body', 'is not', null).select(sql<number>`max(position)`.as('position'))
-  await log.kysely
-    .updateTable('snapshot')
-    .set({ body: null })
-    .where('partition', '=', partitionOf(key, log.partitions, sha256))
-    .where('conversation_no', '=', conversationOf(log, key).select('conversation_no'))
-    .where('state_key', '=', stateKey)
-    .where('body', 'is not', null)
-    .where('position', '<', youngest)
-    .execute()
+  await log.asTenant(key.tenant, (kysely) =>
+    kysely
+      .updateTable('snapshot')
+      .set({ body: null })
+      .where('partition', '=', partitionOf(key, log.partitions, sha256))
+      .where('conversation_no', '=', conversationOf(kysely, log, key).select('conversation_no'))
+      .where('state_key', '=', stateKey)
+      .where('body', 'is not', null)
+      .where(
+        'position',
+        '<',
+        snapshotsOf(kysely, log, key, stateKey).where('body', 'is not', null).select(sql<number>`max(position)`.as('position')),
+      )
+      .execute(),
+  )
+}
+
+/** See `EventLog.latest`: the head, and the youngest snapshot beside it where there is one. */
+export async function readLatest(
+  log: LogConnection,
+  key: ConversationKey,
+  stateKey: string,
+): Promise<{ readonly head: Head; readonly snapshot: Snapshot | undefined } | undefined> {
+  const row = await log.asTenant(key.tenant, (kysely) =>
+    conversationOf(kysely, log, key)
+      .select(headColumns)
+      .leftJoinLateral(
+        (eb) =>
+          eb
+            .selectFrom('snapshot')
+            .select(['position', 'state_hash', 'body'])
+            .whereRef('snapshot.partition', '=', 'conversation.partition')
+            .whereRef('snapshot.conversation_no', '=', 'conversation.conversation_no')
+            .where('state_key', '=', stateKey)
+            .where('body', 'is not', null)
+            .orderBy('position', 'desc')
+            .limit(1)
+            .as('youngest'),
+        (join) => join.onTrue(),
+      )
+      .select(['youngest.position', 'youngest.state_hash', 'youngest.body'])
+      .executeTakeFirst(),
+  )
+  if (!row) return undefined
+  const { position, state_hash, body } = row
+  const snapshot =
+    position === null || state_hash === null || body === null
+      ? undefined
+      : { position: safeInteger(position), stateKey, stateHash: plainBytes(state_hash), body: plainBytes(body) }
+  return { head: toHead(row), snapshot }
 }

@@ -1,4 +1,4 @@
-import type { ConversationState, Json } from '@colloquy/core'
+import { ColloquyError, type ConversationState, type Json, segmentsOf, sharedPosition } from '@colloquy/core'
 import type { Context } from '../context.ts'
 import { describeMessage } from '../describe-action.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
@@ -9,27 +9,58 @@ import { headOf, openStore, type Store } from '../store.ts'
 import { parsePosition } from '../times.ts'
 
 export interface DiffOptions {
-  readonly from: string
-  readonly to: string
+  readonly from?: string
+  readonly to?: string
 }
 
 /** Shows what is different between the states after two positions; 0 is the state before the first action. */
-export async function diff(context: Context, id: string, options: DiffOptions): Promise<ExitCode> {
+export async function diff(
+  context: Context,
+  id: string,
+  otherId: string | undefined,
+  { from, to }: DiffOptions,
+): Promise<ExitCode> {
+  if (otherId === undefined && (from === undefined || to === undefined)) {
+    throw new ColloquyError('usage_invalid', {
+      problem: 'One conversation is compared with itself, from --from to --to; two are compared at their ends',
+    })
+  }
   const { output } = context
-  const from = parsePosition('--from', options.from)
-  const to = parsePosition('--to', options.to)
+  const positions = {
+    from: from === undefined ? undefined : parsePosition('--from', from),
+    to: to === undefined ? undefined : parsePosition('--to', to),
+  }
   await using store = await openStore(context)
-  await headOf(store, id)
-  const slices = stateDifference(await stateAt(store, id, from), await stateAt(store, id, to))
-  if (output.json) await output.document({ id, from, to, slices })
-  else for (const slice of slices) await writeSlice(output, slice)
-  if (slices.length === 0) output.say(`The states at ${from} and ${to} are the same.`)
-  output.next(['show', id, '--at', to])
+  const before = await stateAt(store, id, positions.from)
+  const after = await stateAt(store, otherId ?? id, positions.to)
+  const slices = stateDifference(before.state, after.state)
+  const shared = otherId === undefined ? undefined : await sharedBy(store, id, otherId)
+  if (output.json) {
+    const branches = otherId !== undefined && { otherId, shared }
+    await output.document({ id, ...branches, from: before.position, to: after.position, slices })
+  } else for (const slice of slices) await writeSlice(output, slice)
+  if (shared !== undefined) output.say(`They share ${shared === 0 ? 'no positions' : `positions 1 to ${shared}`}.`)
+  if (slices.length === 0) output.say(`The states at ${before.position} and ${after.position} are the same.`)
+  output.next(['show', otherId ?? id, '--at', after.position])
   return exitCodes.ok
 }
 
-async function stateAt({ engine }: Store, id: string, position: number): Promise<ConversationState> {
-  return position === 0 ? engine.reducer.initial() : (await engine.replay(id, { position })).state
+/** At the end when no position is given. */
+async function stateAt(
+  store: Store,
+  id: string,
+  given: number | undefined,
+): Promise<{ readonly state: ConversationState; readonly position: number }> {
+  const head = await headOf(store, id)
+  const position = given ?? head.position
+  return position === 0 ? { state: store.engine.reducer.initial(), position } : store.engine.replay(id, { position })
+}
+
+/** The last position that two branches share. */
+async function sharedBy({ log, key }: Store, id: string, otherId: string): Promise<number> {
+  const [mine, theirs] = await Promise.all([id, otherId].map(async (one) => segmentsOf(one, await log.ancestry(key(one)))))
+  const { position } = await headOf({ log, key }, id)
+  return Math.min(sharedPosition(mine ?? [], theirs ?? []), position)
 }
 
 async function writeSlice(output: Output, { id, added, removed, changed, fields }: SliceDifference): Promise<void> {

@@ -11,6 +11,7 @@ import { type degraded, type errorRecorded, health, type recovered } from './hea
 import {
   type conversationArchived,
   type conversationCleared,
+  type conversationForked,
   type conversationStarted,
   type conversationTitled,
   lifecycle,
@@ -56,6 +57,7 @@ export type ConversationAction = ActionOf<
   | typeof conversationTitled
   | typeof conversationArchived
   | typeof conversationCleared
+  | typeof conversationForked
   | typeof foreignRecordKept
   | typeof participantJoined
   | typeof participantLeft

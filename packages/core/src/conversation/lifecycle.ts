@@ -27,6 +27,18 @@ export const conversationStarted = defineAction(
   }),
 )
 
+/** The conversation continues another one after a position; the first envelope of a fork's own. */
+export const conversationForked = defineAction(
+  'conversationForked',
+  z.strictObject({
+    parentId: id,
+    position: z.int().positive(),
+    /** The message that it comes after, where somebody knows it by that. */
+    messageId: id.optional(),
+    reason: z.string().optional(),
+  }),
+)
+
 export const conversationTitled = defineAction('conversationTitled', z.strictObject({ title: z.string() }))
 
 /** Nothing may follow: the log refuses every later append. */
@@ -48,7 +60,7 @@ export const lifecycle = defineSlice({
   version: 1,
   replay: 'bare',
   initial: (): LifecycleState => ({ title: null, started: null, archived: null }),
-  actions: [conversationStarted, conversationTitled, conversationArchived],
+  actions: [conversationStarted, conversationForked, conversationTitled, conversationArchived],
   guard(state, action) {
     const { started } = state.lifecycle
     if (action.type === 'conversationStarted' && started) {
@@ -61,6 +73,10 @@ export const lifecycle = defineSlice({
       case 'conversationStarted':
         draft.started ??= { position, occurredAt }
         draft.title = action.payload.title ?? draft.title
+        return
+      case 'conversationForked':
+        // Its parent's end is not its own.
+        draft.archived = null
         return
       case 'conversationTitled':
         draft.title = action.payload.title

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { defineAction, type StampedActionOf } from '../action.ts'
 import { defineSlice } from '../slice.ts'
-import { conversationStarted } from './lifecycle.ts'
+import { conversationForked, conversationStarted } from './lifecycle.ts'
 import { anyJson } from './message.ts'
 
 /** A record of an imported file that has no meaning for us is kept as it was, so that nothing of the file is lost. */
@@ -32,12 +32,15 @@ export const lineage = defineSlice({
   version: 1,
   replay: 'bare',
   initial: (): LineageState => ({ parent: null, source: null, foreignRecords: 0 }),
-  actions: [conversationStarted, foreignRecordKept],
+  actions: [conversationStarted, conversationForked, foreignRecordKept],
   reduce(draft, action) {
     switch (action.type) {
       case 'conversationStarted':
         draft.parent = action.payload.parent ?? draft.parent
         draft.source = action.payload.source ?? draft.source
+        return
+      case 'conversationForked':
+        draft.parent = forkParent(action.payload)
         return
       case 'foreignRecordKept':
         draft.foreignRecords += 1
@@ -47,3 +50,11 @@ export const lineage = defineSlice({
     }
   },
 })
+
+function forkParent({
+  parentId,
+  position,
+  messageId,
+}: StampedActionOf<typeof conversationForked>['payload']): Started['parent'] & {} {
+  return { conversationId: parentId, relation: 'fork', position, ...(messageId !== undefined && { messageId }) }
+}

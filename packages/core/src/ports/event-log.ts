@@ -19,8 +19,48 @@ export interface AppendRequest {
   readonly archive?: boolean
 }
 
+/** A position of a conversation, where a fork leaves it. */
+export interface ForkPoint {
+  readonly conversationId: string
+  readonly position: number
+}
+
+/** A conversation that continues another one of its tenant. */
+export interface ForkRequest {
+  /** Of the fork: its id begins with the root id of its parent, so that both lie in one partition. */
+  readonly key: ConversationKey
+  readonly parent: ForkPoint
+}
+
+export type ForkOutcome =
+  /** `created: false`: this very fork was there already. */
+  | { readonly status: 'forked'; readonly head: Head; readonly created: boolean }
+  | { readonly status: 'parent_not_found' }
+  | { readonly status: 'position_not_found'; readonly headPosition: number }
+  /** The id is that of another conversation. */
+  | { readonly status: 'taken' }
+
+/** What became of an append whose answer was lost. `unknown`: nothing is there yet, and it may still come. */
+export type AppendFate = 'stored' | 'not_stored' | 'unknown'
+
+/** Which envelopes of a partition a reader of the feed wants; without a filter all of them. */
+export interface FeedFilter {
+  readonly tenant?: string
+  readonly types?: readonly string[]
+  /** Its own envelopes: of a fork, those after it left its parent. */
+  readonly conversationId?: string
+}
+
+export interface FeedPage {
+  /** Ascending by feed position. */
+  readonly envelopes: readonly StoredEnvelope[]
+  /** The feed position up to which the page looked: where the next one begins. `after` when nothing is new. */
+  readonly scannedTo: number
+}
+
 export type AppendOutcome =
-  | { readonly status: 'appended'; readonly envelopes: readonly StoredEnvelope[] }
+  /** `durability: 'local'`: stored, but the wait for the standby that must have it too was cancelled; the primary's loss would lose it. */
+  | { readonly status: 'appended'; readonly envelopes: readonly StoredEnvelope[]; readonly durability?: 'local' }
   /** Some command ids are stored already, with these first results; nothing was stored now. */
   | { readonly status: 'duplicate'; readonly commands: ReadonlyMap<string, readonly StoredEnvelope[]> }
   /**
@@ -61,7 +101,8 @@ export const pageSize = 500
  * The log: the truth. Implementations pass one contract suite.
  *
  * Order: positions of a conversation are 1, 2, 3 without gaps; feed positions of a partition too, in the order of the commits.
- * Every method rejects with `database_unreachable`, `database_failed` or, from `append`, `append_outcome_unknown` when its store fails.
+ * Every method rejects with `database_unreachable`, `database_failed` or, from `append`, `append_outcome_unknown` when its store fails,
+ * and with `log_closed` behind `close`.
  */
 export interface EventLog extends AsyncDisposable {
   /** How many partitions there are; 1 gives a total order. */
@@ -70,13 +111,31 @@ export interface EventLog extends AsyncDisposable {
   /** Appends to many conversations at once, each one all or nothing and independent of the others. @returns outcomes in order */
   append(requests: readonly AppendRequest[]): Promise<readonly AppendOutcome[]>
 
+  /** What became of envelope `hash` at `position`, after `append` rejected with `append_outcome_unknown`. */
+  outcome(query: { readonly key: ConversationKey; readonly position: number; readonly hash: Uint8Array }): Promise<AppendFate>
+
   /** Undefined when there is no such conversation. */
   head(key: ConversationKey): Promise<Head | undefined>
 
-  /** Pages of envelopes with positions `from` (default 1) to `to` (default the head), both included, ascending. */
+  /** Head and youngest snapshot with a body, in one go: what a load begins with. Undefined when there is no such conversation. */
+  latest(
+    key: ConversationKey,
+    stateKey: string,
+  ): Promise<{ readonly head: Head; readonly snapshot: Snapshot | undefined } | undefined>
+
+  /** Makes a fork, which shares its parent's envelopes up to a position and has none of its own yet. Idempotent. */
+  fork(request: ForkRequest): Promise<ForkOutcome>
+
+  /** Where the conversation and each one before it left its parent, the root's first; empty for one that is no fork. */
+  ancestry(key: ConversationKey): Promise<readonly ForkPoint[]>
+
+  /**
+   * Pages of envelopes with positions `from` (default 1) to `to` (default the head), both included, ascending. Those that a fork
+   * shares are its parent's, with the parent's id.
+   */
   read(key: ConversationKey, range?: { readonly from?: number; readonly to?: number }): AsyncIterable<readonly StoredEnvelope[]>
 
-  /** The envelopes of a command, in order; empty when it is not stored. */
+  /** The envelopes of a command, in order; empty when it is not stored. A fork has its own commands only. */
   command(key: ConversationKey, commandId: string): Promise<readonly StoredEnvelope[]>
 
   /** Conversations of a tenant by id (by code point), after `after`. Our own streams (`colloquy:`) are left out. */
@@ -87,7 +146,15 @@ export interface EventLog extends AsyncDisposable {
   }): Promise<readonly ConversationSummary[]>
 
   /** Envelopes of a partition with feed positions after `after`, ascending, at most `limit`. */
-  feed(query: { readonly partition: number; readonly after: number; readonly limit: number }): Promise<readonly StoredEnvelope[]>
+  feed(query: FeedFilter & { readonly partition: number; readonly after: number; readonly limit: number }): Promise<FeedPage>
+
+  /** The last feed position of each partition, by its number. */
+  feedHeads(): Promise<readonly number[]>
+
+  /**
+   * Calls `listener` when partitions may have grown. A hint: it may come late, twice, without reason or never. @returns how to stop
+   */
+  onGrowth(listener: (partitions: readonly number[]) => void): () => void
 
   /** The youngest snapshot with a body at or before `atOrBefore` (default the head). */
   snapshot(

@@ -70,7 +70,8 @@ export function openTranscript(input: ImportInput): OpenedTranscript {
   if (typeof content === 'string' || content instanceof Uint8Array) return opened(openSource({ ...more, content }))
   if (content.size > (options?.heldBytes ?? heldBytes)) {
     const format = streamedFormat({ ...more, content })
-    if (format !== undefined) return { format, import: () => refusing(source, () => format.importFile(openStreamed({ ...more, content }))) }
+    if (format !== undefined)
+      return { format, import: () => refusing(source, () => format.importFile(openStreamed({ ...more, content }))) }
   }
   if (content.size > longestDocument) {
     const streaming = formats.filter(({ streams }) => streams).map(({ id }) => id)
