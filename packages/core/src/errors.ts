@@ -221,6 +221,9 @@ const errorTable = {
   ),
 
   // The command line
+  file_unwritable: row<{ file: string; problem: string }>(
+    (d) => `${d.file} was not written: ${d.problem}. What was there before is still there: give another file, or - for stdout.`,
+  ),
   usage_invalid: row<{ problem: string }>((d) => `${d.problem}. See "colloquy --help".`),
 } as const satisfies Record<string, ErrorRow>
 
