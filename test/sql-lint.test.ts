@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { type Head, partitionOf } from '@colloquy/core'
-import { migrate, openPostgresLog, type PostgresLog, type SubscribeOptions, subscribe } from '@colloquy/postgres'
+import { type DeadLetter, forgetSubscription, migrate, openPostgresLog, type PostgresLog, subscribe } from '@colloquy/postgres'
 import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
 import { sha256 } from './support/core-log.ts'
@@ -104,7 +104,7 @@ describe.skipIf(!server)('every statement that a log sends', () => {
     await log.putMedia(key, [{ hash: 'h', mediaType: 'text/plain', bytes: new Uint8Array(1) }])
     for (const each of [key, fork]) {
       await readAll(log, each)
-      for await (const _ of log.actions(each)) break
+      for await (const _ of log.actions(each, { from: 1, to: 3 })) break
       await log.latest(each, 's')
       await log.ancestry(each)
     }
@@ -135,27 +135,34 @@ describe.skipIf(!server)('every statement that a log sends', () => {
     await using log = await openPostgresLog({ pool: recording(roles.app) })
     await using worker = await openPostgresLog({ pool: recording(roles.worker) })
     await exercise(log, worker)
-    for (const exactlyOnce of [false, true]) {
-      const handle = ({ position }: { readonly position: number }) => {
-        if (position === 1) throw new Error('poison')
-      }
-      await using subscription = await subscribe(worker, {
-        name: `reader ${exactlyOnce}`,
-        onPoison: 'park',
-        tries: 1,
-        onError: () => {},
-        ...(exactlyOnce ? { transaction: async (_: unknown, page: readonly { position: number }[]) => page.forEach(handle) } : {}),
-      } as unknown as SubscribeOptions)
+    const handle = (envelopes: readonly { readonly position: number }[]) => {
+      if (envelopes.some(({ position }) => position === 1)) throw new Error('poison')
+    }
+    const policy = { onPoison: 'park', tries: 1, onError: () => {} } as const
+    await using once = await subscribe(worker, { name: 'once', transactional: true, handle, ...policy })
+    await using atLeastOnce = await subscribe(worker, { name: 'at least once', handle, ...policy })
+    for (const subscription of [once, atLeastOnce]) {
       await subscription.whenCaughtUp()
       await subscription.status()
-      await subscription.deadLetters()
+      const [letter] = await subscription.deadLetters()
+      await expect(subscription.redrive(letter as DeadLetter)).rejects.toThrow('poison')
     }
+    await forgetSubscription(worker, 'nobody')
   })
 
   test('keeps to the rules', () => {
     const texts = [...sent]
     // The log's own tables are all there: nothing was recorded past the spy.
-    for (const part of ['log_append_v1(', 'log_append_one_v1(', '"media"', '"snapshot"', '"envelope"', 'set local app.tenants'])
+    for (const part of [
+      'log_append_v1(',
+      'log_append_one_v1(',
+      '"media"',
+      '"snapshot"',
+      '"envelope"',
+      'set local app.tenants',
+      '"dead_letter"',
+      'insert into envelope',
+    ])
       expect(texts.some((text) => text.includes(part))).toBe(true)
     expect(texts.flatMap((text) => lintStatement(text).map((problem) => [text, problem]))).toEqual([])
   })

@@ -99,6 +99,14 @@ const errorTable = {
       `The connection was lost while position ${d.position} of conversation ${d.conversationId} was being appended: it may or may not be stored. Dispatch again with the same commandId, or look for hash ${d.hash} at that position.`,
     { retryable: true },
   ),
+  history_rewound: row<
+    | { readonly conversationId: string; readonly heldPosition: number; readonly headPosition: number }
+    | { readonly partition: number; readonly heldPosition: number; readonly headPosition: number }
+  >((d) =>
+    'partition' in d
+      ? `The feed of partition ${d.partition} ends at ${d.headPosition}, and a reader was at ${d.heldPosition}: the cursor is another database's, or a fail-over lost what was acknowledged after ${d.headPosition}. Compare with what you kept, then read again from an older cursor.`
+      : `Position ${d.heldPosition} of conversation ${d.conversationId}, as it was acknowledged, is no longer in the log, which ends at ${d.headPosition}: ${d.headPosition < d.heldPosition ? `what came after position ${d.headPosition} is gone` : 'it was replaced'}, as after a fail-over. Nothing was stored now; dispatch again on the reloaded conversation, and compare it with what you kept.`,
+  ),
   reducer_failed: row<{ type: string; slice: string; problem: string }>(
     (d) => `The reducer of slice "${d.slice}" threw on "${d.type}": ${d.problem}. Nothing was stored; correct the reducer.`,
   ),
@@ -213,6 +221,9 @@ const errorTable = {
   ),
 
   // The command line
+  file_unwritable: row<{ file: string; problem: string }>(
+    (d) => `${d.file} was not written: ${d.problem}. What was there before is still there: give another file, or - for stdout.`,
+  ),
   usage_invalid: row<{ problem: string }>((d) => `${d.problem}. See "colloquy --help".`),
 } as const satisfies Record<string, ErrorRow>
 
