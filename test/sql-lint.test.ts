@@ -73,6 +73,8 @@ describe.skipIf(!server)('every statement that a log sends', () => {
   function recording(connectionString: string): pg.Pool {
     const pool = new pg.Pool({ connectionString })
     pools.push(pool)
+    // The server is stopped soon after the pool.
+    pool.on('error', () => {})
     pool.on('connect', (client) => {
       const send = client.query.bind(client) as (query: { readonly text: string }) => unknown
       const query = (given: { readonly text: string }) => {

@@ -3,7 +3,7 @@
 const tables = ['conversation', 'envelope', 'media', 'snapshot', 'subscription', 'subscriber', 'dead_letter']
 
 /** What is kept of a subscription may be listed and forgotten by its name, over all partitions: no promise hangs on its being of one moment. */
-const byName = /^(select|delete).* from (subscription|subscriber|dead_letter) where name = /
+const byName = /^(select|delete)\b.* from (subscription|subscriber|dead_letter) where name = /
 
 const forbidden: readonly (readonly [RegExp, string])[] = [
   [
