@@ -39,6 +39,7 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [command]', 'print the help of a command')
     .option('--db <store>', 'a directory, postgres://... or memory: (COLLOQUY_DB; default ./.colloquy)')
+    .option('--read-url <store>', 'where commands that only read look, for example a standby (COLLOQUY_READ_URL; default --db)')
     .option('--tenant <id>', 'whose conversations (COLLOQUY_TENANT; default "default")')
     .option('--json', 'print data and errors as JSON')
     .option('-q, --quiet', 'print no words beside the data')

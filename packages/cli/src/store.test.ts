@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { type Place, placeName, placeOf } from './store.ts'
+import { type Place, placeName, placeOf, readPlaceOf } from './store.ts'
 
 describe('the store', () => {
   test.each<[string | undefined, string | undefined, Place]>([
@@ -21,6 +21,16 @@ describe('the store', () => {
       expect(() => placeOf(db, {})).not.toThrow(/secret/)
     },
   )
+
+  test('a command that only reads goes where --read-url says, else --db, else COLLOQUY_READ_URL, else COLLOQUY_DB', () => {
+    const env = { COLLOQUY_DB: 'postgres://primary/d', COLLOQUY_READ_URL: 'postgres://standby/d' }
+    const url = (options: { db?: string; readUrl?: string }, from: Record<string, string> = env) =>
+      placeName(readPlaceOf(options, from))
+    expect(url({ db: 'postgres://a/d', readUrl: 'postgres://b/d' })).toBe('postgres://b/d')
+    expect(url({ db: 'postgres://a/d' })).toBe('postgres://a/d')
+    expect(url({})).toBe('postgres://standby/d')
+    expect(url({}, { COLLOQUY_DB: 'postgres://primary/d' })).toBe('postgres://primary/d')
+  })
 
   test.each([
     ['postgres://ann:secret@db.example:5433/talks?sslmode=require&password=secret', 'postgres://db.example:5433/talks'],

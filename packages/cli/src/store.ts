@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { ColloquyError, type ConversationKey, type ConversationState, type EventLog, type Head } from '@colloquy/core'
 import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
-import type { Context } from './context.ts'
+import type { Context, GlobalOptions } from './context.ts'
 import { type Progress, startProgress } from './progress.ts'
 
 export type Place =
@@ -34,6 +34,14 @@ export function placeOf(db: string | undefined, env: Context['io']['env']): Plac
   return { kind: 'directory', directory: resolve(name) }
 }
 
+/**
+ * Where a command that only reads looks: a standby, perhaps, which is a moment behind. A `--db` that is given beats a variable.
+ * @throws `usage_invalid`
+ */
+export function readPlaceOf({ db, readUrl }: Pick<GlobalOptions, 'db' | 'readUrl'>, env: Context['io']['env']): Place {
+  return placeOf(readUrl ?? db ?? env['COLLOQUY_READ_URL'], env)
+}
+
 /** The place in words, without user and password. */
 export function placeName(place: Place): string {
   switch (place.kind) {
@@ -60,13 +68,17 @@ export function isThere(place: Place): boolean {
  * The store for a command. One that only reads finds nothing in a directory that is not there, and leaves it so.
  * @throws `directory_locked`, `database_unreachable`, `schema_newer`, `schema_missing`
  */
-export async function openStore(context: Context, options: { readonly create?: boolean } = {}): Promise<Store> {
-  const place = placeOf(context.options.db, context.io.env)
+export async function openStore(
+  context: Context,
+  options: { readonly create?: boolean; readonly readsOnly?: boolean } = {},
+): Promise<Store> {
+  const { env } = context.io
+  const place = options.readsOnly ? readPlaceOf(context.options, env) : placeOf(context.options.db, env)
   if (!isThere(place)) {
     if (options.create) context.output.say(`Creating an embedded database in ${placeName(place)} (once).`)
     else context.output.say(`There is no store at ${placeName(place)} yet; --db names another one.`)
   }
-  const open = context.io.openLog ?? openLog
+  const open = context.io.openLog ?? ((found: Place) => openLog(found, (text) => context.output.say(text)))
   return storeOf(await open(isThere(place) || options.create ? place : { kind: 'memory' }), place, context)
 }
 
@@ -114,7 +126,7 @@ export async function headOf({ log, key }: Pick<Store, 'log' | 'key'>, conversat
   return head
 }
 
-async function openLog(place: Place): Promise<EventLog> {
+async function openLog(place: Place, onWarning: (text: string) => void): Promise<EventLog> {
   switch (place.kind) {
     case 'memory':
       return openMemoryLog()
@@ -124,7 +136,7 @@ async function openLog(place: Place): Promise<EventLog> {
     }
     case 'postgres': {
       const { openPostgresLog } = await import('@colloquy/postgres')
-      return openPostgresLog({ url: place.url })
+      return openPostgresLog({ url: place.url, onWarning })
     }
     default:
       return place satisfies never
