@@ -390,10 +390,12 @@ begin
     -- New conversations, checks of a head, and what is refused.
     for v_rest in
       select u.*, c.conversation_no, c.head_position, c.head_hash, c.head_occurred_at, c.archived,
-        u.n = any (v_repeated) or exists (
-          select from envelope s
+        -- Not "exists", which the planner answers for all rows at once, from a hash over the whole table.
+        u.n = any (v_repeated) or (
+          select true from envelope s
           where s.partition = c.partition and s.conversation_no = c.conversation_no and s.command_id = u.command_id
-        ) as is_repeated
+          limit 1
+        ) is not null as is_repeated
       from (
         select generate_series(1, v_total) as n, unnest(v_nos) as moved_no, unnest(p_slots) as slot, unnest(p_tenants) as tenant,
           unnest(p_conversation_ids) as conversation_id, unnest(p_expected_positions) as expected_position,
