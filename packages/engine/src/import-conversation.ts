@@ -102,6 +102,8 @@ type StoredCommand = Pick<StoredEnvelope, 'position' | 'salt' | 'inputHash'>
 interface Known<State> {
   state: State
   head: Head
+  /** Of all bodies: what a load without a snapshot reads. */
+  bytes: number
   readonly commands: Map<string, StoredCommand>
 }
 
@@ -146,7 +148,7 @@ async function resultOf<State>(
   { tenant, snapshots }: ImportPorts<State>,
 ): Promise<ImportedResult> {
   const { position } = known.head
-  const stateHash = await snapshots.save({ tenant, conversationId }, known.state, position)
+  const stateHash = await snapshots.save({ tenant, conversationId }, known.state, position, known.bytes)
   return { conversationId, appended: position - before, alreadyThere, position, stateHash }
 }
 
@@ -155,6 +157,7 @@ async function readKnown<State>(key: ConversationKey, { log, reducer, sha256 }: 
   const known: Known<State> = {
     state: Object.freeze(reducer.initial()),
     head: head ?? emptyHead(key, sha256),
+    bytes: 0,
     commands: new Map(),
   }
   if (head === undefined) return known
@@ -163,6 +166,7 @@ async function readKnown<State>(key: ConversationKey, { log, reducer, sha256 }: 
     for (const envelope of page) {
       known.state = reducer.reduce(known.state, await readAction(reducer, envelope, resolve), ignore)
       const { commandId, commandIndex, position, salt, inputHash } = envelope
+      known.bytes += envelope.body.length
       if (commandId !== null && commandIndex === 0) known.commands.set(commandId, { position, salt, inputHash })
     }
   }
@@ -255,6 +259,7 @@ function pageWriter<State>(key: ConversationKey, cause: string, known: Known<Sta
       case 'appended':
         known.state = page.state
         known.head = page.head
+        for (const { body } of page.envelopes) known.bytes += body.length
         hasAppended = true
         return
       case 'archived':
