@@ -187,6 +187,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
         onUnapplied: (unapplied) => onError(unapplied, `replay of ${conversationId}`),
       })
       entry.loaded = made
+      for (const unapplied of loaded.unapplied) onError(unapplied, `replay of ${conversationId}`)
       // Whoever holds the wrong state keeps it until then: what it appends is checked by position all the same.
       if (loaded.snapshot) snapshots.verifySome(key, loaded.snapshot, () => leave(conversationId, entry))
       if (residents.get(conversationId) === entry) entry.effects.push(...startEffects(conversationId, made))

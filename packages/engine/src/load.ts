@@ -10,6 +10,7 @@ import {
   type Sha256,
   type Snapshot,
   type StoredAction,
+  type Unapplied,
 } from '@colloquy/core'
 import type { Snapshots } from './snapshots.ts'
 
@@ -20,6 +21,8 @@ export interface Loaded<State> {
   readonly snapshot: Snapshot | undefined
   /** Bytes that were read: of the snapshot, and of the bodies since. */
   readonly readBytes: number
+  /** What no reducer could apply, as far as `replay` keeps it. */
+  readonly unapplied: readonly Unapplied[]
 }
 
 /**
@@ -34,7 +37,13 @@ export async function load<State>(
   const { reducer, sha256, snapshots } = ports
   const latest = await log.latest(key, reducer.stateKey)
   if (latest === undefined) {
-    return { state: Object.freeze(reducer.initial()), head: emptyHead(key, sha256), snapshot: undefined, readBytes: 0 }
+    return {
+      state: Object.freeze(reducer.initial()),
+      head: emptyHead(key, sha256),
+      snapshot: undefined,
+      readBytes: 0,
+      unapplied: [],
+    }
   }
   const { head, snapshot } = latest
   // One that was taken of envelopes which a fail-over lost tells of a future that did not come.
@@ -74,8 +83,8 @@ async function replayOnto<State>(
       yield page
     }
   }
-  const { state } = await replay(reducer, counted(), { resolve, ...(from && { from }) })
-  return { state, snapshot: from && snapshot, readBytes }
+  const { state, unapplied } = await replay(reducer, counted(), { resolve, ...(from && { from }) })
+  return { state, snapshot: from && snapshot, readBytes, unapplied }
 }
 
 export function emptyHead(key: ConversationKey, sha256: Sha256): Head {
