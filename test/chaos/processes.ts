@@ -1,11 +1,12 @@
 /** Worker processes: they write down what they were told, and the oracle believes nothing but these files. */
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Mutant, type MutantName, mutants } from './mutants.ts'
 
-export type Role = 'dispatch'
+export type Role = 'dispatch' | 'same-command' | 'interleavings'
 
 export interface WorkerProcess<Entry> {
   readonly name: string
@@ -46,7 +47,12 @@ export function startWorker<Entry>(role: Role, name: string, job: object, option
     ],
     {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      env: { ...process.env, ...(isMutated && { COLLOQUY_CHAOS_MUTANT: options.mutant }) },
+      // Most of a short worker's time is the loading of its code.
+      env: {
+        ...process.env,
+        NODE_COMPILE_CACHE: join(tmpdir(), 'colloquy-compile-cache'),
+        ...(isMutated && { COLLOQUY_CHAOS_MUTANT: options.mutant }),
+      },
     },
   )
   let said = ''

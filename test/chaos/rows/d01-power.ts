@@ -48,7 +48,7 @@ export const power: Row = {
       for (; killed < kills && !done; killed++) {
         // Spread over the run by what was acknowledged, so that a fast machine is not killed less.
         const due = ((killed + 0.2 + random.fraction() * 0.6) * appends) / kills
-        while (!done && stored() < due) await sleep(5)
+        while (!done && stored() < due) await sleep(50)
         if (done) break
         await server.kill()
         await sleep(random.fraction() * 200)

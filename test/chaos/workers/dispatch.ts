@@ -39,7 +39,7 @@ export type DispatchEntry =
   /** What should not happen. */
   | { readonly kind: 'failed'; readonly commandId: string; readonly text: string }
 
-const patienceMs = 90_000
+const patienceMs = 60_000
 
 await work<DispatchJob>(async ({ job, record: write, start, isStopped }) => {
   const record = (entry: DispatchEntry) => write(entry)
