@@ -18,16 +18,30 @@ export interface Mutant {
   }
 }
 
+const noCommandCheck = {
+  functions: [
+    { name: 'log_append_one_v1', find: 'and (p_command_id is null or not exists (', replace: 'and (true or not exists (' },
+    { name: 'log_append_one_v1', find: 'when p_command_id is not null and exists (', replace: 'when false and exists (' },
+    { name: 'log_append_v1', find: 'and (u.command_id is null or not exists (', replace: 'and (true or not exists (' },
+    { name: 'log_append_v1', find: 'u.n = any (v_repeated) or exists (', replace: 'false and exists (' },
+    { name: 'log_append_v1', find: 'if p_more_requests is not null then', replace: 'if false then' },
+  ],
+  statements: ['drop index envelope_command'],
+}
+
 export const mutants = {
   /** A command that is stored already is stored again. */
-  'no-command-check': {
-    sql: {
-      functions: [
-        { name: 'log_append_one_v1', find: 'if p_command_id is not null and exists (', replace: 'if false and exists (' },
-        { name: 'log_append_v1', find: 'if p_command_ids is not null then', replace: 'if false then' },
-      ],
-      statements: ['drop index envelope_command'],
-    },
+  'no-command-check': { sql: noCommandCheck },
+  /** Nor does an append remember that it was sent before. */
+  'no-second-look': {
+    sql: noCommandCheck,
+    patches: [
+      {
+        file: 'packages/postgres/src/append.ts',
+        find: 'return prepared.lost === undefined ? refusal(',
+        replace: 'return true ? refusal(',
+      },
+    ],
   },
   /** An append goes in wherever the conversation stands. */
   'no-compare-and-set': {
@@ -35,13 +49,13 @@ export const mutants = {
       functions: [
         {
           name: 'log_append_one_v1',
-          find: 'coalesce(head_position, 0) <> p_expected_position or head_hash <> p_expected_hash',
-          replace: 'false',
+          find: 'and c.head_position = p_expected_position and c.head_hash = p_expected_hash and not c.archived',
+          replace: 'and not c.archived',
         },
         {
           name: 'log_append_v1',
-          find: 'coalesce((r.head).head_position, 0) <> r.expected_position or (r.head).head_hash <> r.expected_hash',
-          replace: 'false',
+          find: 'and c.head_position = u.expected_position and c.head_hash = u.expected_hash and not c.archived',
+          replace: 'and not c.archived',
         },
       ],
       statements: [

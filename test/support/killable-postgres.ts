@@ -4,7 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { databasesAt, freePort, newEmbedded, type PostgresServer } from './postgres-server.ts'
+import { freePort } from './free-port.ts'
+import { databasesAt, newEmbedded, type PostgresServer } from './postgres-server.ts'
 
 export interface KillablePostgres extends PostgresServer {
   /** As a power cut for the processes: kill -9 of the postmaster and of all its children. */

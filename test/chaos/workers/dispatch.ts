@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isColloquyError, toHex } from '@colloquy/core'
 import { createEngine } from '@colloquy/engine'
 import { openPostgresLog } from '@colloquy/postgres'
-import pg from 'pg'
 import { say } from '../../support/given.ts'
 import { randomFrom } from '../random.ts'
 import { work } from './work.ts'
@@ -22,7 +21,8 @@ export interface DispatchJob {
   readonly repeatEvery?: number
   /** After an answer that tells nothing the worker waits up to so long. */
   readonly retryWaitMs: number
-  readonly queryTimeoutMs?: number
+  /** When an append gives up and says that its outcome is unknown. */
+  readonly deadlineMs?: number
 }
 
 export type DispatchEntry =
@@ -44,12 +44,7 @@ const patienceMs = 60_000
 await work<DispatchJob>(async ({ job, record: write, start, isStopped }) => {
   const record = (entry: DispatchEntry) => write(entry)
   const random = randomFrom(job.seed)
-  const pool = new pg.Pool({
-    connectionString: job.url,
-    max: job.lanes,
-    ...(job.queryTimeoutMs !== undefined && { query_timeout: job.queryTimeoutMs }),
-  })
-  const log = await openPostgresLog({ pool })
+  const log = await openPostgresLog({ url: job.url, ...(job.deadlineMs !== undefined && { deadlineMs: job.deadlineMs }) })
   const engine = createEngine({ log, onError: () => {} })
   await start()
 
@@ -90,5 +85,4 @@ await work<DispatchJob>(async ({ job, record: write, start, isStopped }) => {
   await Promise.all(Array.from({ length: job.lanes }, (_, number) => lane(number)))
   await engine.close()
   await log.close()
-  await pool.end()
 })
