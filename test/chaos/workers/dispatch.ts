@@ -21,6 +21,12 @@ export interface DispatchJob {
   readonly repeatEvery?: number
   /** After an answer that tells nothing the worker waits up to so long. */
   readonly retryWaitMs: number
+  /** Up to so long after each command. */
+  readonly pauseMs?: number
+  /** When an idle conversation leaves memory. */
+  readonly idleMs?: number
+  /** Of each message. */
+  readonly textBytes?: number
   /** When an append gives up and says that its outcome is unknown. */
   readonly deadlineMs?: number
 }
@@ -45,7 +51,8 @@ await work<DispatchJob>(async ({ job, record: write, start, isStopped }) => {
   const record = (entry: DispatchEntry) => write(entry)
   const random = randomFrom(job.seed)
   const log = await openPostgresLog({ url: job.url, ...(job.deadlineMs !== undefined && { deadlineMs: job.deadlineMs }) })
-  const engine = createEngine({ log, onError: () => {} })
+  const engine = createEngine({ log, onError: () => {}, ...(job.idleMs !== undefined && { idleMs: job.idleMs }) })
+  const text = job.textBytes === undefined ? 'hi' : 'hi '.repeat(job.textBytes / 3)
   await start()
 
   async function command(commandId: string, conversationId: string): Promise<void> {
@@ -53,13 +60,14 @@ await work<DispatchJob>(async ({ job, record: write, start, isStopped }) => {
     for (;;) {
       try {
         const conversation = await engine.open(conversationId)
-        const { envelopes, duplicate } = await conversation.dispatch(say(commandId), { commandId })
+        const { envelopes, duplicate } = await conversation.dispatch(say(commandId, text), { commandId })
         const [first] = envelopes
         if (first === undefined) throw new Error('The dispatch resolved without an envelope.')
         record({ kind: 'stored', commandId, conversationId, position: first.position, hash: toHex(first.hash), duplicate })
         return
       } catch (error) {
-        const isWorthRetrying = isColloquyError(error) && error.retryable && performance.now() < deadline
+        const isWorthRetrying =
+          isColloquyError(error) && (error.retryable || error.code === 'storage_full') && performance.now() < deadline
         if (!isWorthRetrying) {
           record({ kind: 'failed', commandId, text: String(error) })
           return
@@ -78,6 +86,7 @@ await work<DispatchJob>(async ({ job, record: write, start, isStopped }) => {
       const isShared = job.shared !== undefined && random.below(4) === 0
       const conversationId = isShared ? (job.shared as string) : random.pick(job.conversations)
       await command(commandId, conversationId)
+      if (job.pauseMs !== undefined) await sleep(random.below(job.pauseMs))
       if (job.repeatEvery !== undefined && i % job.repeatEvery === 0) await command(commandId, conversationId)
     }
   }

@@ -8,6 +8,7 @@ export interface Work<Job> {
   /** Says that the worker is ready; resolves when all may begin. */
   start(): Promise<void>
   isStopped(): boolean
+  readonly stopped: Promise<void>
 }
 
 export async function work<Job>(body: (work: Work<Job>) => Promise<void>): Promise<void> {
@@ -15,10 +16,14 @@ export async function work<Job>(body: (work: Work<Job>) => Promise<void>): Promi
   if (file === undefined || text === undefined) throw new Error('A worker is started with a file and a job.')
   const descriptor = openSync(file, 'a')
   const start = Promise.withResolvers<void>()
+  const stop = Promise.withResolvers<void>()
   let isStopped = false
   process.on('message', (word) => {
     if (word === 'go') start.resolve()
-    else isStopped = true
+    else {
+      isStopped = true
+      stop.resolve()
+    }
   })
   // Nobody is left to read what a worker finds when its parent has died.
   process.on('disconnect', () => process.exit(1))
@@ -30,6 +35,7 @@ export async function work<Job>(body: (work: Work<Job>) => Promise<void>): Promi
       return start.promise
     },
     isStopped: () => isStopped,
+    stopped: stop.promise,
   })
   process.removeAllListeners('disconnect')
   process.disconnect()
