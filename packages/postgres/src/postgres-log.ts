@@ -10,7 +10,6 @@ import { fork } from './fork.ts'
 import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
-import { assertPositions } from './prepared-request.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
 import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
@@ -40,16 +39,14 @@ export async function openLog(
 
 function postgresLog(log: LogConnection, options: AppendOptions): PostgresLog {
   const listeners = new Set<(partitions: readonly number[]) => void>()
-  const append = appender(log, options, (partitions) => {
+  const { append, close: closeAppender } = appender(log, options, (partitions) => {
     for (const listener of listeners) listener(partitions)
   })
+  const close = () => closeAppender().then(log.close)
   return {
     kysely: log.kysely,
     partitions: log.partitions,
-    async append(requests) {
-      requests.forEach(assertPositions)
-      return log.run(`append to ${requests.length} conversations`, () => append(requests))
-    },
+    append,
     outcome: (query) => log.run(`give the outcome at position ${query.position}`, () => readOutcome(log, query)),
     head: (key) => log.run(`give the head of ${key.conversationId}`, () => readHead(log, key)),
     latest: (key, stateKey) => log.run(`give the latest of ${key.conversationId}`, () => readLatest(log, key, stateKey)),
@@ -73,8 +70,8 @@ function postgresLog(log: LogConnection, options: AppendOptions): PostgresLog {
     saveSnapshot: (key, snapshot) => log.run(`keep a snapshot of ${key.conversationId}`, () => saveSnapshot(log, key, snapshot)),
     putMedia: (key, media) => log.run(`keep ${media.length} media`, () => putMedia(log, key, media)),
     media: (key, hash) => log.run(`give the media ${hash}`, () => readMedia(log, key, hash)),
-    close: log.close,
-    [Symbol.asyncDispose]: log.close,
+    close,
+    [Symbol.asyncDispose]: close,
   }
 }
 
