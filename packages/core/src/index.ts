@@ -63,10 +63,15 @@ export {
   isSameInput,
   type OpenedEnvelope,
   openEnvelope,
+  type StoredAction,
   type StoredEnvelope,
   stamp,
 } from './envelope.ts'
 export { ColloquyError, type ErrorCode, type ErrorDetails, errorCodes, isColloquyError } from './errors.ts'
+export { cursorCovers, cursorOf, decodeCursor, encodeCursor, type FeedCursor, positionsCover } from './feed/feed-cursor.ts'
+export { readFeedPage } from './feed/feed-page.ts'
+export { type FollowedFeed, type FollowedPage, type FollowOptions, followFeed } from './feed/follow-feed.ts'
+export { defaultSweepMs, type GrowthWatch, type GrowthWatcher, watchGrowth } from './feed/watch-growth.ts'
 export { assertForkOf, type Segment, segmentsOf, sharedPosition } from './fork.ts'
 export {
   assertConversationId,
@@ -78,7 +83,15 @@ export {
   isForkId,
   rootIdOf,
 } from './ids.ts'
-export type { ImportedCommand, ImportedConversation, ImportedFile, ImportRemark, SkippedRecord } from './import.ts'
+export type {
+  HeldConversation,
+  ImportedCommand,
+  ImportedConversation,
+  ImportedFile,
+  ImportedFork,
+  ImportRemark,
+  SkippedRecord,
+} from './import.ts'
 export { defaultLimits, type Json, type JsonObject, jsonDepth, type Limits, ownJson } from './json.ts'
 export { parseJson } from './parse-json.ts'
 export { partitionHashName, partitionOf } from './partition.ts'
@@ -88,6 +101,7 @@ export {
   type AppendFate,
   type AppendOutcome,
   type AppendRequest,
+  actionPageSize,
   type ConversationSummary,
   type EventLog,
   type FeedFilter,
@@ -103,6 +117,7 @@ export {
 export type { Ids } from './ports/ids.ts'
 export type { Random } from './ports/random.ts'
 export type { Sha256 } from './ports/sha256.ts'
+export type { Timer } from './ports/timer.ts'
 export {
   type Folded,
   type ReplayEnd,

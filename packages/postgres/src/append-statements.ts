@@ -5,6 +5,7 @@
 import type { Envelope, Head } from '@colloquy/core'
 import { type AppendCall, partitionsOf, type Refusal } from './append-function.ts'
 import type { AppendSession } from './append-session.ts'
+import { textArray } from './binary-array.ts'
 import { toHead } from './conversation-row.ts'
 import { safeInteger } from './int8.ts'
 import type { PreparedRequest } from './prepared-request.ts'
@@ -17,6 +18,7 @@ const limitValues = 60_000
 export const callByStatements: AppendCall = {
   isSeveralStatements: true,
   prepare: (batch) => async (session) => {
+    await nameTenants(session, batch)
     const { counters, recordedAt } = await lockPartitions(session, batch)
     const found = await readHeads(session, batch)
     const repeated = await readRepeated(session, batch, found)
@@ -43,6 +45,12 @@ export const callByStatements: AppendCall = {
     await countPartitions(session, counters)
     return { refused, feedPositions, recordedAt }
   },
+}
+
+/** What row-level security lets the transaction see, where it holds. */
+async function nameTenants(session: AppendSession, batch: readonly PreparedRequest[]): Promise<void> {
+  const tenants = [...new Set(batch.map(({ request }) => request.key.tenant))]
+  await session.query({ text: `select set_config('app.tenants', $1::text[]::text, true)` }, [textArray(tenants)])
 }
 
 interface Counter {

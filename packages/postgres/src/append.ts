@@ -80,7 +80,7 @@ export function appender(log: LogConnection, options: AppendOptions, grew: (part
   let isClosed = false
 
   const add = (request: AppendRequest, resolve: PreparedRequest['resolve'], reject: PreparedRequest['reject']): void => {
-    if (isClosed) throw new ColloquyError('database_unreachable', { target: log.target, problem: 'the log is closed' })
+    if (isClosed) throw new ColloquyError('log_closed', { target: log.target })
     const deadline = performance.now() + deadlineMs
     queue.add(prepareRequest(request, partitionOf(request.key), { deadline, resolve, reject }))
   }

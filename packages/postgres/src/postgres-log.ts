@@ -1,5 +1,5 @@
 import { assertForkOf, type EventLog, type StoredEnvelope } from '@colloquy/core'
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import { readAncestry } from './ancestry.ts'
 import { type AppendOptions, appender } from './append.ts'
 import { commandLookup } from './command-lookup.ts'
@@ -11,6 +11,9 @@ import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
+import { readActions } from './read-actions.ts'
+import { readSettings, type Settings } from './settings.ts'
+import { type Growth, growthBy, type Signals } from './signals/growth.ts'
 import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
 /** An `EventLog` in a database. */
@@ -25,24 +28,25 @@ export interface PostgresLog extends EventLog {
  */
 export async function openLog(
   connection: Connection,
-  asked: AppendOptions & { readonly partitions?: number },
+  asked: AppendOptions & { readonly partitions?: number; readonly signals?: Signals },
+  judge: (settings: Settings) => void = () => {},
 ): Promise<PostgresLog> {
   await checkSchema(connection)
   const { kysely } = connection
+  const settings = await readSettings(kysely)
+  judge(settings)
   const partitions = await readPartitions(kysely, asked.partitions)
-  const isolation = await sql<{ level: string }>`select current_setting('default_transaction_isolation') as level`.execute(kysely)
-  return postgresLog(
-    logConnection(connection, { partitions, needsReadCommitted: isolation.rows[0]?.level !== 'read committed' }),
-    asked,
-  )
+  const log = logConnection(connection, { ...settings, partitions, needsReadCommitted: settings.isolation !== 'read committed' })
+  return postgresLog(log, asked, growthBy(asked.signals ?? 'local'))
 }
 
-function postgresLog(log: LogConnection, options: AppendOptions): PostgresLog {
-  const listeners = new Set<(partitions: readonly number[]) => void>()
-  const { append, close: closeAppender } = appender(log, options, (partitions) => {
-    for (const listener of listeners) listener(partitions)
-  })
-  const close = () => closeAppender().then(log.close)
+function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth): PostgresLog {
+  const { append, close: closeAppender } = appender(log, options, growth.tell)
+  const close = async (): Promise<void> => {
+    await closeAppender()
+    await log.close()
+    await growth.close()
+  }
   return {
     kysely: log.kysely,
     partitions: log.partitions,
@@ -56,14 +60,12 @@ function postgresLog(log: LogConnection, options: AppendOptions): PostgresLog {
     },
     ancestry: (key) => log.run(`give the ancestry of ${key.conversationId}`, () => readAncestry(log, key)),
     read: (key, range) => readPages(log, key, range),
+    actions: (key, range) => readActions(log, key, range),
     command: commandLookup(log),
     conversations: (query) => log.run(`list the conversations of ${query.tenant}`, () => listConversations(log, query)),
     feed: (query) => log.run(`give the feed of partition ${query.partition}`, () => readFeed(log, query)),
     feedHeads: () => log.run('give the ends of the feed', () => readFeedHeads(log)),
-    onGrowth(listener) {
-      listeners.add(listener)
-      return () => void listeners.delete(listener)
-    },
+    onGrowth: growth.onGrowth,
     snapshot: (key, query) => log.run(`give a snapshot of ${key.conversationId}`, () => readSnapshot(log, key, query)),
     stateHashes: (key, stateKey) =>
       log.run(`give the state hashes of ${key.conversationId}`, () => readStateHashes(log, key, stateKey)),
