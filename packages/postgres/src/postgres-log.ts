@@ -10,7 +10,6 @@ import { fork } from './fork.ts'
 import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
-import { assertPositions } from './prepared-request.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
 import { readActions } from './read-actions.ts'
 import { readSettings, type Settings } from './settings.ts'
@@ -42,18 +41,16 @@ export async function openLog(
 }
 
 function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth): PostgresLog {
-  const append = appender(log, options, growth.tell)
+  const { append, close: closeAppender } = appender(log, options, growth.tell)
   const close = async (): Promise<void> => {
+    await closeAppender()
     await log.close()
     await growth.close()
   }
   return {
     kysely: log.kysely,
     partitions: log.partitions,
-    async append(requests) {
-      requests.forEach(assertPositions)
-      return log.run(`append to ${requests.length} conversations`, () => append(requests))
-    },
+    append,
     outcome: (query) => log.run(`give the outcome at position ${query.position}`, () => readOutcome(log, query)),
     head: (key) => log.run(`give the head of ${key.conversationId}`, () => readHead(log, key)),
     latest: (key, stateKey) => log.run(`give the latest of ${key.conversationId}`, () => readLatest(log, key, stateKey)),

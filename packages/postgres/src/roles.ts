@@ -35,7 +35,13 @@ export const rights: Readonly<Record<keyof Database, Readonly<Record<Kind, strin
 }
 
 /** Tables with rows of tenants: row-level security holds on them. */
-export const tenantTables = ['conversation', 'envelope', 'media', 'snapshot', 'dead_letter'] as const satisfies readonly (keyof Database)[]
+export const tenantTables = [
+  'conversation',
+  'envelope',
+  'media',
+  'snapshot',
+  'dead_letter',
+] as const satisfies readonly (keyof Database)[]
 
 /** Gives the roles these rights and no others on our tables. Idempotent. @throws `id_invalid`, and what the driver throws */
 export async function grantRoles(kysely: Kysely<Database>, roles: Roles): Promise<void> {
