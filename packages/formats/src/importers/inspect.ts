@@ -8,7 +8,7 @@
 import {
   defaultLimits,
   foreignRecordKept,
-  type ImportedConversation,
+  type HeldConversation,
   type ImportedFile,
   type ImportRemark,
   type Json,
@@ -31,6 +31,8 @@ const format = 'inspect'
 
 export const inspect: TranscriptFormat = {
   id: format,
+  describe: 'evaluation logs of Inspect',
+  files: ['json'],
   matches: (file) => valuesIn(file).some(({ value }) => isLog(asObject(value))),
   importFile,
 }
@@ -42,7 +44,7 @@ const isLog = (log: JsonObject | undefined): boolean =>
 function importFile(file: SourceFile): ImportedFile {
   const { values, remarks: read, badLines, skipped } = fileValues(file)
   const nextId = conversationIds(file.options)
-  const conversations: ImportedConversation[] = []
+  const conversations: HeldConversation[] = []
   const remarks: ImportRemark[] = [...read]
   let records = skipped.length + badLines.length
   for (const { line, path, value } of values) {

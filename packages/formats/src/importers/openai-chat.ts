@@ -9,7 +9,7 @@
 import {
   defaultLimits,
   foreignRecordKept,
-  type ImportedConversation,
+  type HeldConversation,
   type ImportedFile,
   type ImportRemark,
   type Json,
@@ -30,6 +30,8 @@ const format = 'openai-chat'
 
 export const openaiChat: TranscriptFormat = {
   id: format,
+  describe: 'messages of the Chat Completions API: tau-bench, tau2, logs of OpenHands',
+  files: ['json', 'jsonl'],
   matches: (file) => listsIn(valuesIn(file)).some(({ messages }) => messages.some(isMessage)),
   importFile,
 }
@@ -89,7 +91,7 @@ function importFile(file: SourceFile): ImportedFile {
     }
   }
   const nextId = conversationIds(file.options)
-  const conversations: ImportedConversation[] = []
+  const conversations: HeldConversation[] = []
   const remarks: ImportRemark[] = [...read]
   let records = skipped.length + badLines.length
   for (const list of lists) {

@@ -9,7 +9,7 @@
 import {
   defaultLimits,
   foreignRecordKept,
-  type ImportedConversation,
+  type HeldConversation,
   type ImportedFile,
   type ImportRemark,
   type Json,
@@ -31,6 +31,8 @@ const format = 'sharegpt'
 
 export const sharegpt: TranscriptFormat = {
   id: format,
+  describe: 'training data of the kind of ShareGPT',
+  files: ['json', 'jsonl'],
   matches: (file) => valuesIn(file).some(({ value }) => isConversation(asObject(value))),
   importFile,
 }
@@ -58,7 +60,7 @@ const mediaKinds = [
 function importFile(file: SourceFile): ImportedFile {
   const { values, remarks: read, badLines, skipped } = fileValues(file)
   const nextId = conversationIds(file.options)
-  const conversations: ImportedConversation[] = []
+  const conversations: HeldConversation[] = []
   const remarks: ImportRemark[] = [...read]
   let records = skipped.length + badLines.length
   for (const value of values) {
