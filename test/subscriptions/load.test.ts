@@ -1,12 +1,11 @@
 /** Many writers and one reader (row D3), and a reader that cannot keep up (row D14). */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import type { ConversationKey, EventLog } from '@colloquy/core'
-import { partitionOf } from '@colloquy/core'
+import { type ConversationKey, type EventLog, partitionOf, type StoredEnvelope } from '@colloquy/core'
 import { createEngine, sha256 } from '@colloquy/engine'
 import { openPostgresLog, type PostgresLog, postgresSignals } from '@colloquy/postgres'
 import { afterAll, describe, expect, test, vi } from 'vitest'
-import { appendTo, beginningOf, following, newKey, utf8 } from '../support/log-writer.ts'
+import { appendTo, beginningOf, type Expected, following, newKey, utf8 } from '../support/log-writer.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 
 const server = await startPostgres()
@@ -105,14 +104,21 @@ describe.skipIf(!server)('the feed', () => {
   }
 })
 
-/** 1,250 commits to conversations of its own and to shared ones, and a rollback among each twenty. */
+/** 1,250 commits to conversations of its own and to shared ones, and a rollback among each fifty. */
 async function write(log: PostgresLog, writer: number, shared: readonly ConversationKey[]): Promise<void> {
-  const own = Array.from({ length: 5 }, () => newKey())
+  const own = Array.from({ length: 5 }, () => newKey()).map((key) => ({ key, head: beginningOf(key) }))
   for (let commit = 0; commit < 1_250; commit++) {
-    if (commit % 20 === 10) await rollBack(log, own[commit % 5] as ConversationKey)
-    const key = commit % 10 === writer ? (shared[commit % 4] as ConversationKey) : (own[commit % 5] as ConversationKey)
-    await appendSomehow(log, key)
+    const mine = own[commit % 5] as (typeof own)[number]
+    if (commit % 50 === 10) await rollBack(log, mine.key)
+    if (commit % 10 === writer) await appendSomehow(log, shared[commit % 4] as ConversationKey)
+    else mine.head = await appendAt(log, mine.key, mine.head)
   }
+}
+
+async function appendAt(log: EventLog, key: ConversationKey, expected: Expected): Promise<Expected> {
+  const [outcome] = await log.append([{ key, expected, envelopes: following(key, expected, [{}]) }])
+  if (outcome?.status !== 'appended') throw new Error(`The append came back as ${outcome?.status}.`)
+  return outcome.envelopes[0] as StoredEnvelope
 }
 
 /** Another writer may be first. */

@@ -38,14 +38,14 @@ describe.skipIf(!server)('a subscriber process', () => {
     })()
     const cuts: { readonly handled: number; readonly checkpoints: ReadonlyMap<string, number> }[] = []
     for (let kill = 0; kill < kills; kill++) {
-      const child = await start(url, { leaseMs: 500, pauseMs: 0 })
+      const child = await start(url, { leaseMs: 1_000, pauseMs: 0 })
       await setTimeout(100 + random() * 900)
       await end(child)
       // Behind its end, whatever was under way in the database.
       await setTimeout(100)
       cuts.push(await state(log))
     }
-    const last = await start(url, { leaseMs: 500, pauseMs: 0 })
+    const last = await start(url, { leaseMs: 1_000, pauseMs: 0 })
     await appending
     expect(isDone).toBe(true)
     await untilCaughtUp(log)
