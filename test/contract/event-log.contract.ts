@@ -1129,6 +1129,16 @@ export function eventLogContract(
         expect(await log.stateHashes(key, 'v1')).toEqual([{ position: 2, stateHash: hash(2) }])
       })
 
+      test('lets go of a body that is not to be used, and keeps its hash', async () => {
+        const key = newKey()
+        await appendTo(log, key, [{}, {}])
+        await log.saveSnapshot(key, snapshot(2, 'two'))
+        for (const position of [1, 2, 2]) await log.dropSnapshot(key, { stateKey: 'v1', position })
+        expect(await log.snapshot(key, { stateKey: 'v1' })).toBeUndefined()
+        expect(await log.stateHashes(key, 'v1')).toEqual([{ position: 2, stateHash: snapshot(2, 'two').stateHash }])
+        await log.dropSnapshot(newKey(), { stateKey: 'v1', position: 1 })
+      })
+
       test('ignores one of a conversation that does not exist', async () => {
         const key = newKey()
         await log.saveSnapshot(key, snapshot(1, 'one'))

@@ -1,4 +1,5 @@
 /** The schema: `migrations/*.sql`, applied in the order of their names by Kysely's Migrator. */
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { ColloquyError } from '@colloquy/core'
@@ -90,6 +91,13 @@ async function migrationNames(): Promise<string[]> {
     .filter((file) => file.endsWith('.sql'))
     .map((file) => file.slice(0, -'.sql'.length))
     .sort()
+}
+
+/** Of the text of all migrations: what a database that is at the last of them was made of. */
+export async function migrationsHash(): Promise<string> {
+  const hash = createHash('sha256')
+  for (const name of await migrationNames()) hash.update(name).update(await readFile(new URL(`${name}.sql`, directory)))
+  return hash.digest('hex')
 }
 
 async function readMigrations(partitions: number): Promise<Record<string, Migration>> {

@@ -14,7 +14,7 @@ import { listConversations, readHead, readOutcome, readPage } from './read.ts'
 import { readActions } from './read-actions.ts'
 import { readSettings, type Settings } from './settings.ts'
 import { type Growth, growthBy, type Signals } from './signals/growth.ts'
-import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
+import { dropSnapshot, readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
 /** An `EventLog` in a database. */
 export interface PostgresLog extends EventLog {
@@ -70,6 +70,7 @@ function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth)
     stateHashes: (key, stateKey) =>
       log.run(`give the state hashes of ${key.conversationId}`, () => readStateHashes(log, key, stateKey)),
     saveSnapshot: (key, snapshot) => log.run(`keep a snapshot of ${key.conversationId}`, () => saveSnapshot(log, key, snapshot)),
+    dropSnapshot: (key, snapshot) => log.run(`drop a snapshot of ${key.conversationId}`, () => dropSnapshot(log, key, snapshot)),
     putMedia: (key, media) => log.run(`keep ${media.length} media`, () => putMedia(log, key, media)),
     media: (key, hash) => log.run(`give the media ${hash}`, () => readMedia(log, key, hash)),
     close,
