@@ -252,7 +252,7 @@ describe('in a database', () => {
       .where('tenant', '=', tenant)
       .select(({ fn }) => fn.countAll<number>().as('count'))
       .executeTakeFirstOrThrow()
-    return Number(count)
+    return count
   }
 
   const storeOf = (tenant: string): Store => ({ log, tenant, rows: rowsOf(tenant) })
