@@ -259,11 +259,14 @@ describe('export', () => {
 })
 
 test('a body that cannot be read is exit code 3 for everything that reads it', async () => {
+  const broken7 = <Stored extends { readonly position: number }>(stored: Stored): Stored =>
+    stored.position === 7 ? { ...stored, body: Buffer.from('{') } : stored
   const broken = Object.assign(Object.create(log) as typeof log, {
     async *read(...range: Parameters<typeof log.read>) {
-      for await (const page of log.read(...range)) {
-        yield page.map((envelope) => (envelope.position === 7 ? { ...envelope, body: Buffer.from('{') } : envelope))
-      }
+      for await (const page of log.read(...range)) yield page.map(broken7)
+    },
+    async *actions(...range: Parameters<typeof log.actions>) {
+      for await (const page of log.actions(...range)) yield page.map(broken7)
     },
   })
   for (const given of [

@@ -148,12 +148,26 @@ const errorTable = {
     { retryable: true },
   ),
   log_closed: row<{ target: string }>((d) => `The log in ${d.target} was closed by this process. Open it again.`),
+  storage_full: row<{ target: string }>(
+    (d) =>
+      `The disk of the database at ${d.target} is full, so nothing more is stored; reading goes on. Make room on it, then dispatch again.`,
+    { retryable: true },
+  ),
+  append_queue_full: row<{ waitingEnvelopes: number; limitEnvelopes: number; waitingBytes: number; limitBytes: number }>(
+    (d) =>
+      `${d.waitingEnvelopes} envelopes (limit ${d.limitEnvelopes}) of ${d.waitingBytes} bytes (limit ${d.limitBytes}) wait to be appended already. Dispatch again later, or raise the limits of the queue.`,
+    { retryable: true },
+  ),
+  transaction_aborted: row<{ target: string }>(
+    (d) =>
+      `The database at ${d.target} answered COMMIT with ROLLBACK, because a statement of the transaction had failed and the failure was swallowed: nothing was stored. Let the failure pass, then try again.`,
+  ),
   database_failed: row<{ operation: string; sqlState: string | null; problem: string }>(
     (d) => `The database refused to ${d.operation} (SQLSTATE ${d.sqlState ?? 'none'}): ${d.problem}. Run "colloquy doctor".`,
   ),
-  read_only: row<{ target: string; operation: string }>(
+  log_read_only: row<{ operation: string; target: string }>(
     (d) =>
-      `The database at ${d.target} takes no writes now, as a standby does, so it did not ${d.operation}. Write to the primary; nothing was stored.`,
+      `The database at ${d.target} takes reads only, so it could not ${d.operation}: it is a standby, or was set so. Nothing was stored; connect to the primary.`,
     { retryable: true },
   ),
   schema_newer: row<{ found: string; known: string }>(
@@ -176,6 +190,15 @@ const errorTable = {
   feed_hole: row<{ partition: number; expected: number; found: number }>(
     (d) =>
       `Partition ${d.partition} has no feed position ${d.expected}; ${d.found} comes next. Feed positions have no holes, so envelopes were taken out: run "colloquy verify --all".`,
+  ),
+  subscription_stopped: row<{ name: string; partition: number; feedPosition: number; problem: string }>(
+    (d) =>
+      `Subscription "${d.name}" stands still in partition ${d.partition} behind feed position ${d.feedPosition}: ${d.problem}. Remove the cause and subscribe again, or subscribe with onPoison: 'park'.`,
+  ),
+  subscription_closed: row<{ name: string }>((d) => `Subscription "${d.name}" was closed by this process. Subscribe again.`),
+  dead_letter_not_found: row<{ name: string; partition: number; feedPosition: number }>(
+    (d) =>
+      `Subscription "${d.name}" has no dead letter at feed position ${d.feedPosition} of partition ${d.partition}. List them to see which there are.`,
   ),
 
   // Import

@@ -63,6 +63,7 @@ export {
   isSameInput,
   type OpenedEnvelope,
   openEnvelope,
+  type StoredAction,
   type StoredEnvelope,
   stamp,
 } from './envelope.ts'
@@ -82,7 +83,15 @@ export {
   isForkId,
   rootIdOf,
 } from './ids.ts'
-export type { ImportedCommand, ImportedConversation, ImportedFile, ImportRemark, SkippedRecord } from './import.ts'
+export type {
+  HeldConversation,
+  ImportedCommand,
+  ImportedConversation,
+  ImportedFile,
+  ImportedFork,
+  ImportRemark,
+  SkippedRecord,
+} from './import.ts'
 export { defaultLimits, type Json, type JsonObject, jsonDepth, type Limits, ownJson } from './json.ts'
 export { parseJson } from './parse-json.ts'
 export { partitionHashName, partitionOf } from './partition.ts'
@@ -92,6 +101,7 @@ export {
   type AppendFate,
   type AppendOutcome,
   type AppendRequest,
+  actionPageSize,
   type ConversationSummary,
   type EventLog,
   type FeedFilter,

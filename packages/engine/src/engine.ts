@@ -245,8 +245,10 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       else {
         assertForkId(conversationId)
         // A fork is made by `fork` only: it has a parent, which an empty conversation of that name had not.
-        if (!residents.has(conversationId) && (await log.head(keyOf(conversationId))) === undefined)
+        if ((await resident(conversationId)).head.position === 0) {
+          residents.delete(conversationId)
           throw new ColloquyError('conversation_not_found', { conversationId })
+        }
       }
       if (seen !== undefined) await assertSeen(log, keyOf(conversationId), seen)
       const writer = await resident(conversationId)
@@ -285,7 +287,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       if (end.position !== undefined && (end.position < 1 || end.position > head.position)) {
         throw new ColloquyError('position_not_found', { conversationId, position: end.position, headPosition: head.position })
       }
-      return replay(reducer, log.read(key, { to: end.position ?? head.position }), {
+      return replay(reducer, log.actions(key, { from: 1, to: end.position ?? head.position }), {
         resolve: resolverOf(log, key, reducer),
         end,
       })

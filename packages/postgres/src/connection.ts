@@ -1,6 +1,7 @@
 import { ColloquyError } from '@colloquy/core'
 import type { Kysely } from 'kysely'
 import type { StoredSegment } from './ancestry.ts'
+import { kyselySessions, type WithAppendSession } from './append-session.ts'
 import type { Database } from './database.ts'
 import { toColloquyError } from './failures.ts'
 
@@ -9,6 +10,8 @@ export interface Connection {
   readonly kysely: Kysely<Database>
   /** Where it is, for people: never with a password. */
   readonly target: string
+  /** Where there is more than Kysely to append through. */
+  readonly withAppendSession?: WithAppendSession
   /** Frees what was opened here, and only that: a pool or a Kysely that was handed in stays open. */
   readonly close: () => Promise<void>
 }
@@ -20,6 +23,7 @@ export interface LogConnection {
   readonly partitions: number
   /** Sessions do not start at read committed, so an append has to ask for it. */
   readonly needsReadCommitted: boolean
+  readonly withAppendSession: WithAppendSession
   /**
    * Does `work` on a connection that may see this tenant, or with null every one: where row-level security holds for the role, what
    * names no tenant sees nothing.
@@ -36,7 +40,7 @@ export interface LogConnection {
 }
 
 export function logConnection(
-  { kysely, target, close }: Connection,
+  { kysely, target, withAppendSession = kyselySessions(kysely), close }: Connection,
   facts: Pick<LogConnection, 'partitions' | 'needsReadCommitted'>,
 ): LogConnection {
   const pending = new Set<Promise<unknown>>()
@@ -45,6 +49,7 @@ export function logConnection(
     ...facts,
     kysely,
     target,
+    withAppendSession,
     segments: new Map(),
     asTenant: (_tenant, work) => work(kysely),
     inTransaction: (_tenant, work) =>

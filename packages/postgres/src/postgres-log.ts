@@ -1,7 +1,7 @@
-import { assertForkOf, type EventLog, partitionOf, type StoredEnvelope } from '@colloquy/core'
+import { assertForkOf, type EventLog, type StoredEnvelope } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
 import { readAncestry } from './ancestry.ts'
-import { append, assertPositions } from './append.ts'
+import { type AppendOptions, appender } from './append.ts'
 import { commandLookup } from './command-lookup.ts'
 import { type Connection, type LogConnection, logConnection } from './connection.ts'
 import type { Database } from './database.ts'
@@ -10,8 +10,9 @@ import { fork } from './fork.ts'
 import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
+import { assertPositions } from './prepared-request.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
-import { sha256 } from './sha256.ts'
+import { readActions } from './read-actions.ts'
 import { type Growth, growthBy, type Signals } from './signals/growth.ts'
 import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
@@ -27,17 +28,18 @@ export interface PostgresLog extends EventLog {
  */
 export async function openLog(
   connection: Connection,
-  asked: { readonly partitions?: number | undefined; readonly signals?: Signals | undefined },
+  asked: AppendOptions & { readonly partitions?: number; readonly signals?: Signals },
 ): Promise<PostgresLog> {
   await checkSchema(connection)
   const { kysely } = connection
   const partitions = await readPartitions(kysely, asked.partitions)
   const isolation = await sql<{ level: string }>`select current_setting('default_transaction_isolation') as level`.execute(kysely)
   const log = logConnection(connection, { partitions, needsReadCommitted: isolation.rows[0]?.level !== 'read committed' })
-  return postgresLog(log, growthBy(asked.signals ?? 'local'))
+  return postgresLog(log, asked, growthBy(asked.signals ?? 'local'))
 }
 
-function postgresLog(log: LogConnection, growth: Growth): PostgresLog {
+function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth): PostgresLog {
+  const append = appender(log, options, growth.tell)
   const close = async (): Promise<void> => {
     await log.close()
     await growth.close()
@@ -47,11 +49,7 @@ function postgresLog(log: LogConnection, growth: Growth): PostgresLog {
     partitions: log.partitions,
     async append(requests) {
       requests.forEach(assertPositions)
-      if (requests.length === 0) return []
-      const outcomes = await log.run(`append to ${requests.length} conversations`, () => append(log, requests))
-      const grown = requests.filter((_, i) => outcomes[i]?.status === 'appended')
-      growth.tell([...new Set(grown.map(({ key }) => partitionOf(key, log.partitions, sha256)))])
-      return outcomes
+      return log.run(`append to ${requests.length} conversations`, () => append(requests))
     },
     outcome: (query) => log.run(`give the outcome at position ${query.position}`, () => readOutcome(log, query)),
     head: (key) => log.run(`give the head of ${key.conversationId}`, () => readHead(log, key)),
@@ -62,6 +60,7 @@ function postgresLog(log: LogConnection, growth: Growth): PostgresLog {
     },
     ancestry: (key) => log.run(`give the ancestry of ${key.conversationId}`, () => readAncestry(log, key)),
     read: (key, range) => readPages(log, key, range),
+    actions: (key, range) => readActions(log, key, range),
     command: commandLookup(log),
     conversations: (query) => log.run(`list the conversations of ${query.tenant}`, () => listConversations(log, query)),
     feed: (query) => log.run(`give the feed of partition ${query.partition}`, () => readFeed(log, query)),
