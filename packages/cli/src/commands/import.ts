@@ -32,7 +32,7 @@ export async function importFiles(context: Context, files: readonly string[], op
       problem: `--id names the conversation of one file, and ${files.length} were given`,
     })
   }
-  await using store = await openStore(context, { create: true })
+  await using store = await openStore(context, 'create')
   const reports: ImportReport[] = []
   let failed: ExitCode = exitCodes.ok
   for (const file of files) {
