@@ -15,6 +15,11 @@ export interface ImportedCommand {
 /** A conversation out of a foreign file: plain data, not yet stored. */
 export interface ImportedConversation {
   readonly conversationId: string
+  /**
+   * It continues an earlier conversation of the same file, after the envelopes of one of its commands. Its id is then that of a fork,
+   * and its commands hold what it has of its own.
+   */
+  readonly fork?: ImportedFork
   /** Goes into `cause`: `import:<format>`. */
   readonly format: string
   /** In file order. Those of a file that is not held in memory are made anew each time they are walked, always the same. */
@@ -22,6 +27,13 @@ export interface ImportedConversation {
   readonly media: readonly Media[]
   /** The importer has walked all commands already: how many actions they have, and the limits that none of them breaks. */
   readonly checked?: { readonly actions: number; readonly limits: Limits }
+}
+
+export interface ImportedFork {
+  readonly parentId: string
+  readonly afterCommandId: string
+  /** The message that it comes after, if it is a message. */
+  readonly messageId?: string
 }
 
 /** A conversation with all its commands in memory. */

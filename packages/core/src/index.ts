@@ -88,6 +88,7 @@ export type {
   ImportedCommand,
   ImportedConversation,
   ImportedFile,
+  ImportedFork,
   ImportRemark,
   SkippedRecord,
 } from './import.ts'

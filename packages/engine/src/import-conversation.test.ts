@@ -55,6 +55,42 @@ describe('importConversation', () => {
     expect(await storedIn(log, 'c')).toHaveLength(8)
   })
 
+  test('makes a branch a fork, once, behind the command that it leaves its parent after', async () => {
+    const { engine, log } = await given()
+    const branch = imported([command(1), command(4)], {
+      conversationId: 'c~branch',
+      fork: { parentId: 'c', afterCommandId: 'record:2', messageId: 'm2' },
+    })
+    const whole = [imported(numbers(3).map(command)), branch]
+    expect(await engine.importConversation(whole)).toMatchObject([{ position: 3 }, { appended: 3, position: 5 }])
+    expect(await engine.importConversation(whole)).toMatchObject([{ appended: 0 }, { appended: 0, alreadyThere: 2 }])
+    expect((await storedIn(log, 'c~branch')).map((e) => [e.conversationId, e.type, e.commandId, e.occurredAt / second])).toEqual([
+      ['c', 'messageAdded', 'record:1', 1],
+      ['c', 'messageAdded', 'record:2', 2],
+      ['c~branch', 'conversationForked', 'forked', 2],
+      // A command of the branch is its own, whatever its parent calls one of its own.
+      ['c~branch', 'messageAdded', 'record:1', 2],
+      ['c~branch', 'messageAdded', 'record:4', 4],
+    ])
+    const { lineage } = (await engine.open('c~branch')).getState()
+    expect(lineage.parent).toEqual({ conversationId: 'c', relation: 'fork', position: 2, messageId: 'm2' })
+    const longer = { ...branch, commands: [command(1), command(4), command(6)] }
+    expect(await engine.importConversation([imported(numbers(9).map(command)), longer])).toMatchObject([
+      { appended: 6 },
+      { appended: 1, position: 6 },
+    ])
+    const key = { tenant: 'default', conversationId: 'c~branch' }
+    expect(await verifyReplay(log, key, engine.reducer, sha256)).toMatchObject({ verdict: 'same', chain: { ok: true } })
+  })
+
+  test('refuses a branch of what is not there', async () => {
+    const { engine } = await given()
+    const fork = { parentId: 'c', afterCommandId: 'record:9' }
+    await expect(engine.importConversation(imported([command(1)], { conversationId: 'c~branch', fork }))).rejects.toMatchObject({
+      code: 'import_conflict',
+    })
+  })
+
   test('refuses a file whose record is stored with another content', async () => {
     const { engine, log } = await given()
     await engine.importConversation(imported(numbers(3).map(command)))

@@ -3,6 +3,7 @@ import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Kysely } from 'kysely'
+import type { AppendOptions } from './append.ts'
 import type { Connection } from './connection.ts'
 import type { Database } from './database.ts'
 import { lockDirectory } from './directory-lock.ts'
@@ -13,10 +14,11 @@ import { applyMigrations, migrationsHash, schemaVersion } from './migrate.ts'
 import { pgliteDialect } from './pglite-dialect.ts'
 import { openLog, type PostgresLog } from './postgres-log.ts'
 
-export type EmbeddedOptions = ({ readonly directory: string } | { readonly memory: true }) & {
-  /** How many partitions the database must have; a new one gets them (default 1, which gives a total order). */
-  readonly partitions?: number
-}
+export type EmbeddedOptions = AppendOptions &
+  ({ readonly directory: string } | { readonly memory: true }) & {
+    /** How many partitions the database must have; a new one gets them (default 1, which gives a total order). */
+    readonly partitions?: number
+  }
 
 /**
  * The log in a Postgres inside this process (PGlite), in a directory of its own or in memory. Brings the schema up to date itself.

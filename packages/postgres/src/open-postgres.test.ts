@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { startCuttingProxy } from '../../../test/support/cutting-proxy.ts'
 import { appendTo, beginningOf, following, newKey, readAll } from '../../../test/support/log-writer.ts'
 import { startPostgres } from '../../../test/support/postgres-server.ts'
+import type { AppendOptions } from './append.ts'
 import { migrate } from './migrate.ts'
 import { openPostgresLog } from './open-postgres.ts'
 
@@ -24,7 +25,7 @@ describe.skipIf(!server)('opening', () => {
     const url = await newDatabase()
     await expect(openPostgresLog({ url })).rejects.toMatchObject({
       code: 'schema_missing',
-      details: { found: null, needed: '0001_log' },
+      details: { found: null, needed: '0002_access' },
       message: expect.stringContaining('colloquy migrate'),
     })
   })
@@ -41,7 +42,7 @@ describe.skipIf(!server)('opening', () => {
   test('refuses a database that a newer version migrated, and leaves it alone', async () => {
     const url = await migrated()
     await query(url, `insert into colloquy_migration (name, timestamp) values ('0999_future', '2030-01-01T00:00:00.000Z')`)
-    const newer = { code: 'schema_newer', details: { found: '0999_future', known: '0001_log' } }
+    const newer = { code: 'schema_newer', details: { found: '0999_future', known: '0002_access' } }
     await expect(openPostgresLog({ url })).rejects.toMatchObject(newer)
     await expect(openPostgresLog({ url, migrate: true })).rejects.toMatchObject(newer)
     await expect(migrate({ url })).rejects.toMatchObject(newer)
@@ -74,7 +75,7 @@ describe.skipIf(!server)('opening', () => {
     for (let round = 0; round < 3; round++) {
       const url = await newDatabase()
       const results = await Promise.all([1, 2, 3].map(() => migrate({ url, partitions: 8 })))
-      expect(results.flatMap(({ applied }) => applied)).toEqual(['0001_log'])
+      expect(results.flatMap(({ applied }) => applied)).toEqual(['0001_log', '0002_access'])
       expect(await migrate({ url })).toEqual({ applied: [] })
     }
   })
@@ -260,38 +261,63 @@ describe.skipIf(!server)('an opened log', () => {
     })
   })
 
-  test('says that the outcome is unknown when it cannot be found', async () => {
+  test('sends an append again that never arrived', async () => {
     await withProxy(async (log, cutOnce) => {
       const key = newKey()
       const envelopes = following(key, beginningOf(key), [{}, {}])
       cutOnce('before')
-      await expect(log.append([{ key, expected: beginningOf(key), envelopes }])).rejects.toMatchObject({
-        code: 'append_outcome_unknown',
-        retryable: true,
-        details: { conversationId: key.conversationId, position: 2, hash: Buffer.from(envelopes[1]?.hash ?? []).toString('hex') },
-        cause: expect.any(Error),
-      })
-      expect(await log.append([{ key, expected: beginningOf(key), envelopes }])).toMatchObject([{ status: 'appended' }])
+      expect(await log.append([{ key, expected: beginningOf(key), envelopes }])).toMatchObject([
+        { status: 'appended', envelopes },
+      ])
     })
+  })
+
+  test('says that the outcome is unknown when no answer came until the deadline', async () => {
+    await withProxy(
+      async (log, cutOnce) => {
+        const key = newKey()
+        const envelopes = following(key, beginningOf(key), [{}, {}])
+        cutOnce('before')
+        await expect(log.append([{ key, expected: beginningOf(key), envelopes }])).rejects.toMatchObject({
+          code: 'append_outcome_unknown',
+          retryable: true,
+          details: {
+            conversationId: key.conversationId,
+            position: 2,
+            hash: Buffer.from(envelopes[1]?.hash ?? []).toString('hex'),
+          },
+          cause: expect.any(Error),
+        })
+        expect(await log.append([{ key, expected: beginningOf(key), envelopes }])).toMatchObject([{ status: 'appended' }])
+      },
+      // Over before the first answer: nothing is sent a second time.
+      { deadlineMs: 4 },
+    )
   })
 
   test('says that nobody can be reached when nothing was sent', async () => {
     const proxy = await startCuttingProxy(await migrated())
-    const log = await openPostgresLog({ url: proxy.url })
+    const log = await openPostgresLog({ url: proxy.url, deadlineMs: 500 })
     const key = newKey()
     await appendTo(log, key, [{}])
     await proxy.close()
     await new Promise((resolve) => setTimeout(resolve, 50))
-    await expect(appendTo(log, key, [{}])).rejects.toMatchObject({ code: 'database_unreachable' })
+    const expected = { ...beginningOf(key), position: 1 }
+    await expect(log.append([{ key, expected, envelopes: following(key, expected, [{}]) }])).rejects.toMatchObject({
+      code: 'database_unreachable',
+    })
     await log.close()
   })
 })
 
-async function withProxy(use: (log: EventLog, cutOnce: (when: 'before' | 'after') => void) => Promise<void>): Promise<void> {
+async function withProxy(
+  use: (log: EventLog, cutOnce: (when: 'before' | 'after') => void) => Promise<void>,
+  options: AppendOptions = {},
+): Promise<void> {
   const proxy = await startCuttingProxy(await migrated())
-  const log = await openPostgresLog({ url: proxy.url })
-  // The first connection is made, so that what is cut is a statement.
-  await log.head(newKey())
+  const log = await openPostgresLog({ url: proxy.url, ...options })
+  // The connection for appends is made, so that what is cut is a statement.
+  await appendTo(log, newKey(), [{}])
   await use(log, proxy.cutOnce)
   await log.close()
   await proxy.close()

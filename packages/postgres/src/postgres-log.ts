@@ -1,7 +1,7 @@
-import { assertForkOf, type EventLog, partitionOf, type StoredEnvelope } from '@colloquy/core'
-import { type Kysely, sql } from 'kysely'
+import { assertForkOf, type EventLog, type StoredEnvelope } from '@colloquy/core'
+import type { Kysely } from 'kysely'
 import { readAncestry } from './ancestry.ts'
-import { append, assertPositions } from './append.ts'
+import { type AppendOptions, appender } from './append.ts'
 import { commandLookup } from './command-lookup.ts'
 import { type Connection, type LogConnection, logConnection } from './connection.ts'
 import type { Database } from './database.ts'
@@ -12,7 +12,7 @@ import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
 import { readActions } from './read-actions.ts'
-import { sha256 } from './sha256.ts'
+import { readSettings, type Settings } from './settings.ts'
 import { type Growth, growthBy, type Signals } from './signals/growth.ts'
 import { dropSnapshot, readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
@@ -28,32 +28,29 @@ export interface PostgresLog extends EventLog {
  */
 export async function openLog(
   connection: Connection,
-  asked: { readonly partitions?: number | undefined; readonly signals?: Signals | undefined },
+  asked: AppendOptions & { readonly partitions?: number; readonly signals?: Signals },
+  judge: (settings: Settings) => void = () => {},
 ): Promise<PostgresLog> {
   await checkSchema(connection)
   const { kysely } = connection
+  const settings = await readSettings(kysely)
+  judge(settings)
   const partitions = await readPartitions(kysely, asked.partitions)
-  const isolation = await sql<{ level: string }>`select current_setting('default_transaction_isolation') as level`.execute(kysely)
-  const log = logConnection(connection, { partitions, needsReadCommitted: isolation.rows[0]?.level !== 'read committed' })
-  return postgresLog(log, growthBy(asked.signals ?? 'local'))
+  const log = logConnection(connection, { ...settings, partitions, needsReadCommitted: settings.isolation !== 'read committed' })
+  return postgresLog(log, asked, growthBy(asked.signals ?? 'local'))
 }
 
-function postgresLog(log: LogConnection, growth: Growth): PostgresLog {
+function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth): PostgresLog {
+  const { append, close: closeAppender } = appender(log, options, growth.tell)
   const close = async (): Promise<void> => {
+    await closeAppender()
     await log.close()
     await growth.close()
   }
   return {
     kysely: log.kysely,
     partitions: log.partitions,
-    async append(requests) {
-      requests.forEach(assertPositions)
-      if (requests.length === 0) return []
-      const outcomes = await log.run(`append to ${requests.length} conversations`, () => append(log, requests))
-      const grown = requests.filter((_, i) => outcomes[i]?.status === 'appended')
-      growth.tell([...new Set(grown.map(({ key }) => partitionOf(key, log.partitions, sha256)))])
-      return outcomes
-    },
+    append,
     outcome: (query) => log.run(`give the outcome at position ${query.position}`, () => readOutcome(log, query)),
     head: (key) => log.run(`give the head of ${key.conversationId}`, () => readHead(log, key)),
     latest: (key, stateKey) => log.run(`give the latest of ${key.conversationId}`, () => readLatest(log, key, stateKey)),

@@ -6,6 +6,7 @@ import {
   type HeldConversation,
   type ImportedCommand,
   type ImportedConversation,
+  type ImportedFork,
   type ImportRemark,
   isColloquyError,
   type JsonObject,
@@ -87,7 +88,8 @@ interface ThreadFrame {
   readonly source: string
   readonly format: string
   readonly conversationId: string
-  readonly started: Parameters<typeof conversationStarted>[0]
+  /** What `conversationStarted` says; a fork was started by its root. */
+  readonly started: Parameters<typeof conversationStarted>[0] | ImportedFork
   readonly envelopeBytes: number
   /** `marked`: the format says itself where turns begin and end, in `before`, `after` and `actions`. Default: see `turnsOf`. */
   readonly turns?: 'marked'
@@ -108,7 +110,7 @@ export interface LongThread extends ThreadFrame {
 }
 
 /** The entries, with files put on a shelf, and records that are left out, or worth a remark, told. */
-export type EntriesFor = (media: MediaShelf, notes: ImportNotes) => Iterable<ThreadEntry>
+type EntriesFor = (media: MediaShelf, notes: ImportNotes) => Iterable<ThreadEntry>
 
 export interface WrittenThread<Conversation extends ImportedConversation = HeldConversation> {
   readonly conversation: Conversation
@@ -117,6 +119,8 @@ export interface WrittenThread<Conversation extends ImportedConversation = HeldC
 
 const person = 'user'
 
+const isFork = (started: ThreadFrame['started']): started is ImportedFork => 'afterCommandId' in started
+
 /** @throws `import_refused` with the line, when an entry cannot be stored */
 export function writeThread(thread: Thread): WrittenThread {
   const { entries, media, conversationId, format } = thread
@@ -124,7 +128,8 @@ export function writeThread(thread: Thread): WrittenThread {
   const startedAt = entries.find(({ occurredAt }) => occurredAt !== undefined)?.occurredAt
   const turns = turnsOf(thread.turns === 'marked' ? [] : entries)
   const commands = [...threadCommands({ ...thread, startedAt, turns: turns }, remarks)]
-  return { conversation: { conversationId, format, commands, media: media.all() }, remarks }
+  const fork = isFork(thread.started) && { fork: thread.started }
+  return { conversation: { conversationId, ...fork, format, commands, media: media.all() }, remarks }
 }
 
 /** The same for entries that are made anew in each walk. @throws `import_refused` with the line, when an entry cannot be stored */
@@ -154,7 +159,8 @@ function* threadCommands(thread: ThreadWalk, remarks: ImportRemark[]): Generator
 
   for (const entry of entries) {
     const { line, id, occurredAt } = entry
-    if (isFirst) yield guarded(line, () => writer.write(`${format}:started`, time, [conversationStarted(started)]))
+    if (isFirst && !isFork(started))
+      yield guarded(line, () => writer.write(`${format}:started`, time, [conversationStarted(started)]))
     isFirst = false
     time = occurredAt ?? time
     yield guarded(line, () => {
@@ -167,7 +173,7 @@ function* threadCommands(thread: ThreadWalk, remarks: ImportRemark[]): Generator
       yield guarded(line, () => writer.write(`${format}:turn-ended:${turnId}`, time, [turnEnded({ turnId })]))
     }
   }
-  if (isFirst) yield guarded(1, () => writer.write(`${format}:started`, time, [conversationStarted(started)]))
+  if (isFirst && !isFork(started)) yield guarded(1, () => writer.write(`${format}:started`, time, [conversationStarted(started)]))
 
   function actionsOf(entry: ThreadEntry): readonly ConversationAction[] {
     switch (entry.kind) {

@@ -20,11 +20,9 @@ describe('a question with two answers', () => {
 
   test('is a conversation with the answer that came first, and a fork with the other one after the question', () => {
     expect({ records, remarks, skipped }).toEqual({ records: 8, remarks: [], skipped: [] })
-    expect(conversations.map(({ conversationId }) => conversationId)).toEqual([idOf, `${idOf}:branch:b1`])
-    expect(told(fork)[0]).toEqual([
-      'conversationStarted',
-      { source: { format: 'chatgpt', id: idOf }, parent: { relation: 'fork', conversationId: idOf, messageId: 'u1' } },
-    ])
+    expect(conversations.map(({ conversationId }) => conversationId)).toEqual([idOf, `${idOf}~b1`])
+    expect(fork?.fork).toEqual({ parentId: idOf, afterCommandId: 'chatgpt:u1', messageId: 'u1' })
+    expect(told(fork).map(([type]) => type)).not.toContain('conversationStarted')
     expect(said(fork)).toMatchObject([{ id: 'b1', role: 'assistant', parts: [{ type: 'text', text: 'I cannot draw.' }] }])
   })
 
@@ -50,7 +48,7 @@ describe('a question with two answers', () => {
 
   test('says which branch the app showed, and the title', () => {
     const { state } = foldImported(first)
-    expect(state.metadata).toEqual({ activeConversation: `${idOf}:branch:b1` })
+    expect(state.metadata).toEqual({ activeConversation: `${idOf}~b1` })
     expect(state.lifecycle.title).toBe('A talk')
     expect(state.turn).toMatchObject({ current: null, last: { turnId: 'u1', outcome: 'ended' } })
   })
@@ -129,7 +127,7 @@ describe('exported again', () => {
       gptConversation([{ id: 'r', children: ['u1', 'u2'] } as { id: string }, { ...question, parent: 'r' }, answer, edited]),
     ])
     expect(after[0]).toEqual(before[0])
-    expect(after[1]?.[0]).toBe(`${idOf}:branch:u2`)
+    expect(after[1]?.[0]).toBe(`${idOf}~u2`)
   })
 })
 
