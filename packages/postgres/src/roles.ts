@@ -28,7 +28,7 @@ export const rights: Readonly<Record<keyof Database, Readonly<Record<Kind, strin
   envelope: { app: 'select, insert', worker: reads, auditor: reads },
   media: { app: 'select, insert', worker: reads, auditor: reads },
   snapshot: { app: 'select, insert, update (body)', worker: reads, auditor: reads },
-  subscription: { app: 'select, insert, update', worker: 'select, insert, update, delete', auditor: reads },
+  subscription: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
   subscriber: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
   dead_letter: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
   colloquy_migration: { app: reads, worker: reads, auditor: reads },
