@@ -6,7 +6,7 @@ import type { DispatchEntry, DispatchJob } from '../workers/dispatch.ts'
 import type { SlowReaderEntry, SlowReaderJob } from '../workers/slow-reader.ts'
 
 const figures = {
-  quick: { envelopes: 3_000, textBytes: 60_000, reads: 20 },
+  quick: { envelopes: 8_000, textBytes: 6_000, reads: 12 },
   full: { envelopes: 100_000, textBytes: 6_000, reads: 100 },
 }
 const limitBytes = 50 * 1_048_576
