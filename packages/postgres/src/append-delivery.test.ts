@@ -48,6 +48,12 @@ describe('an append', () => {
       const { append, sent } = scripted([failure(code), failure(code)])
       expect(await append([aRequest()])).toMatchObject([{ status: 'appended' }])
       expect(sent).toHaveLength(3)
+      // It is known not to be stored, so giving up says so.
+      const never = scripted(
+        Array.from({ length: 100 }, () => failure(code)),
+        { deadlineMs: 20 },
+      )
+      await expect(never.append([aRequest()])).rejects.not.toMatchObject({ code: 'append_outcome_unknown' })
     },
   )
 
