@@ -10,8 +10,8 @@ import { openEmbeddedLog, type PostgresLog } from '@colloquy/postgres'
 import { PGlite } from '@electric-sql/pglite'
 import { medianRatio, type Report, row } from './report.ts'
 
-const openRounds = 5
-const appendRounds = 7
+const openRounds = 3
+const appendRounds = 5
 const singles = 500
 const inFlight = 32
 const batch = 1_000
