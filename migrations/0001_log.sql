@@ -187,6 +187,9 @@ as $$
 declare
   v_conversation_no bigint;
 begin
+  -- What row-level security lets this call see, where it holds.
+  perform set_config('app.tenants', array[p_tenant]::text, true);
+
   update partition set last_feed_position = last_feed_position + 1
   where partition = p_partition
   returning last_feed_position into feed_position;
@@ -327,6 +330,8 @@ declare
   v_counted int;
   v_rest record;
 begin
+  perform set_config('app.tenants', (select array_agg(distinct t) from unnest(p_tenants) t)::text, true);
+
   select array_agg(l.last_feed_position order by l.partition), array_agg(l.last_conversation_no order by l.partition)
   into feed_positions, v_last_nos
   from (select * from partition where partition = any (p_partitions) order by partition for update) l;

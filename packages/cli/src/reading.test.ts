@@ -253,7 +253,7 @@ describe('export', () => {
     expect(await readFile(file, 'utf8')).toBe((await call(['export', id, '--format', 'markdown'])).stdout)
     expect(await call(['export', id, '--format', 'json', '-o', join(directory, 'no', 'where')])).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^ENOENT: /),
+      stderr: expect.stringMatching(/^file_unwritable: .*where was not written: ENOENT: /),
     })
   })
 })

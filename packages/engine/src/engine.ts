@@ -40,6 +40,7 @@ import { load, loadAt } from './load.ts'
 import type { Middleware } from './middleware.ts'
 import { sha256 as nodeSha256, systemClock, systemRandom, uuidv7 } from './node-ports.ts'
 import { Publisher } from './publish.ts'
+import { assertSeen, type Seen } from './seen.ts'
 import { Snapshots } from './snapshots.ts'
 import { checked, Writer } from './writer.ts'
 
@@ -58,6 +59,8 @@ export interface EngineOptions<Slices extends readonly Slice[]> {
   readonly idleMs?: number
   /** A state hash is kept each time so many envelopes were appended to a conversation, with the state when that is worth its bytes. Default 100. */
   readonly snapshotEvery?: number
+  /** Of so many loads from a snapshot one is compared, in the background, with a replay of the whole log. Default 100. */
+  readonly verifySnapshotEvery?: number
   /** Told what subscribers and effects throw, what a reducer cannot apply, and that a snapshot failed. Default: a process warning. */
   readonly onError?: ErrorListener
   readonly clock?: () => number
@@ -78,15 +81,20 @@ export interface Engine<State> extends AsyncDisposable {
    * What the log has, then what it gets, whoever appends it: each envelope once, in order inside each conversation and partition. Ends
    * when the engine is closed. Reads on when `next` returns: who awaits something for each envelope takes `feed`, which waits.
    *
-   * Errors: `cursor_invalid`, `feed_hole`, `log_closed`, `database_failed`, `log_corrupt`. While the database cannot be reached it waits.
+   * Errors: `cursor_invalid`, `history_rewound`, `feed_hole`, `log_closed`, `database_failed`, `log_corrupt`. While the database cannot
+   * be reached it waits.
    */
   feed$(options?: FeedOptions): Observable<FeedEnvelope>
   /** The same as batches, each one read when the one before was dealt with: nothing waits in memory. @throws `engine_closed` and as `feed$` */
   feed(options?: FeedOptions): AsyncIterable<FeedBatch>
   /** What a reader of the feed has to reach to have read this envelope. */
   cursorOf(envelope: StoredEnvelope): FeedCursor
-  /** A conversation, new or from the log. @throws `id_invalid`, `engine_closed` and what the log rejects with */
-  open(conversationId: string): Promise<Conversation<State>>
+  /**
+   * A conversation, new or from the log. `seen` is what you kept of it: a position that was acknowledged to you, with its hash.
+   * @throws `history_rewound` when the log does not hold what was seen (open it without, and compare), `id_invalid`, `engine_closed`
+   * and what the log rejects with
+   */
+  open(conversationId: string, options?: { readonly seen?: Seen }): Promise<Conversation<State>>
   /**
    * A new conversation that continues another one after a position. It shares the envelopes up to there, has an id of its own
    * (`<root id>~<uuid>`) and begins with `conversationForked`; neither sees what is appended to the other. Its commands are its own:
@@ -128,7 +136,14 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
   const reducer = combineSlices([...conversationSlices, ...(options.slices ?? [])]) as unknown as Reducer<State>
   const publisher = new Publisher<State>(onError)
   const feeds = new Feeds(log, tenant, onError)
-  const snapshots = new Snapshots<State>({ log, reducer, sha256, every: options.snapshotEvery ?? 100, onError })
+  const snapshots = new Snapshots<State>({
+    log,
+    reducer,
+    sha256,
+    every: options.snapshotEvery ?? 100,
+    verifyEvery: options.verifySnapshotEvery ?? 100,
+    onError,
+  })
   const residents = new Map<string, Resident<State>>()
   let closed = false
 
@@ -139,6 +154,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       check: (action) => checked(reducer, action, limits).action,
       writer: () => resident(conversationId),
       resident: () => residents.get(conversationId)?.loaded,
+      assertSeen: (seen) => assertSeen(log, keyOf(conversationId), seen),
     })
   }
 
@@ -160,8 +176,8 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
 
   function settle(conversationId: string): Promise<Writer<State>> {
     const key = keyOf(conversationId)
-    const plan = snapshots.plan()
-    const writer = load(log, key, reducer, sha256).then((loaded) => {
+    const writer = load(log, key, { reducer, sha256, snapshots }).then((loaded) => {
+      const plan = snapshots.plan(loaded.readBytes)
       const made = new Writer<State>(key, loaded, {
         log,
         reducer,
@@ -178,6 +194,9 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
         onUnapplied: (unapplied) => onError(unapplied, `replay of ${conversationId}`),
       })
       entry.loaded = made
+      for (const unapplied of loaded.unapplied) onError(unapplied, `replay of ${conversationId}`)
+      // Whoever holds the wrong state keeps it until then: what it appends is checked by position all the same.
+      if (loaded.snapshot) snapshots.verifySome(key, loaded.snapshot, () => leave(conversationId, entry))
       if (residents.get(conversationId) === entry) entry.effects.push(...startEffects(conversationId, made))
       return made
     })
@@ -233,7 +252,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
     feed: (options = {}) => feeds.batches(options),
     cursorOf: (envelope) => cursorOf(envelope, log.partitions, sha256),
 
-    async open(conversationId) {
+    async open(conversationId, { seen } = {}) {
       if (typeof conversationId !== 'string' || !isForkId(conversationId)) assertConversationId(conversationId)
       else {
         assertForkId(conversationId)
@@ -243,7 +262,10 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
           throw new ColloquyError('conversation_not_found', { conversationId })
         }
       }
-      return conversation(conversationId, await resident(conversationId))
+      if (seen !== undefined) await assertSeen(log, keyOf(conversationId), seen)
+      const writer = await resident(conversationId)
+      if (seen !== undefined && seen.position > writer.head.position) await writer.refresh()
+      return conversation(conversationId, writer)
     },
 
     async fork(conversationId, position, { reason } = {}) {
@@ -254,7 +276,10 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       switch (outcome.status) {
         case 'forked': {
           // A snapshot of its own, so that loads of the fork need none of its parent's.
-          if (outcome.created) await snapshots.fork(key, await loadAt(log, keyOf(conversationId), reducer, position), position)
+          if (outcome.created) {
+            const loaded = await loadAt(log, keyOf(conversationId), { reducer, snapshots, position })
+            await snapshots.fork(key, loaded, position)
+          }
           const fork = conversation(forkId, await resident(forkId))
           await fork.dispatch(conversationForked({ parentId: conversationId, position, ...(reason !== undefined && { reason }) }))
           return fork

@@ -25,7 +25,7 @@ describe('a log in a directory', () => {
     expect((await stat(directory)).mode & 0o777).toBe(0o700)
     await log.close()
     await log.close()
-    await expect(log.head(key)).rejects.toMatchObject({ code: 'database_unreachable' })
+    await expect(log.head(key)).rejects.toMatchObject({ code: 'log_closed' })
 
     await using again = await openEmbeddedLog({ directory })
     expect(await readAll(again, key)).toEqual(stored)
@@ -90,7 +90,7 @@ describe('a log in a directory', () => {
     for (let round = 0; round < 2; round++) {
       await expect(openEmbeddedLog({ directory })).rejects.toMatchObject({
         code: 'schema_newer',
-        details: { found: '0999_future', known: '0001_log' },
+        details: { found: '0999_future', known: '0002_access' },
       })
     }
     expect(await readdir(directory)).toEqual(['postgres'])

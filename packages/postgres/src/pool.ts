@@ -46,6 +46,8 @@ function ownSettings(url: string, statementMs: number): PoolConfig {
     connectionTimeoutMillis: connectTimeoutMs,
     keepAlive: true,
     fallback_application_name: 'colloquy',
+    // Lets a transaction of one statement leave in one go (`tenantSessions`).
+    pipeline: true,
     ...(statementMs > 0 && { statement_timeout: statementMs, query_timeout: Math.ceil(statementMs * 1.25) }),
   }
 }
@@ -128,6 +130,7 @@ async function connectionOver(
   return {
     target,
     kysely: new Kysely<Database>({ dialect: new PostgresDialect({ pool: ourPool }) }),
+    pool: ourPool,
     withAppendSession: overClients(() => adopted(connectToAppend), appendSettings),
   }
 }

@@ -1,5 +1,5 @@
 import { assertForkOf, type EventLog, type StoredEnvelope } from '@colloquy/core'
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import { readAncestry } from './ancestry.ts'
 import { type AppendOptions, appender } from './append.ts'
 import { commandLookup } from './command-lookup.ts'
@@ -10,11 +10,11 @@ import { fork } from './fork.ts'
 import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
-import { assertPositions } from './prepared-request.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
 import { readActions } from './read-actions.ts'
+import { readSettings, type Settings } from './settings.ts'
 import { type Growth, growthBy, type Signals } from './signals/growth.ts'
-import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
+import { dropSnapshot, readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
 /** An `EventLog` in a database. */
 export interface PostgresLog extends EventLog {
@@ -29,28 +29,28 @@ export interface PostgresLog extends EventLog {
 export async function openLog(
   connection: Connection,
   asked: AppendOptions & { readonly partitions?: number; readonly signals?: Signals },
+  judge: (settings: Settings) => void = () => {},
 ): Promise<PostgresLog> {
   await checkSchema(connection)
   const { kysely } = connection
+  const settings = await readSettings(kysely)
+  judge(settings)
   const partitions = await readPartitions(kysely, asked.partitions)
-  const isolation = await sql<{ level: string }>`select current_setting('default_transaction_isolation') as level`.execute(kysely)
-  const log = logConnection(connection, { partitions, needsReadCommitted: isolation.rows[0]?.level !== 'read committed' })
+  const log = logConnection(connection, { ...settings, partitions, needsReadCommitted: settings.isolation !== 'read committed' })
   return postgresLog(log, asked, growthBy(asked.signals ?? 'local'))
 }
 
 function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth): PostgresLog {
-  const append = appender(log, options, growth.tell)
+  const { append, close: closeAppender } = appender(log, options, growth.tell)
   const close = async (): Promise<void> => {
+    await closeAppender()
     await log.close()
     await growth.close()
   }
   return {
     kysely: log.kysely,
     partitions: log.partitions,
-    async append(requests) {
-      requests.forEach(assertPositions)
-      return log.run(`append to ${requests.length} conversations`, () => append(requests))
-    },
+    append,
     outcome: (query) => log.run(`give the outcome at position ${query.position}`, () => readOutcome(log, query)),
     head: (key) => log.run(`give the head of ${key.conversationId}`, () => readHead(log, key)),
     latest: (key, stateKey) => log.run(`give the latest of ${key.conversationId}`, () => readLatest(log, key, stateKey)),
@@ -70,6 +70,7 @@ function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth)
     stateHashes: (key, stateKey) =>
       log.run(`give the state hashes of ${key.conversationId}`, () => readStateHashes(log, key, stateKey)),
     saveSnapshot: (key, snapshot) => log.run(`keep a snapshot of ${key.conversationId}`, () => saveSnapshot(log, key, snapshot)),
+    dropSnapshot: (key, snapshot) => log.run(`drop a snapshot of ${key.conversationId}`, () => dropSnapshot(log, key, snapshot)),
     putMedia: (key, media) => log.run(`keep ${media.length} media`, () => putMedia(log, key, media)),
     media: (key, hash) => log.run(`give the media ${hash}`, () => readMedia(log, key, hash)),
     close,
