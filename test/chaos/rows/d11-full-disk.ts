@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -27,6 +29,8 @@ export const fullDisk: Row = {
   async run({ seed, scale, mutant, directory }) {
     const { refusals } = figures[scale]
     const small = join(directory, 'small')
+    // Where the server's own user may make it.
+    const wal = join(tmpdir(), `colloquy-chaos-wal-${randomUUID()}`)
     await mkdir(small)
     await run('mount', ['-t', 'tmpfs', '-o', 'size=120m', 'tmpfs', small]).catch((error: unknown) => {
       throw new ServiceMissing(`it needs the right to mount a file system of 120 MB: ${String(error)}`)
@@ -35,7 +39,7 @@ export const fullDisk: Row = {
       // The WAL lies elsewhere: Postgres answers a full disk there by ending itself, which is D1.
       const server = await startKillablePostgres({
         directory: join(small, 'data'),
-        initdb: [`--waldir=${join(directory, 'wal')}`],
+        initdb: [`--waldir=${wal}`],
       })
       try {
         const url = await createLogDatabase(server, { mutant })
@@ -82,6 +86,7 @@ export const fullDisk: Row = {
       }
     } finally {
       await run('umount', ['--lazy', small])
+      await rm(wal, { recursive: true, force: true })
     }
   },
 }

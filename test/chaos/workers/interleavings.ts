@@ -177,7 +177,8 @@ const story = fc.asyncProperty(
   async (commands) => {
     const log = openMemoryLog()
     const real: Real = { log, engine: newEngine(log), ids: new Map() }
-    await fc.asyncModelRun(() => ({ model: { conversations: new Map(), own: new Set(), forks: [] }, real }), commands)
+    const model: Model = { conversations: new Map(), own: new Set(), forks: [] }
+    await fc.asyncModelRun(() => ({ model, real }), commands)
     await real.engine.close()
   },
 )

@@ -1,5 +1,7 @@
 /** Reads the feed much more slowly than it was written, and writes down what memory that takes. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { createEngine } from '@colloquy/engine'
 import { openPostgresLog } from '@colloquy/postgres'
 import { work } from './work.ts'
@@ -13,7 +15,17 @@ export interface SlowReaderJob {
 
 export interface SlowReaderEntry {
   readonly read: number
-  readonly rssBytes: number
+  /** What is reachable, not what waits to be collected. */
+  readonly liveBytes: number
+}
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+function liveBytes(): number {
+  collect()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
 }
 
 await work<SlowReaderJob>(async ({ job, record: write, start, isStopped }) => {
@@ -21,11 +33,12 @@ await work<SlowReaderJob>(async ({ job, record: write, start, isStopped }) => {
   await using log = await openPostgresLog({ url: job.url })
   const engine = createEngine({ log, onError: () => {} })
   await start()
+  record({ read: 0, liveBytes: liveBytes() })
   const batches = engine.feed()
   let read = 0
   for await (const { envelopes } of batches) {
     read += envelopes.length
-    record({ read, rssBytes: process.memoryUsage.rss() })
+    record({ read, liveBytes: liveBytes() })
     if (read >= job.envelopes || isStopped()) break
     await sleep(job.pauseMs)
   }
