@@ -1,0 +1,32 @@
+/** Races for one conversation: half of the dispatches insist on a position, half take whatever comes. */
+import { isColloquyError } from '@colloquy/core'
+import { createEngine } from '@colloquy/engine'
+import { openPostgresLog } from '@colloquy/postgres'
+import { say } from '../../support/given.ts'
+import { acknowledgement } from '../retry.ts'
+import { atTheStart, readTask, teller } from '../worker.ts'
+
+export interface RaceTask {
+  readonly name: string
+  readonly url: string
+  readonly count: number
+}
+
+const task = readTask<RaceTask>()
+const tell = teller()
+await using log = await openPostgresLog({ url: task.url })
+await using engine = createEngine({ log })
+const conversation = await engine.open('raced')
+await atTheStart(tell)
+for (let i = 0; i < task.count; i++) {
+  const commandId = `${task.name} ${i}`
+  const insists = i % 2 === 0 ? { expectedPosition: conversation.position } : {}
+  try {
+    const result = await conversation.dispatch(say(commandId), { commandId, ...insists })
+    tell({ insists: i % 2 === 0, ...acknowledgement(conversation, commandId, result) })
+  } catch (error) {
+    if (!isColloquyError(error, 'position_conflict')) throw error
+    tell({ conflict: true, expected: error.details.expectedPosition, actual: error.details.actualPosition })
+    await conversation.refresh()
+  }
+}
