@@ -32,8 +32,9 @@ create table conversation (
   unique (partition, tenant, conversation_id),
   check ((parent_conversation_no is null) = (parent_position is null))
 )
--- Heads change with every append; room on the page lets that happen without touching the indexes.
-with (fillfactor = 80)
+-- Heads change with every append, and a batch may move all heads of a page: half a page of room lets that happen without touching the
+-- indexes (with a fifth, three of four moves did).
+with (fillfactor = 50)
 -- statement-break
 
 create table envelope (
@@ -105,17 +106,19 @@ create table subscription (
 )
 -- statement-break
 
--- Appends one envelope to one conversation: what log_append_v1 does for one, in plain statements on plain arguments, which take half as long.
+-- Appends one envelope to one conversation: what log_append_v1 does for one, in plain statements on plain arguments, which take a third of
+-- the time.
 --
 -- p_expected_position is 0 for a new conversation; a negative one matches nothing. The outcome is data, in one row:
---   appended   feed_position and recorded_at of the first of the envelopes
---   duplicate  a command id is stored already
+--   appended   feed_position and recorded_at of the envelope
+--   duplicate  its command is stored already
 --   conflict   the conversation is elsewhere, at head_*; all null when there is no such conversation
---   archived   the conversation takes no more
+--   archived   the conversation takes no more, at head_*
 -- Only 'appended' changes anything, counters included.
 --
--- Volatile and at read committed, so that each statement sees all that was committed before it. The lock is a statement of its own for
--- that reason: one that waits for it still looks at the past afterwards, and would miss the duplicate it waited for.
+-- Volatile and at read committed, so that each statement sees all that was committed before it. The lock on the partition is a statement
+-- of its own, and the first, for that reason: one that waits for it still looks at the past afterwards, and would miss the duplicate it
+-- waited for. Here the lock is the counting itself, which a refusal takes back.
 --
 -- The planner settings hold plans to index lookups. A connection keeps a plan, and one made over small tables would read them whole.
 create function log_append_one_v1(
@@ -137,103 +140,101 @@ create function log_append_one_v1(
   p_salt bytea,
   p_commitment bytea,
   p_hash bytea,
-  p_input_hash bytea
-)
-returns table (
-  request int,
-  outcome text,
-  head_position bigint,
-  head_hash bytea,
-  head_occurred_at bigint,
-  head_archived boolean,
-  feed_position bigint,
-  recorded_at bigint
+  p_input_hash bytea,
+  out outcome text,
+  out feed_position bigint,
+  out recorded_at bigint,
+  out head_position bigint,
+  out head_hash bytea,
+  out head_occurred_at bigint,
+  out head_archived boolean
 )
 language plpgsql volatile
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
-  v_last_feed_position bigint;
-  v_last_conversation_no bigint;
   v_conversation_no bigint;
-  v_is_new boolean;
 begin
-  request := 1;
-
-  select last_feed_position, last_conversation_no into v_last_feed_position, v_last_conversation_no
-  from partition where partition = p_partition
-  for update;
+  update partition set last_feed_position = last_feed_position + 1
+  where partition = p_partition
+  returning last_feed_position into feed_position;
   if not found then
     raise exception 'there is no partition %', p_partition;
   end if;
 
-  select c.conversation_no, c.head_position, c.head_hash, c.head_occurred_at, c.archived
-  into v_conversation_no, head_position, head_hash, head_occurred_at, head_archived
-  from conversation c
-  where c.partition = p_partition and c.tenant = p_tenant and c.conversation_id = p_conversation_id;
-  v_is_new := not found;
+  -- The usual case in one statement: the head is where it was expected, and moves on.
+  update conversation c
+  set head_position = p_expected_position + 1, head_hash = p_hash, head_occurred_at = p_occurred_at, archived = p_archive
+  where c.partition = p_partition and c.tenant = p_tenant and c.conversation_id = p_conversation_id
+    and c.head_position = p_expected_position and c.head_hash = p_expected_hash and not c.archived
+    and (p_command_id is null or not exists (
+      select from envelope s
+      where s.partition = p_partition and s.conversation_no = c.conversation_no and s.command_id = p_command_id
+    ))
+  returning c.conversation_no into v_conversation_no;
 
-  if p_command_id is not null and exists (
-    select from envelope
-    where partition = p_partition and conversation_no = v_conversation_no and command_id = p_command_id
-  ) then
-    outcome := 'duplicate';
-  elsif head_archived then
-    outcome := 'archived';
-  elsif coalesce(head_position, 0) <> p_expected_position or head_hash <> p_expected_hash then
-    outcome := 'conflict';
-  else
-    outcome := 'appended';
-    feed_position := v_last_feed_position + 1;
-    recorded_at := extract(epoch from clock_timestamp()) * 1000000;
+  if not found then
+    select c.conversation_no, c.head_position, c.head_hash, c.head_occurred_at, c.archived
+    into v_conversation_no, head_position, head_hash, head_occurred_at, head_archived
+    from conversation c
+    where c.partition = p_partition and c.tenant = p_tenant and c.conversation_id = p_conversation_id;
 
-    if v_is_new then
-      v_conversation_no := v_last_conversation_no + 1;
+    if v_conversation_no is null and p_expected_position = 0 then
+      update partition set last_conversation_no = last_conversation_no + 1
+      where partition = p_partition
+      returning last_conversation_no into v_conversation_no;
       insert into conversation
         (partition, conversation_no, tenant, conversation_id, head_position, head_hash, head_occurred_at, archived)
       values
         (p_partition, v_conversation_no, p_tenant, p_conversation_id, 1, p_hash, p_occurred_at, p_archive);
     else
-      update conversation
-      set head_position = p_expected_position + 1, head_hash = p_hash, head_occurred_at = p_occurred_at, archived = p_archive
-      where partition = p_partition and conversation_no = v_conversation_no;
-    end if;
-
-    insert into envelope
-      (partition, conversation_no, position, feed_position, tenant, recorded_at, type, schema_version, occurred_at,
-        command_id, command_index, actor, cause, key_id, body, salt, commitment, hash, input_hash)
-    values
-      (p_partition, v_conversation_no, p_expected_position + 1, feed_position, p_tenant, recorded_at, p_type, p_schema_version, p_occurred_at,
-        p_command_id, p_command_index, p_actor, p_cause, p_key_id, p_body, p_salt, p_commitment, p_hash, p_input_hash);
-
-    update partition
-    set last_feed_position = feed_position, last_conversation_no = v_last_conversation_no + v_is_new::int
-    where partition = p_partition;
-    -- A plan from before Citus moved the partition finds no row here, and uncounted positions would be given twice.
-    if not found then
-      raise exception 'partition % was not counted', p_partition;
+      outcome := case
+        when p_command_id is not null and exists (
+          select from envelope s
+          where s.partition = p_partition and s.conversation_no = v_conversation_no and s.command_id = p_command_id
+        ) then 'duplicate'
+        when head_archived then 'archived'
+        else 'conflict'
+      end;
+      update partition set last_feed_position = last_feed_position - 1 where partition = p_partition;
+      return;
     end if;
   end if;
-  return next;
+
+  outcome := 'appended';
+  recorded_at := extract(epoch from clock_timestamp()) * 1000000;
+  insert into envelope
+    (partition, conversation_no, position, feed_position, tenant, recorded_at, type, schema_version, occurred_at,
+      command_id, command_index, actor, cause, key_id, body, salt, commitment, hash, input_hash)
+  values
+    (p_partition, v_conversation_no, p_expected_position + 1, feed_position, p_tenant, recorded_at, p_type, p_schema_version, p_occurred_at,
+      p_command_id, p_command_index, p_actor, p_cause, p_key_id, p_body, p_salt, p_commitment, p_hash, p_input_hash);
 end
 $$
 -- statement-break
 
--- Appends to many conversations at once, each one all or nothing and independent of the others: outcomes as above, a row per request.
+-- Appends to many conversations at once, each one all or nothing and independent of the others, outcomes as above. On one server one
+-- round trip and one commit serve them all.
 --
--- One element per request in p_tenants ... p_archives; a conversation appears once. p_counts: its envelopes, maybe none, which only
--- checks the head (and archives). One element per envelope, in the order of the requests, in p_requests (which one it belongs to, from 1)
--- and after. p_command_ids is null when no envelope has one.
+-- p_partitions: those of the requests, each once, ascending: the order of the locks, without which two batches that meet would deadlock.
+-- p_partition: the same one where there is only one, which routes the call on Citus; otherwise null.
+-- One element per request in p_slots ... p_commands: p_slots is the place in p_partitions, from 1; a conversation appears once; p_counts
+-- are its envelopes, maybe none, which only checks the head (and archives). p_commands is its command, the first where it has several; the others stand in p_more_*. p_commands is null when no
+-- request has any.
+-- One element per envelope in p_requests (which one it belongs to, from 1) and after, in the order of the requests. Arrays of nulls only
+-- are null themselves.
 --
--- Requests of one partition name it in p_partition, which routes the call on Citus. Otherwise p_partition is null and p_partitions has
--- one for each request: on one server, one round trip and one commit serve them all.
+-- One row: the feed positions that p_partitions had before, from which the caller counts on as we do, and, null when all went well, the
+-- requests that were refused, with the outcome and the head of each.
+--
+-- `select unnest(a), unnest(b)` steps through arrays side by side without a copy of each, which `from unnest(a, b)` would make. Arrays are
+-- indexed only where their elements have one size and none is null: in others Postgres walks to the element from the start.
 create function log_append_v1(
   p_partition int,
   p_partitions int[],
+  p_slots int[],
   p_tenants text[],
   p_conversation_ids text[],
   p_expected_positions bigint[],
@@ -242,8 +243,14 @@ create function log_append_v1(
   p_last_hashes bytea[],
   p_last_occurred_at bigint[],
   p_archives boolean[],
+  p_commands text[],
+  p_more_requests int[],
+  p_more_tenants text[],
+  p_more_conversation_ids text[],
+  p_more_commands text[],
   p_requests int[],
   p_positions bigint[],
+  p_envelope_tenants text[],
   p_types text[],
   p_schema_versions int[],
   p_occurred_at bigint[],
@@ -256,17 +263,15 @@ create function log_append_v1(
   p_salts bytea[],
   p_commitments bytea[],
   p_hashes bytea[],
-  p_input_hashes bytea[]
-)
-returns table (
-  request int,
-  outcome text,
-  head_position bigint,
-  head_hash bytea,
-  head_occurred_at bigint,
-  head_archived boolean,
-  feed_position bigint,
-  recorded_at bigint
+  p_input_hashes bytea[],
+  out recorded_at bigint,
+  out feed_positions bigint[],
+  out refused int[],
+  out outcomes text[],
+  out head_positions bigint[],
+  out head_hashes bytea[],
+  out head_occurred_at bigint[],
+  out head_archived boolean[]
 )
 language plpgsql volatile
 set plan_cache_mode = force_generic_plan
@@ -276,134 +281,162 @@ set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
-  v_partitions constant int[] := coalesce(p_partitions, array_fill(p_partition, array[cardinality(p_tenants)]));
-  v_recorded_at bigint;
-  -- One element per request. Heads are null for conversations that are not there.
-  v_conversation_nos bigint[];
-  v_head_positions bigint[];
-  v_head_hashes bytea[];
-  v_head_occurred_at bigint[];
-  v_archived boolean[];
-  v_outcomes text[];
+  v_total constant int := cardinality(p_slots);
+  -- One element per partition.
+  v_last_nos bigint[];
+  v_taken int[] := array_fill(0, array[cardinality(p_partitions)]);
+  -- Requests that moved a head, and the numbers of their conversations.
+  v_moved int[];
+  v_moved_nos bigint[];
+  -- One element per request: the number of the conversation that its envelopes go to, 0 for those that have none to store.
+  v_nos bigint[];
   v_is_new boolean[];
-  v_feed_before bigint[];
-  v_request int;
-  v_taken record;
+  v_feed_offsets int[] := array_fill(0, array[v_total]);
+  v_repeated int[] := '{}';
+  v_outcome text;
+  v_counted int;
+  v_rest record;
 begin
-  perform from partition where partition = any (v_partitions) order by partition for update;
-
-  select
-    array_agg((r.head).conversation_no order by r.n),
-    array_agg((r.head).head_position order by r.n),
-    array_agg((r.head).head_hash order by r.n),
-    array_agg((r.head).head_occurred_at order by r.n),
-    array_agg((r.head).archived order by r.n),
-    array_agg(
-      case
-        when (r.head).archived then 'archived'
-        when coalesce((r.head).head_position, 0) <> r.expected_position or (r.head).head_hash <> r.expected_hash then 'conflict'
-        else 'appended'
-      end order by r.n)
-  into v_conversation_nos, v_head_positions, v_head_hashes, v_head_occurred_at, v_archived, v_outcomes
-  from (
-    select u.n, u.expected_position, u.expected_hash, (
-        select c from conversation c
-        where c.partition = u.partition and c.tenant = u.tenant and c.conversation_id = u.conversation_id
-      ) as head
-    from unnest(v_partitions, p_tenants, p_conversation_ids, p_expected_positions, p_expected_hashes)
-      with ordinality as u(partition, tenant, conversation_id, expected_position, expected_hash, n)
-    -- Holds each lookup by itself: as a join it might be planned, while the table is small, as a scan of all of it.
-    offset 0
-  ) r;
-
-  if p_command_ids is not null then
-    for v_request in
-      select distinct e.request
-      from unnest(p_requests, p_command_ids) as e(request, command_id)
-      where e.command_id is not null and (
-        select true from envelope s
-        where s.partition = v_partitions[e.request] and s.conversation_no = v_conversation_nos[e.request] and s.command_id = e.command_id
-        limit 1
-      )
-    loop
-      v_outcomes[v_request] := 'duplicate';
-    end loop;
+  select array_agg(l.last_feed_position order by l.partition), array_agg(l.last_conversation_no order by l.partition)
+  into feed_positions, v_last_nos
+  from (select * from partition where partition = any (p_partitions) order by partition for update) l;
+  if coalesce(cardinality(feed_positions), 0) <> cardinality(p_partitions) then
+    raise exception 'of the partitions % some do not exist', p_partitions;
   end if;
 
-  -- Feed positions and numbers of new conversations: counted on from their partition, in the order of the requests.
-  select
-    array_agg(r.is_new order by r.n),
-    array_agg(case when r.is_new then p.last_conversation_no + r.new_until else r.conversation_no end order by r.n),
-    array_agg(p.last_feed_position + r.envelopes_until - r.envelopes order by r.n)
-  into v_is_new, v_conversation_nos, v_feed_before
-  from (
-    select a.*,
-      count(*) filter (where a.is_new) over until_here as new_until,
-      sum(a.envelopes) over until_here as envelopes_until
+  if p_more_requests is not null then
+    select coalesce(array_agg(distinct m.request), '{}') into v_repeated
     from (
-      select n, partition, conversation_no,
-        outcome = 'appended' and conversation_no is null and envelopes > 0 as is_new,
-        case when outcome = 'appended' then envelopes else 0 end as envelopes
-      from unnest(v_partitions, v_conversation_nos, v_outcomes, p_counts)
-        with ordinality as u(partition, conversation_no, outcome, envelopes, n)
-    ) a
-    window until_here as (partition by a.partition order by a.n)
-  ) r
-  join partition p on p.partition = r.partition;
-  if coalesce(cardinality(v_is_new), 0) <> cardinality(p_tenants) then
-    raise exception 'of the partitions % some do not exist', v_partitions;
+      select unnest(p_more_requests) as request, unnest(p_more_tenants) as tenant, unnest(p_more_conversation_ids) as conversation_id,
+        unnest(p_more_commands) as command_id
+    ) m
+    where exists (
+      select from conversation c
+      join envelope s on s.partition = c.partition and s.conversation_no = c.conversation_no
+      where c.partition = p_partitions[p_slots[m.request]] and c.tenant = m.tenant and c.conversation_id = m.conversation_id
+        and s.command_id = m.command_id
+    );
   end if;
 
-  v_recorded_at := extract(epoch from clock_timestamp()) * 1000000;
+  -- The usual case in one statement: heads are where they were expected, and move on.
+  with moved as (
+    update conversation c
+    set head_position = u.expected_position + u.envelopes,
+      head_hash = coalesce(u.last_hash, c.head_hash),
+      head_occurred_at = coalesce(u.last_occurred_at, c.head_occurred_at),
+      archived = u.archive
+    from (
+      select generate_series(1, v_total) as n, unnest(p_slots) as slot, unnest(p_tenants) as tenant,
+        unnest(p_conversation_ids) as conversation_id, unnest(p_expected_positions) as expected_position,
+        unnest(p_expected_hashes) as expected_hash, unnest(p_counts) as envelopes, unnest(p_last_hashes) as last_hash,
+        unnest(p_last_occurred_at) as last_occurred_at, unnest(p_archives) as archive, unnest(p_commands) as command_id
+    ) u
+    where c.partition = p_partitions[u.slot] and c.tenant = u.tenant and c.conversation_id = u.conversation_id
+      and c.head_position = u.expected_position and c.head_hash = u.expected_hash and not c.archived
+      and (u.envelopes > 0 or u.archive)
+      and (u.command_id is null or not exists (
+        select from envelope s
+        where s.partition = c.partition and s.conversation_no = c.conversation_no and s.command_id = u.command_id
+      ))
+      and u.n <> all (v_repeated)
+    returning u.n, c.conversation_no
+  )
+  select coalesce(array_agg(n order by n), '{}'), array_agg(conversation_no order by n) into v_moved, v_moved_nos from moved;
 
-  -- Begins conversations and moves heads. `on conflict` finds the row by its key, where an update from a list would be a join again.
-  insert into conversation
-    (partition, conversation_no, tenant, conversation_id, head_position, head_hash, head_occurred_at, archived)
-  select r.partition, r.conversation_no, r.tenant, r.conversation_id, r.expected_position + r.envelopes,
-    coalesce(r.last_hash, r.head_hash), coalesce(r.last_occurred_at, r.head_occurred_at), r.archive
-  from unnest(v_outcomes, v_partitions, v_conversation_nos, p_tenants, p_conversation_ids, p_expected_positions, p_counts,
-      p_last_hashes, v_head_hashes, p_last_occurred_at, v_head_occurred_at, p_archives)
-    as r(outcome, partition, conversation_no, tenant, conversation_id, expected_position, envelopes,
-      last_hash, head_hash, last_occurred_at, head_occurred_at, archive)
-  where r.outcome = 'appended' and (r.envelopes > 0 or r.archive) and r.conversation_no is not null
-  on conflict (partition, conversation_no) do update
-  set head_position = excluded.head_position,
-    head_hash = excluded.head_hash,
-    head_occurred_at = excluded.head_occurred_at,
-    archived = excluded.archived;
+  if cardinality(v_moved) = v_total then
+    v_nos := v_moved_nos;
+  else
+    v_nos := array_fill(0::bigint, array[v_total]);
+    v_is_new := array_fill(false, array[v_total]);
+    for i in 1 .. cardinality(v_moved) loop
+      v_nos[v_moved[i]] := v_moved_nos[i];
+    end loop;
 
-  insert into envelope
-    (partition, conversation_no, position, feed_position, tenant, recorded_at, type, schema_version, occurred_at,
-      command_id, command_index, actor, cause, key_id, body, salt, commitment, hash, input_hash)
-  select v_partitions[e.request], v_conversation_nos[e.request], e.position,
-    v_feed_before[e.request] + e.position - p_expected_positions[e.request], p_tenants[e.request], v_recorded_at,
-    e.type, e.schema_version, e.occurred_at,
-    e.command_id, e.command_index, e.actor, e.cause, e.key_id, e.body, e.salt, e.commitment, e.hash, e.input_hash
-  from unnest(p_requests, p_positions, p_types, p_schema_versions, p_occurred_at, p_command_ids, p_command_indexes,
-      p_actors, p_causes, p_key_ids, p_bodies, p_salts, p_commitments, p_hashes, p_input_hashes)
-    as e(request, position, type, schema_version, occurred_at, command_id, command_index,
-      actor, cause, key_id, body, salt, commitment, hash, input_hash)
-  where v_outcomes[e.request] = 'appended';
+    -- New conversations, checks of a head, and what is refused.
+    for v_rest in
+      select u.*, c.conversation_no, c.head_position, c.head_hash, c.head_occurred_at, c.archived,
+        u.n = any (v_repeated) or exists (
+          select from envelope s
+          where s.partition = c.partition and s.conversation_no = c.conversation_no and s.command_id = u.command_id
+        ) as is_repeated
+      from (
+        select generate_series(1, v_total) as n, unnest(v_nos) as moved_no, unnest(p_slots) as slot, unnest(p_tenants) as tenant,
+          unnest(p_conversation_ids) as conversation_id, unnest(p_expected_positions) as expected_position,
+          unnest(p_expected_hashes) as expected_hash, unnest(p_counts) as envelopes, unnest(p_commands) as command_id
+      ) u
+      left join conversation c
+        on c.partition = p_partitions[u.slot] and c.tenant = u.tenant and c.conversation_id = u.conversation_id
+      where u.moved_no = 0
+      order by u.n
+    loop
+      v_outcome := case
+        when v_rest.is_repeated then 'duplicate'
+        when v_rest.archived then 'archived'
+        when coalesce(v_rest.head_position, 0) <> v_rest.expected_position or v_rest.head_hash <> v_rest.expected_hash then 'conflict'
+        else 'appended'
+      end;
+      if v_outcome = 'appended' then
+        if v_rest.conversation_no is null and v_rest.envelopes > 0 then
+          v_last_nos[v_rest.slot] := v_last_nos[v_rest.slot] + 1;
+          v_nos[v_rest.n] := v_last_nos[v_rest.slot];
+          v_is_new[v_rest.n] := true;
+        end if;
+      else
+        refused := refused || v_rest.n;
+        outcomes := outcomes || v_outcome;
+        head_positions := head_positions || v_rest.head_position;
+        head_hashes := head_hashes || v_rest.head_hash;
+        head_occurred_at := head_occurred_at || v_rest.head_occurred_at;
+        head_archived := head_archived || v_rest.archived;
+      end if;
+    end loop;
 
-  for v_taken in
-    select r.partition, sum(r.envelopes) as envelopes, count(*) filter (where r.is_new) as conversations
-    from unnest(v_partitions, v_outcomes, v_is_new, p_counts) as r(partition, outcome, is_new, envelopes)
-    where r.outcome = 'appended' and r.envelopes > 0
-    group by r.partition
-  loop
-    update partition
-    set last_feed_position = last_feed_position + v_taken.envelopes,
-      last_conversation_no = last_conversation_no + v_taken.conversations
-    where partition = v_taken.partition;
-    if not found then
-      raise exception 'partition % was not counted', v_taken.partition;
+    insert into conversation
+      (partition, conversation_no, tenant, conversation_id, head_position, head_hash, head_occurred_at, archived)
+    select p_partitions[u.slot], u.conversation_no, u.tenant, u.conversation_id, u.envelopes, u.last_hash, u.last_occurred_at, u.archive
+    from (
+      select unnest(v_is_new) as is_new, unnest(v_nos) as conversation_no, unnest(p_slots) as slot, unnest(p_tenants) as tenant,
+        unnest(p_conversation_ids) as conversation_id, unnest(p_counts) as envelopes, unnest(p_last_hashes) as last_hash,
+        unnest(p_last_occurred_at) as last_occurred_at, unnest(p_archives) as archive
+    ) u
+    where u.is_new;
+  end if;
+
+  -- Counted, and without the refused ones, whose places in the feed go to those behind them.
+  for i in 1 .. v_total loop
+    if v_nos[i] <> 0 then
+      v_feed_offsets[i] := v_taken[p_slots[i]];
+      v_taken[p_slots[i]] := v_taken[p_slots[i]] + p_counts[i];
     end if;
   end loop;
 
-  return query
-    select r.n::int, r.outcome, r.head_position, r.head_hash, r.head_occurred_at, r.archived, r.feed_before + 1, v_recorded_at
-    from unnest(v_outcomes, v_head_positions, v_head_hashes, v_head_occurred_at, v_archived, v_feed_before)
-      with ordinality as r(outcome, head_position, head_hash, head_occurred_at, archived, feed_before, n)
-    order by r.n;
+  recorded_at := extract(epoch from clock_timestamp()) * 1000000;
+  insert into envelope
+    (partition, conversation_no, position, feed_position, tenant, recorded_at, type, schema_version, occurred_at,
+      command_id, command_index, actor, cause, key_id, body, salt, commitment, hash, input_hash)
+  select p_partitions[p_slots[e.request]], v_nos[e.request], e.position,
+    feed_positions[p_slots[e.request]] + v_feed_offsets[e.request] + e.position - p_expected_positions[e.request],
+    e.tenant, recorded_at, e.type, e.schema_version, e.occurred_at,
+    e.command_id, e.command_index, e.actor, e.cause, e.key_id, e.body, e.salt, e.commitment, e.hash, e.input_hash
+  from (
+    select unnest(p_requests) as request, unnest(p_positions) as position, unnest(p_envelope_tenants) as tenant,
+      unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_occurred_at) as occurred_at,
+      unnest(p_command_ids) as command_id, unnest(p_command_indexes) as command_index, unnest(p_actors) as actor,
+      unnest(p_causes) as cause, unnest(p_key_ids) as key_id, unnest(p_bodies) as body, unnest(p_salts) as salt,
+      unnest(p_commitments) as commitment, unnest(p_hashes) as hash, unnest(p_input_hashes) as input_hash
+  ) e
+  where v_nos[e.request] <> 0;
+
+  update partition p
+  set last_feed_position = p.last_feed_position + u.envelopes, last_conversation_no = u.last_conversation_no
+  from (
+    select unnest(p_partitions) as partition, unnest(v_taken) as envelopes, unnest(v_last_nos) as last_conversation_no
+  ) u
+  where p.partition = u.partition and u.envelopes > 0;
+  -- A plan from before Citus moved a partition finds no row here, and uncounted positions would be given twice.
+  get diagnostics v_counted = row_count;
+  if v_counted <> cardinality(array_remove(v_taken, 0)) then
+    raise exception 'of the partitions % some were not counted', p_partitions;
+  end if;
 end
 $$

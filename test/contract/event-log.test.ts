@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openMemoryLog } from '@colloquy/engine'
-import { type Database, migrate, openEmbeddedLog, openPostgresLog } from '@colloquy/postgres'
+import { type Database, migrate, openEmbeddedLog, openPostgresLog, type PostgresOptions } from '@colloquy/postgres'
 import { Kysely, PostgresDialect, type Transaction } from 'kysely'
 import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -49,6 +49,18 @@ eventLogContract(
 describe.skipIf(!server)('a real Postgres', () => {
   eventLogContract('Postgres by url, 64 partitions', () => onPostgres(64), { hasTables: true, isShared: true })
   eventLogContract('Postgres by url, 1 partition', () => onPostgres(1), { hasTables: true, isShared: true })
+  eventLogContract('Postgres by url, by plain statements, 4 partitions', () => onPostgres(4, { appendBy: 'statements' }), {
+    hasTables: true,
+    isShared: true,
+  })
+  eventLogContract(
+    'Postgres by url, batches of one partition, 4 partitions',
+    () => onPostgres(4, { batchAcrossPartitions: false }),
+    {
+      hasTables: true,
+      isShared: true,
+    },
+  )
   eventLogContract('Postgres by a Kysely with string bigints and serializable sessions, 4 partitions', () => onForeignKysely(4), {
     hasTables: true,
     isShared: true,
@@ -67,11 +79,14 @@ describe.skipIf(!server)('a real Postgres', () => {
 
 testThatAllCasesAreSomewhere()
 
-async function onPostgres(partitions: number): Promise<LogUnderTest> {
+async function onPostgres(
+  partitions: number,
+  how: Pick<PostgresOptions, 'appendBy' | 'batchAcrossPartitions'> = {},
+): Promise<LogUnderTest> {
   const url = (await server?.createDatabase()) ?? ''
   await migrate({ url, partitions })
-  const log = await openPostgresLog({ url })
-  return { log, kysely: log.kysely, openAgain: () => openPostgresLog({ url }), openSlow: () => openSlow(log.kysely) }
+  const log = await openPostgresLog({ url, ...how })
+  return { log, kysely: log.kysely, openAgain: () => openPostgresLog({ url, ...how }), openSlow: () => openSlow(log.kysely) }
 }
 
 /** As an application may hand it in: with pg's own parsers, and sessions that are not at read committed. */

@@ -1,9 +1,8 @@
-import type { Message } from '@colloquy/core'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
 import { importFile } from '@colloquy/formats'
 import { describe, expect, test } from 'vitest'
 import { sha256 } from '../support/core-log.ts'
-import { foldImported, messagesOf, payloadsOf } from './imported.ts'
+import { messagesOf, payloadsOf } from './imported.ts'
 import { describeRealFiles, readReal, resolved, textOf } from './real-files.ts'
 
 interface Node {
@@ -42,34 +41,32 @@ describeRealFiles(
     }
   },
   (_, read) => {
-    test('what the app showed is the conversation that is named active, after what its parents said', () => {
+    test('what the app showed is the conversation that is named active: a fork, with what its parents said', async () => {
       const { value, imported } = read()
       for (const { id, current_node: current, mapping } of talksIn(value)) {
         const shown: string[] = []
         for (let at: string | null | undefined = current; at; at = mapping[at]?.parent)
           shown.unshift(wordsOf(mapping[at] as Node))
-        const byId = new Map(imported.conversations.map((each) => [each.conversationId, each]))
-        const active = foldImported(byId.get(id)).state.metadata.activeConversation ?? id
-        const path = (conversationId: string): Message[] => {
-          const own = [...messagesOf(byId.get(conversationId))]
-          const { parent } = foldImported(byId.get(conversationId)).state.lineage
-          if (!parent) return own
-          const before = path(parent.conversationId)
-          return [...before.slice(0, before.findIndex((message) => message.id === parent.messageId) + 1), ...own]
-        }
-        const said = path(active as string).map((message) =>
-          message.parts
-            .map((part) =>
-              part.type === 'tool_call'
-                ? part.args.raw
-                : part.type === 'tool_result'
-                  ? textOf({ ...message, parts: part.content })
-                  : part.type === 'text'
-                    ? part.text
-                    : '',
-            )
-            .join(''),
-        )
+        await using engine = createEngine({ log: openMemoryLog() })
+        await engine.importConversation(imported.conversations)
+        const { activeConversation } = (await engine.open(id)).getState().metadata
+        const active = await engine.open(typeof activeConversation === 'string' ? activeConversation : id)
+        const said = active
+          .getState()
+          .messages.slice()
+          .map((message) =>
+            message.parts
+              .map((part) =>
+                part.type === 'tool_call'
+                  ? part.args.raw
+                  : part.type === 'tool_result'
+                    ? textOf({ ...message, parts: part.content })
+                    : part.type === 'text'
+                      ? part.text
+                      : '',
+              )
+              .join(''),
+          )
         expect(said).toEqual(shown.filter((words) => words !== ''))
       }
     })
@@ -104,7 +101,7 @@ describe.skipIf(earlier === undefined)('one conversation that was exported twice
     const [second, fork] = await importText(later)
     expect([second?.conversationId, fork?.conversationId]).toEqual([
       first?.conversationId,
-      `${first?.conversationId}:branch:83e1910d-9a73-4030-9d36-085e5caa611f`,
+      `${first?.conversationId}~83e1910d-9a73-4030-9d36-085e5caa611f`,
     ])
     const conversation = await engine.open(second?.conversationId ?? '')
     expect(conversation.getState().messages).toHaveLength(2)

@@ -1,6 +1,6 @@
 /** Input that nobody wrote in good faith, and what is wrong with what an importer makes of it. */
 import { type ImportedFile, isColloquyError } from '@colloquy/core'
-import { importFile } from '@colloquy/formats'
+import { type HeldInput, importFile } from '@colloquy/formats'
 import fc from 'fast-check'
 import { sha256 } from '../support/core-log.ts'
 import { accountedFor, foldImported, refusalsOf, schemaRefusalsOf } from './imported.ts'
@@ -9,7 +9,7 @@ let imports = 0
 const lenient = { allowTruncated: true, keepBadLines: true }
 
 /** Imports, and says what is wrong with the outcome; a refusal is right, another error is not caught. */
-export function problemsWith(content: string | Uint8Array, importer: typeof importFile = importFile): string[] {
+export function problemsWith(content: string | Uint8Array, importer: (input: HeldInput) => ImportedFile = importFile): string[] {
   let file: ImportedFile
   try {
     file = importer({ source: 'hostile', content, sha256, options: lenient })

@@ -4,7 +4,7 @@ import {
   type ConversationState,
   checkAction,
   conversationReducer,
-  type ImportedConversation,
+  type HeldConversation,
   type ImportedFile,
   isColloquyError,
   type Json,
@@ -14,11 +14,11 @@ import {
   startFold,
 } from '@colloquy/core'
 
-export function actionsOf(conversation: ImportedConversation | undefined): readonly Action[] {
+export function actionsOf(conversation: HeldConversation | undefined): readonly Action[] {
   return (conversation?.commands ?? []).flatMap(({ actions }) => actions)
 }
 
-export function foldImported(conversation: ImportedConversation | undefined): Replayed<ConversationState> {
+export function foldImported(conversation: HeldConversation | undefined): Replayed<ConversationState> {
   const fold = startFold(conversationReducer)
   for (const [index, action] of actionsOf(conversation).entries()) {
     fold.apply({ ...action, position: index + 1, occurredAt: 0, actor: null })
@@ -27,7 +27,7 @@ export function foldImported(conversation: ImportedConversation | undefined): Re
 }
 
 /** What schemas would say of the actions. */
-export function schemaRefusalsOf(conversation: ImportedConversation): readonly string[] {
+export function schemaRefusalsOf(conversation: HeldConversation): readonly string[] {
   return actionsOf(conversation).flatMap((action) => {
     const definition = conversationReducer.definition(action.type)
     try {
@@ -41,7 +41,7 @@ export function schemaRefusalsOf(conversation: ImportedConversation): readonly s
 }
 
 /** What schemas and guards would say, had the actions been dispatched one by one instead of imported. */
-export function refusalsOf(conversation: ImportedConversation): readonly string[] {
+export function refusalsOf(conversation: HeldConversation): readonly string[] {
   const refusals: string[] = []
   let state = conversationReducer.initial()
   for (const [index, action] of actionsOf(conversation).entries()) {
@@ -77,9 +77,9 @@ export function accountedFor({ conversations, skipped }: ImportedFile): number {
 }
 
 /** The messages of a conversation, in order. */
-export const messagesOf = (conversation: ImportedConversation | undefined): readonly Message[] =>
+export const messagesOf = (conversation: HeldConversation | undefined): readonly Message[] =>
   actionsOf(conversation).flatMap((action) => (messageAdded.match(action) ? [action.payload.message] : []))
 
 /** Type and payload of every action that is no message, for tests that say what else there is. */
-export const payloadsOf = (conversation: ImportedConversation | undefined, type: string): readonly unknown[] =>
+export const payloadsOf = (conversation: HeldConversation | undefined, type: string): readonly unknown[] =>
   actionsOf(conversation).flatMap((action) => (action.type === type ? [action.payload] : []))

@@ -132,6 +132,9 @@ export function describeRealFiles(
   })
 }
 
+/** The files of a folder; none where the data is absent. */
+export const realNames = (folder: string): readonly string[] => realFiles(folder).names
+
 /** The file as it is known elsewhere, for tests that need two of them. */
 export const readReal = (path: string): string | undefined => {
   const url = new URL(path, transcripts)

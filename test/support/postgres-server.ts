@@ -3,10 +3,10 @@
  * its handle. Each caller of `createDatabase` gets an empty database of its own.
  */
 import { randomUUID } from 'node:crypto'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
+import { freePort } from './free-port.ts'
 
 export interface PostgresServer {
   /** The url of a new, empty database. */
@@ -72,13 +72,4 @@ function serverAt(adminUrl: string, stop: () => Promise<void>): PostgresServer {
       return url.href
     },
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('No port is free.')
-  return address.port
 }

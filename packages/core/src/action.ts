@@ -127,8 +127,10 @@ export function checkAction(definition: AnyActionDefinition, action: Action, lim
   if (owned.meta !== undefined && !isObject(owned.meta)) throw invalid('$.meta', 'expected an object')
   if (owned.derivedFrom !== undefined) parse(type, positionRanges, owned.derivedFrom, '$.derivedFrom')
   const parsed = parse(type, definition.schema, owned.payload, '$.payload')
-  // What a schema returns may hold anything and may be anybody's, so it is checked and copied like the input was.
-  const result = ownJson({ ...owned, payload: parsed }, limits) as unknown as Action
+  // What a schema returns may hold anything and may be anybody's, so it is checked and copied like the input was. It stands one level
+  // down in the action, whose other fields are ours already.
+  const payload = ownJson(parsed, limits, '$.payload', 1)
+  const result = Object.freeze({ ...owned, payload }) as unknown as Action
   checked.set(result, { definition, limits })
   return result
 }

@@ -20,14 +20,23 @@ export function i64(value: number): Uint8Array {
   return bytes
 }
 
+/** Tenants, conversations, types and causes come thousands of times in a row. */
+const recentTexts = new Map<string, readonly Uint8Array[]>()
+const recentTextsLimit = 256
+
 /** `value` must be well-formed: half of a surrogate pair would be written like U+FFFD. */
-export function text(value: string): Uint8Array[] {
+export function text(value: string): readonly Uint8Array[] {
+  const known = recentTexts.get(value)
+  if (known !== undefined) return known
   const bytes = toUtf8(value)
-  return [u32(bytes.length), bytes]
+  const parts = [u32(bytes.length), bytes]
+  if (recentTexts.size >= recentTextsLimit) recentTexts.clear()
+  recentTexts.set(value, parts)
+  return parts
 }
 
 /** Nothing is another byte than something, so an absent value is not an empty one. */
-export function optional(value: string | null): Uint8Array[] {
+export function optional(value: string | null): readonly Uint8Array[] {
   return value === null ? [u8(0)] : [u8(1), ...text(value)]
 }
 

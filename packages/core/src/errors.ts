@@ -139,6 +139,21 @@ const errorTable = {
       `The database at ${d.target} cannot be reached: ${d.problem}. Check that it runs and that address, user and password are right.`,
     { retryable: true },
   ),
+  log_closed: row<{ target: string }>((d) => `The log in ${d.target} was closed by this process. Open it again.`),
+  storage_full: row<{ target: string }>(
+    (d) =>
+      `The disk of the database at ${d.target} is full, so nothing more is stored; reading goes on. Make room on it, then dispatch again.`,
+    { retryable: true },
+  ),
+  append_queue_full: row<{ waitingEnvelopes: number; limitEnvelopes: number; waitingBytes: number; limitBytes: number }>(
+    (d) =>
+      `${d.waitingEnvelopes} envelopes (limit ${d.limitEnvelopes}) of ${d.waitingBytes} bytes (limit ${d.limitBytes}) wait to be appended already. Dispatch again later, or raise the limits of the queue.`,
+    { retryable: true },
+  ),
+  transaction_aborted: row<{ target: string }>(
+    (d) =>
+      `The database at ${d.target} answered COMMIT with ROLLBACK, because a statement of the transaction had failed and the failure was swallowed: nothing was stored. Let the failure pass, then try again.`,
+  ),
   database_failed: row<{ operation: string; sqlState: string | null; problem: string }>(
     (d) => `The database refused to ${d.operation} (SQLSTATE ${d.sqlState ?? 'none'}): ${d.problem}. Run "colloquy doctor".`,
   ),
@@ -152,6 +167,16 @@ const errorTable = {
   partitions_differ: row<{ found: number; asked: number }>(
     (d) =>
       `The database was created with ${d.found} partitions, not ${d.asked}. Leave the option out; to change it, export and import into a new database.`,
+  ),
+
+  // The feed
+  cursor_invalid: row<{ problem: string }>(
+    (d) =>
+      `The cursor is not one of this log: ${d.problem}. Use a cursor that this database gave out, or leave it out to begin at the beginning.`,
+  ),
+  feed_hole: row<{ partition: number; expected: number; found: number }>(
+    (d) =>
+      `Partition ${d.partition} has no feed position ${d.expected}; ${d.found} comes next. Feed positions have no holes, so envelopes were taken out: run "colloquy verify --all".`,
   ),
 
   // Import

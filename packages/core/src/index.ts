@@ -67,6 +67,10 @@ export {
   stamp,
 } from './envelope.ts'
 export { ColloquyError, type ErrorCode, type ErrorDetails, errorCodes, isColloquyError } from './errors.ts'
+export { cursorCovers, cursorOf, decodeCursor, encodeCursor, type FeedCursor, positionsCover } from './feed/feed-cursor.ts'
+export { readFeedPage } from './feed/feed-page.ts'
+export { type FollowedFeed, type FollowedPage, type FollowOptions, followFeed } from './feed/follow-feed.ts'
+export { defaultSweepMs, type GrowthWatch, type GrowthWatcher, watchGrowth } from './feed/watch-growth.ts'
 export { assertForkOf, type Segment, segmentsOf, sharedPosition } from './fork.ts'
 export {
   assertConversationId,
@@ -78,7 +82,15 @@ export {
   isForkId,
   rootIdOf,
 } from './ids.ts'
-export type { ImportedCommand, ImportedConversation, ImportedFile, ImportRemark, SkippedRecord } from './import.ts'
+export type {
+  HeldConversation,
+  ImportedCommand,
+  ImportedConversation,
+  ImportedFile,
+  ImportedFork,
+  ImportRemark,
+  SkippedRecord,
+} from './import.ts'
 export { defaultLimits, type Json, type JsonObject, jsonDepth, type Limits, ownJson } from './json.ts'
 export { parseJson } from './parse-json.ts'
 export { partitionHashName, partitionOf } from './partition.ts'
@@ -103,6 +115,7 @@ export {
 export type { Ids } from './ports/ids.ts'
 export type { Random } from './ports/random.ts'
 export type { Sha256 } from './ports/sha256.ts'
+export type { Timer } from './ports/timer.ts'
 export {
   type Folded,
   type ReplayEnd,

@@ -65,8 +65,15 @@ function elementHash(item: unknown, sha256: Sha256): Uint8Array {
 /** Canonical text of plain JSON: what command inputs are compared by. */
 export function canonicalJson(value: unknown): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  let text = ''
+  if (Array.isArray(value)) {
+    for (const item of value) text += `${text === '' ? '' : ','}${canonicalJson(item)}`
+    return `[${text}]`
+  }
   const record = value as Record<string, unknown>
-  const keys = Object.keys(record).sort()
-  return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(record[key])}`).join(',')}}`
+  for (const key of Object.keys(record).sort()) text += `${text === '' ? '' : ','}${quoted(key)}:${canonicalJson(record[key])}`
+  return `{${text}}`
 }
+
+/** Most keys are words, which are written as they are. */
+const quoted = (key: string): string => (/^\w+$/.test(key) ? `"${key}"` : JSON.stringify(key))

@@ -9,9 +9,11 @@ import {
   combineSlices,
   conversationForked,
   conversationSlices,
+  cursorOf,
   defaultLimits,
   defaultTenant,
   type EventLog,
+  type FeedCursor,
   forkIdOf,
   type ImportedConversation,
   isForkId,
@@ -26,10 +28,12 @@ import {
   type Sha256,
   type Slice,
   type StateOf,
+  type StoredEnvelope,
 } from '@colloquy/core'
 import { filter, mergeMap, type Observable, type Subscription } from 'rxjs'
 import { Conversation } from './conversation.ts'
 import type { Effect } from './effects.ts'
+import { type FeedBatch, type FeedEnvelope, type FeedOptions, Feeds } from './feed.ts'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import { type ImportedResult, importConversations } from './import-conversation.ts'
 import { load, loadAt } from './load.ts'
@@ -70,6 +74,17 @@ export interface Engine<State> extends AsyncDisposable {
   readonly reducer: Reducer<State>
   /** Every envelope that this engine stores or learns of; in order inside each conversation. */
   readonly envelopes$: Observable<OpenedEnvelope>
+  /**
+   * What the log has, then what it gets, whoever appends it: each envelope once, in order inside each conversation and partition. Ends
+   * when the engine is closed. Reads on when `next` returns: who awaits something for each envelope takes `feed`, which waits.
+   *
+   * Errors: `cursor_invalid`, `feed_hole`, `log_closed`, `database_failed`, `log_corrupt`. While the database cannot be reached it waits.
+   */
+  feed$(options?: FeedOptions): Observable<FeedEnvelope>
+  /** The same as batches, each one read when the one before was dealt with: nothing waits in memory. @throws `engine_closed` and as `feed$` */
+  feed(options?: FeedOptions): AsyncIterable<FeedBatch>
+  /** What a reader of the feed has to reach to have read this envelope. */
+  cursorOf(envelope: StoredEnvelope): FeedCursor
   /** A conversation, new or from the log. @throws `id_invalid`, `engine_closed` and what the log rejects with */
   open(conversationId: string): Promise<Conversation<State>>
   /**
@@ -112,6 +127,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
   // The combined state has the keys of both lists; TypeScript cannot see that through the spread.
   const reducer = combineSlices([...conversationSlices, ...(options.slices ?? [])]) as unknown as Reducer<State>
   const publisher = new Publisher<State>(onError)
+  const feeds = new Feeds(log, tenant, onError)
   const snapshots = new Snapshots<State>({ log, reducer, sha256, every: options.snapshotEvery ?? 100, onError })
   const residents = new Map<string, Resident<State>>()
   let closed = false
@@ -213,6 +229,9 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
     tenant,
     reducer,
     envelopes$: publisher.envelopes(),
+    feed$: (options = {}) => feeds.envelopes(options),
+    feed: (options = {}) => feeds.batches(options),
+    cursorOf: (envelope) => cursorOf(envelope, log.partitions, sha256),
 
     async open(conversationId) {
       if (typeof conversationId !== 'string' || !isForkId(conversationId)) assertConversationId(conversationId)
@@ -283,6 +302,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       for (const [conversationId, entry] of residents) leave(conversationId, entry)
       await snapshots.settled()
       publisher.close()
+      feeds.close()
     },
 
     [Symbol.asyncDispose]: () => engine.close(),

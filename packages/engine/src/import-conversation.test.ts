@@ -1,9 +1,11 @@
 import {
   contextCompacted,
   conversationStarted,
+  defaultLimits,
   type EventLog,
   type ImportedCommand,
   type ImportedConversation,
+  type Media,
   messageAdded,
 } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
@@ -53,6 +55,42 @@ describe('importConversation', () => {
     expect(await storedIn(log, 'c')).toHaveLength(8)
   })
 
+  test('makes a branch a fork, once, behind the command that it leaves its parent after', async () => {
+    const { engine, log } = await given()
+    const branch = imported([command(1), command(4)], {
+      conversationId: 'c~branch',
+      fork: { parentId: 'c', afterCommandId: 'record:2', messageId: 'm2' },
+    })
+    const whole = [imported(numbers(3).map(command)), branch]
+    expect(await engine.importConversation(whole)).toMatchObject([{ position: 3 }, { appended: 3, position: 5 }])
+    expect(await engine.importConversation(whole)).toMatchObject([{ appended: 0 }, { appended: 0, alreadyThere: 2 }])
+    expect((await storedIn(log, 'c~branch')).map((e) => [e.conversationId, e.type, e.commandId, e.occurredAt / second])).toEqual([
+      ['c', 'messageAdded', 'record:1', 1],
+      ['c', 'messageAdded', 'record:2', 2],
+      ['c~branch', 'conversationForked', 'forked', 2],
+      // A command of the branch is its own, whatever its parent calls one of its own.
+      ['c~branch', 'messageAdded', 'record:1', 2],
+      ['c~branch', 'messageAdded', 'record:4', 4],
+    ])
+    const { lineage } = (await engine.open('c~branch')).getState()
+    expect(lineage.parent).toEqual({ conversationId: 'c', relation: 'fork', position: 2, messageId: 'm2' })
+    const longer = { ...branch, commands: [command(1), command(4), command(6)] }
+    expect(await engine.importConversation([imported(numbers(9).map(command)), longer])).toMatchObject([
+      { appended: 6 },
+      { appended: 1, position: 6 },
+    ])
+    const key = { tenant: 'default', conversationId: 'c~branch' }
+    expect(await verifyReplay(log, key, engine.reducer, sha256)).toMatchObject({ verdict: 'same', chain: { ok: true } })
+  })
+
+  test('refuses a branch of what is not there', async () => {
+    const { engine } = await given()
+    const fork = { parentId: 'c', afterCommandId: 'record:9' }
+    await expect(engine.importConversation(imported([command(1)], { conversationId: 'c~branch', fork }))).rejects.toMatchObject({
+      code: 'import_conflict',
+    })
+  })
+
   test('refuses a file whose record is stored with another content', async () => {
     const { engine, log } = await given()
     await engine.importConversation(imported(numbers(3).map(command)))
@@ -81,24 +119,24 @@ describe('importConversation', () => {
         return log.append(requests)
       },
     })
-    const commands = numbers(450).map(command)
+    const commands = numbers(1_700).map(command)
     await using first = createEngine({ log: dying })
     await expect(first.importConversation(imported(commands))).rejects.toThrow('killed')
     const partly = (await storedIn(log, 'c')).length
     expect(partly).toBeGreaterThan(0)
-    expect(partly).toBeLessThan(450)
+    expect(partly).toBeLessThan(1_700)
     await using second = createEngine({ log })
     expect(await second.importConversation(imported(commands))).toMatchObject([
-      { appended: 450 - partly, alreadyThere: partly, position: 450 },
+      { appended: 1_700 - partly, alreadyThere: partly, position: 1_700 },
     ])
     expect((await storedIn(log, 'c')).map((e) => e.commandId)).toEqual(commands.map((c) => c.commandId))
   })
 
-  test('keeps a state hash at its end and every 100 envelopes, and replay reaches each of them', async () => {
+  test('keeps a state hash at its end and after each append of 500 envelopes, and replay reaches each of them', async () => {
     const { engine, log } = await given()
-    await engine.importConversation(imported(numbers(250).map(command)))
+    await engine.importConversation(imported(numbers(1_200).map(command)))
     const key = { tenant: 'default', conversationId: 'c' }
-    expect((await log.stateHashes(key, engine.reducer.stateKey)).map((s) => s.position)).toEqual([100, 200, 250])
+    expect((await log.stateHashes(key, engine.reducer.stateKey)).map((s) => s.position)).toEqual([500, 1_000, 1_200])
     expect(await verifyReplay(log, key, engine.reducer, sha256)).toMatchObject({ verdict: 'same', compared: 3 })
   })
 
@@ -184,5 +222,73 @@ describe('importConversation', () => {
     const action = messageAdded({ message: { v: 1, id: 'm1', role: 'user', parts: [part] }, tokenCount: 1 })
     await engine.importConversation(imported([{ commandId: 'r1', actions: [action] }], { media: [media] }))
     expect(await log.media({ tenant: 'default', conversationId: 'c' }, media.hash)).toEqual(media)
+  })
+
+  test('commands that are made anew each time are walked once when their importer has walked them, and twice when nobody has', async () => {
+    const { engine } = await given()
+    let walks = 0
+    const made = (n: number): Iterable<ImportedCommand> => ({
+      *[Symbol.iterator]() {
+        walks += 1
+        yield* numbers(n).map(command)
+      },
+    })
+    const commands = made(700)
+    const walked = { commands, checked: { actions: 700, limits: defaultLimits } }
+    expect(await engine.importConversation(imported([], walked))).toMatchObject([{ appended: 700, position: 700 }])
+    expect(walks).toBe(1)
+    await engine.importConversation(imported([], { commands, conversationId: 'd' }))
+    expect(walks).toBe(3)
+    // What is stored already is compared with, and then there is nothing to write.
+    expect(await engine.importConversation(imported([], walked))).toMatchObject([{ appended: 0, alreadyThere: 700 }])
+    expect(walks).toBe(4)
+  })
+
+  test('an importer that walked its commands under other limits is not believed', async () => {
+    const { log } = await given()
+    await using engine = createEngine({ log, limits: { envelopeBytes: 300 } })
+    const long = { commandId: 'long', actions: [say('m9', 'x'.repeat(400))] }
+    const checked = { actions: 2, limits: defaultLimits }
+    await expect(engine.importConversation(imported([command(1), long], { checked }))).rejects.toMatchObject({
+      code: 'envelope_too_large',
+    })
+    expect(await log.conversations({ tenant: 'default', limit: 10 })).toEqual([])
+  })
+
+  test('a conflict in one conversation keeps the others of the file out too', async () => {
+    const { engine, log } = await given()
+    await engine.importConversation(imported(numbers(3).map(command)))
+    const changed = [command(1), { ...command(2), actions: [say('m2', 'edited')] }]
+    const both = [imported(numbers(5).map(command), { conversationId: 'd' }), imported(changed)]
+    await expect(engine.importConversation(both)).rejects.toMatchObject({ code: 'import_conflict' })
+    expect(
+      (await log.conversations({ tenant: 'default', limit: 10 })).map(({ conversationId, position }) => [
+        conversationId,
+        position,
+      ]),
+    ).toEqual([['c', 3]])
+  })
+
+  test('media of a command are there before its envelopes, and only those of commands that are missing', async () => {
+    const calls: string[] = []
+    const log = openMemoryLog()
+    const told = Object.assign(Object.create(log) as EventLog, {
+      putMedia: (...[key, media]: Parameters<EventLog['putMedia']>) => {
+        calls.push(`media ${media.map(({ hash }) => hash).join(' ')}`)
+        return log.putMedia(key, media)
+      },
+      append: (requests: Parameters<EventLog['append']>[0]) => {
+        calls.push(`append ${requests[0]?.envelopes.length}`)
+        return log.append(requests)
+      },
+    })
+    const file = (hash: string): Media => ({ hash, mediaType: 'image/png', bytes: Uint8Array.of(1) })
+    const withFile = (n: number): ImportedCommand => ({ ...command(n), media: [file(`hash-${n}`)] })
+    await using engine = createEngine({ log: told })
+    await engine.importConversation(imported([...numbers(500).map(command), withFile(501)]))
+    expect(calls).toEqual(['append 500', 'media hash-501', 'append 1'])
+    calls.length = 0
+    await engine.importConversation(imported([...numbers(500).map(command), withFile(501), withFile(502)]))
+    expect(calls).toEqual(['media hash-502', 'append 1'])
   })
 })

@@ -1,18 +1,24 @@
+import { isDeepStrictEqual } from 'node:util'
 import {
   type Action,
   assertConversationId,
+  assertForkId,
   assertId,
   ColloquyError,
   type ConversationKey,
   canonicalInput,
   contextCompacted,
+  conversationForked,
   type Envelope,
   type EventLog,
   encodeBody,
   type Head,
+  type ImportedCommand,
   type ImportedConversation,
+  type ImportedFork,
   isSameInput,
   type Limits,
+  type Media,
   type PositionRange,
   type Random,
   type Reducer,
@@ -48,80 +54,124 @@ export interface ImportPorts<State> {
   readonly limits: Limits
 }
 
-/** Envelopes of one append, unless a command is larger. */
-const batchSize = 100
-
-/** A command that was checked and is ready to be stamped. */
-interface Prepared {
-  readonly commandId: string
-  readonly input: string
-  readonly occurredAt: number | undefined
-  /** Where the file's own counting puts the first action. */
-  readonly filePosition: number
-  readonly actions: readonly { readonly action: Action; readonly schemaVersion: number }[]
-}
+/** One append takes as many envelopes, or as many bytes of bodies, unless one command alone has more. */
+const pageEnvelopes = 500
+const pageBytes = 2 ** 21
 
 /** Checks everything, then writes conversation by conversation. See `Engine.importConversation`. */
 export async function importConversations<State>(
   conversations: readonly ImportedConversation[],
   ports: ImportPorts<State>,
 ): Promise<readonly ImportedResult[]> {
-  const prepared = conversations.map((conversation) => ({ conversation, commands: prepare(conversation, ports) }))
+  const stored = new Map<ImportedConversation, ImportedResult>()
+  for (const conversation of conversations) {
+    const result = await check(conversation, ports)
+    if (result !== undefined) stored.set(conversation, result)
+  }
   const results: ImportedResult[] = []
-  for (const { conversation, commands } of prepared) results.push(await write(conversation, commands, ports))
+  for (const conversation of conversations) results.push(stored.get(conversation) ?? (await write(conversation, ports)))
   return results
 }
 
-function prepare<State>({ conversationId, commands }: ImportedConversation, { reducer, limits }: ImportPorts<State>): Prepared[] {
-  assertConversationId(conversationId)
-  let filePosition = 1
-  return commands.map(({ commandId, actions, occurredAt }) => {
+/**
+ * Walks the commands as far as nobody has: none may be refused, or conflict with what is stored, once the first is appended.
+ * @returns what there is, when all of it is stored already
+ */
+async function check<State>(conversation: ImportedConversation, ports: ImportPorts<State>): Promise<ImportedResult | undefined> {
+  const { conversationId, commands, checked: walked } = conversation
+  const { reducer, limits, log, tenant, sha256 } = ports
+  if (conversation.fork) assertForkId(conversationId)
+  else assertConversationId(conversationId)
+  const key: ConversationKey = { tenant, conversationId }
+  const isNew = (await log.head(key)) === undefined
+  if (isNew && walked !== undefined && isDeepStrictEqual(walked.limits, limits)) return undefined
+  const known = await readKnown(key, ports)
+  let count = 0
+  let missing = 0
+  for (const { commandId, actions } of commands) {
     assertId('command id', commandId)
-    const made = actions.map((action) => checked(reducer, action, limits))
-    for (const { action } of made) encodeBody(action, limits.envelopeBytes)
-    const result = { commandId, input: canonicalInput(actions), occurredAt, filePosition, actions: made }
-    filePosition += made.length
-    return result
-  })
+    for (const action of actions) encodeBody(checked(reducer, action, limits).action, limits.envelopeBytes)
+    count += 1
+    if (!isStored(conversationId, commandId, actions, known, sha256)) missing += 1
+  }
+  return missing > 0 || isNew
+    ? undefined
+    : resultOf(conversationId, { known, before: known.head.position, alreadyThere: count }, ports)
 }
+
+/** Of its first envelope. */
+type StoredCommand = Pick<StoredEnvelope, 'position' | 'salt' | 'inputHash'>
 
 /** What the log holds of a conversation: its state, its end, and where the file's commands are. */
 interface Known<State> {
   state: State
   head: Head
-  readonly commands: Map<string, Pick<StoredEnvelope, 'position' | 'salt' | 'inputHash'>>
+  readonly commands: Map<string, StoredCommand>
 }
 
-async function write<State>(
-  { conversationId, format, media }: ImportedConversation,
-  commands: readonly Prepared[],
-  ports: ImportPorts<State>,
-): Promise<ImportedResult> {
-  const { log, tenant, snapshots, sha256 } = ports
+async function write<State>(conversation: ImportedConversation, ports: ImportPorts<State>): Promise<ImportedResult> {
+  const { conversationId, format, commands, media } = conversation
+  const { log, tenant, sha256 } = ports
   const key: ConversationKey = { tenant, conversationId }
+  const fork = conversation.fork && (await makeFork(key, conversation.fork, ports))
   const known = await readKnown(key, ports)
-  const missing = commands.filter((command) => !isStored(conversationId, command, known, sha256))
-  if (media.length > 0 && missing.length > 0) await log.putMedia(key, media)
-
   const before = known.head.position
-  const placed = placesOf(commands, known)
-  for (let from = 0; from < missing.length; ) {
-    let to = from
-    for (let size = 0; to < missing.length && (size === 0 || size + (missing[to]?.actions.length ?? 0) <= batchSize); to++) {
-      size += missing[to]?.actions.length ?? 0
+  const pages = pageWriter(key, `import:${format}`, known, ports)
+  /** Where the file's positions are in the log: the same, unless something else was appended between two imports of a growing file. */
+  const places = new Map<number, number>()
+  let filePosition = 0
+  let alreadyThere = 0
+  let isMediaStored = media.length === 0
+  try {
+    if (fork && !known.commands.has(fork.commandId)) await pages.add(fork, places)
+    for (const command of commands) {
+      const stored = isStored(conversationId, command.commandId, command.actions, known, sha256)
+      for (const index of command.actions.keys()) {
+        const place = stored ? stored.position + index : pages.position() + index + 1
+        filePosition += 1
+        if (place !== filePosition) places.set(filePosition, place)
+      }
+      if (stored !== undefined) {
+        alreadyThere += 1
+        continue
+      }
+      if (!isMediaStored) await log.putMedia(key, media)
+      isMediaStored = true
+      await pages.add(command, places)
     }
-    await appendBatch(key, missing.slice(from, to), `import:${format}`, known, placed, ports)
-    from = to
-    if (from < missing.length) await snapshots.saveHash(key, known.state, known.head.position)
+    await pages.send()
+  } finally {
+    await pages.settled()
   }
-  const stateHash = await snapshots.save(key, known.state, known.head.position)
-  return {
-    conversationId,
-    appended: known.head.position - before,
-    alreadyThere: commands.length - missing.length,
-    position: known.head.position,
-    stateHash,
-  }
+  return resultOf(conversationId, { known, before, alreadyThere }, ports)
+}
+
+/**
+ * The fork itself, before its own commands. Idempotent, as the place of the command that it leaves its parent after is.
+ * @returns the command that says so, which is its first
+ */
+async function makeFork<State>(
+  key: ConversationKey,
+  { parentId, afterCommandId, messageId }: ImportedFork,
+  { log }: ImportPorts<State>,
+): Promise<ImportedCommand> {
+  const left = (await log.command({ ...key, conversationId: parentId }, afterCommandId)).at(-1)
+  if (left === undefined) throw new ColloquyError('import_conflict', { conversationId: parentId, position: 0 })
+  const { position, occurredAt } = left
+  const outcome = await log.fork({ key, parent: { conversationId: parentId, position } })
+  if (outcome.status !== 'forked') throw new ColloquyError('import_conflict', { conversationId: key.conversationId, position })
+  const forked = conversationForked({ parentId, position, ...(messageId !== undefined && { messageId }) })
+  return { commandId: 'forked', actions: [forked], occurredAt }
+}
+
+async function resultOf<State>(
+  conversationId: string,
+  { known, before, alreadyThere }: { readonly known: Known<State>; readonly before: number; readonly alreadyThere: number },
+  { tenant, snapshots }: ImportPorts<State>,
+): Promise<ImportedResult> {
+  const { position } = known.head
+  const stateHash = await snapshots.save({ tenant, conversationId }, known.state, position)
+  return { conversationId, appended: position - before, alreadyThere, position, stateHash }
 }
 
 async function readKnown<State>(key: ConversationKey, { log, reducer, sha256 }: ImportPorts<State>): Promise<Known<State>> {
@@ -137,96 +187,115 @@ async function readKnown<State>(key: ConversationKey, { log, reducer, sha256 }: 
     for (const envelope of page) {
       known.state = reducer.reduce(known.state, await readAction(reducer, envelope, resolve), ignore)
       const { commandId, commandIndex, position, salt, inputHash } = envelope
-      if (commandId !== null && commandIndex === 0) known.commands.set(commandId, { position, salt, inputHash })
+      const isOwn = envelope.conversationId === key.conversationId
+      if (isOwn && commandId !== null && commandIndex === 0) known.commands.set(commandId, { position, salt, inputHash })
     }
   }
   return known
 }
 
-/** @throws `import_conflict` when the log holds something else under the record's command id */
-function isStored<State>(conversationId: string, { commandId, input }: Prepared, known: Known<State>, sha256: Sha256): boolean {
-  const first = known.commands.get(commandId)
-  if (first === undefined) return false
-  if (!isSameInput(first, input, sha256)) throw new ColloquyError('import_conflict', { conversationId, position: first.position })
-  return true
-}
-
-/** Where the file's positions are in the log: the same, unless something else was appended between two imports of a growing file. */
-function placesOf<State>(commands: readonly Prepared[], known: Known<State>): Map<number, number> {
-  const places = new Map<number, number>()
-  let next = known.head.position + 1
-  for (const { commandId, filePosition, actions } of commands) {
-    const stored = known.commands.get(commandId)?.position
-    for (const index of actions.keys()) places.set(filePosition + index, stored === undefined ? next++ : stored + index)
-  }
-  return places
-}
-
-async function appendBatch<State>(
-  key: ConversationKey,
-  commands: readonly Prepared[],
-  cause: string,
+/** The first envelope of a command that is stored. @throws `import_conflict` when the log holds something else under its id */
+function isStored<State>(
+  conversationId: string,
+  commandId: string,
+  actions: readonly Action[],
   known: Known<State>,
-  places: ReadonlyMap<number, number>,
-  { log, reducer, clock, random, sha256, limits }: ImportPorts<State>,
-): Promise<void> {
-  const expected = known.head
+  sha256: Sha256,
+): StoredCommand | undefined {
+  const first = known.commands.get(commandId)
+  if (first === undefined) return undefined
+  if (!isSameInput(first, canonicalInput(actions), sha256)) {
+    throw new ColloquyError('import_conflict', { conversationId, position: first.position })
+  }
+  return first
+}
+
+/**
+ * Stamps commands and appends them page by page. While the log is at a page the next one is made: two pages are all of a file that
+ * is in memory here.
+ */
+function pageWriter<State>(key: ConversationKey, cause: string, known: Known<State>, ports: ImportPorts<State>) {
+  const { log, reducer, snapshots, clock, random, sha256, limits } = ports
   const resolve = resolverOf(log, key, reducer)
-  const envelopes: Envelope[] = []
-  let { position, hash, occurredAt } = expected
-  let state = known.state
-  for (const { commandId, input, actions, occurredAt: recordTime } of commands) {
-    for (const [commandIndex, { action: given, schemaVersion }] of actions.entries()) {
-      const action = replaced(given, places)
+  let { position, hash, occurredAt } = known.head
+  let { state } = known
+  let envelopes: Envelope[] = []
+  let media: Media[] = []
+  let bytes = 0
+  let hasAppended = false
+  let appending: Promise<void> | undefined
+
+  return { position: () => position, add, send, settled: () => appending }
+
+  async function add(command: ImportedCommand, places: ReadonlyMap<number, number>): Promise<void> {
+    const made = command.actions.map((given) => {
+      const { action, schemaVersion } = checked(reducer, given, limits)
+      const placed = replaced(action, places)
+      return { action: placed, schemaVersion, body: encodeBody(placed, limits.envelopeBytes) }
+    })
+    const size = made.reduce((sum, { body }) => sum + body.length, 0)
+    if (envelopes.length > 0 && (envelopes.length + made.length > pageEnvelopes || bytes + size > pageBytes)) await send()
+    media.push(...(command.media ?? []))
+    bytes += size
+    const input = canonicalInput(command.actions)
+    for (const [commandIndex, { action, schemaVersion, body }] of made.entries()) {
       position += 1
       // File order is the order; a record's own time is kept as far as it does not run backwards.
-      occurredAt = Math.max(recordTime ?? clock(), occurredAt)
-      const header = {
-        ...key,
-        position,
-        type: action.type,
-        schemaVersion,
-        occurredAt,
-        commandId,
-        commandIndex,
-        actor: null,
-        cause,
-        keyId: null,
-      }
+      occurredAt = Math.max(command.occurredAt ?? clock(), occurredAt)
+      const { type } = action
+      const { commandId } = command
       const envelope = stamp(
-        header,
-        encodeBody(action, limits.envelopeBytes),
+        { ...key, position, type, schemaVersion, occurredAt, commandId, commandIndex, actor: null, cause, keyId: null },
+        body,
         { previousHash: hash, salt: random(16), input: commandIndex === 0 ? input : undefined },
         sha256,
       )
       envelopes.push(envelope)
       hash = envelope.hash
-      state = reducer.reduce(
-        state,
-        await resolveAction(reducer, { ...action, position, occurredAt, actor: null }, resolve),
-        ignore,
-      )
+      const stamped = { ...action, position, occurredAt, actor: null }
+      // Only few actions ask for others, and a step of the event loop for each of the rest would be felt.
+      const asks = reducer.definition(type)?.resolve !== undefined
+      state = reducer.reduce(state, asks ? await resolveAction(reducer, stamped, resolve) : stamped, ignore)
     }
   }
-  const outcome = (await log.append([{ key, expected, envelopes }]))[0]
-  switch (outcome?.status) {
-    case 'appended':
-      known.state = state
-      known.head = { position, hash, occurredAt, archived: false }
-      return
-    case 'archived':
-      throw new ColloquyError('conversation_archived', { conversationId: key.conversationId, position: outcome.head.position })
-    case 'conflict':
-    case 'duplicate':
-      throw new ColloquyError('position_conflict', {
-        conversationId: key.conversationId,
-        expectedPosition: expected.position,
-        actualPosition: outcome.status === 'conflict' ? outcome.head.position : expected.position,
-      })
-    case undefined:
-      return
-    default:
-      outcome satisfies never
+
+  async function send(): Promise<void> {
+    await appending
+    if (envelopes.length === 0) return
+    const page = { state, head: { position, hash, occurredAt, archived: false }, envelopes, media }
+    envelopes = []
+    media = []
+    bytes = 0
+    appending = store(page)
+    // Looked at when the next page is sent, or at the end.
+    appending.catch(() => {})
+  }
+
+  async function store(page: Pick<Known<State>, 'state' | 'head'> & { envelopes: Envelope[]; media: Media[] }): Promise<void> {
+    const expected = known.head
+    if (hasAppended) await snapshots.saveHash(key, known.state, expected.position)
+    if (page.media.length > 0) await log.putMedia(key, page.media)
+    const outcome = (await log.append([{ key, expected, envelopes: page.envelopes }]))[0]
+    switch (outcome?.status) {
+      case 'appended':
+        known.state = page.state
+        known.head = page.head
+        hasAppended = true
+        return
+      case 'archived':
+        throw new ColloquyError('conversation_archived', { conversationId: key.conversationId, position: outcome.head.position })
+      case 'conflict':
+      case 'duplicate':
+        throw new ColloquyError('position_conflict', {
+          conversationId: key.conversationId,
+          expectedPosition: expected.position,
+          actualPosition: outcome.status === 'conflict' ? outcome.head.position : expected.position,
+        })
+      case undefined:
+        return
+      default:
+        outcome satisfies never
+    }
   }
 }
 
@@ -240,7 +309,7 @@ function replaced(action: Action, places: ReadonlyMap<number, number>): Action {
 }
 
 function movedRange([from, to]: PositionRange, places: ReadonlyMap<number, number>): PositionRange[] {
-  const isUnmoved = places.get(from) === from && places.get(to) === to
+  const isUnmoved = !places.has(from) && !places.has(to)
   if (isUnmoved) return [[from, to]]
   const moved: [number, number][] = []
   for (let position = from; position <= to; position++) {

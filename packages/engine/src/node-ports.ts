@@ -1,10 +1,23 @@
 /** The ports of core on Node. */
 import { createHash, hash, randomBytes, randomFillSync } from 'node:crypto'
-import type { Clock, Ids, Random, Sha256 } from '@colloquy/core'
+import type { Clock, Ids, Random, Sha256, Timer } from '@colloquy/core'
+
+/** Parts up to so many bytes are put together and hashed in one call; larger ones are not worth the copy. */
+const oneShotBytes = 65_536
 
 export const sha256: Sha256 = (...parts) => {
-  // One-shot hashing of one buffer is about twice as fast as a hash object for the few hundred bytes of an envelope.
+  // One-shot hashing of one buffer is several times as fast as a hash object for the two dozen short parts of an envelope.
   if (parts.length === 1 && parts[0]) return hash('sha256', parts[0], 'buffer')
+  const length = parts.reduce((sum, part) => sum + part.length, 0)
+  if (length <= oneShotBytes) {
+    const whole = Buffer.allocUnsafe(length)
+    let at = 0
+    for (const part of parts) {
+      whole.set(part, at)
+      at += part.length
+    }
+    return hash('sha256', whole, 'buffer')
+  }
   const digest = createHash('sha256')
   for (const part of parts) digest.update(part)
   return digest.digest()
@@ -12,7 +25,28 @@ export const sha256: Sha256 = (...parts) => {
 
 export const systemClock: Clock = () => Date.now() * 1000
 
-export const systemRandom: Random = (length) => randomBytes(length)
+/** Keeps the process alive while it waits. */
+export const systemTimer: Timer = (listener, ms) => {
+  const timeout = setTimeout(listener, ms)
+  return () => clearTimeout(timeout)
+}
+
+/** Asked for in stock: a call for 16 bytes takes some 5 microseconds, for 4,096 hardly more (Node 24.21). */
+let stock = new Uint8Array(0)
+let used = 0
+
+export const systemRandom: Random = (length) => {
+  if (length > 256) return randomBytes(length)
+  if (used + length > stock.length) {
+    stock = randomBytes(4096)
+    used = 0
+  }
+  used += length
+  const bytes = Uint8Array.from(stock.subarray(used - length, used))
+  // Nobody finds again what was given out.
+  stock.fill(0, used - length, used)
+  return bytes
+}
 
 /** UUIDv7 (RFC 9562): 48 bits of milliseconds, then random. Orders by time roughly; nothing here relies on it. */
 export const uuidv7: Ids = () => {

@@ -1,217 +1,143 @@
 /**
- * Append: one call of one SQL function, one round trip. What decides (locks, duplicates, heads, counters) is in `migrations/0001_log.sql`.
- * Only a conflict or a duplicate costs a second round trip, which reads what is handed back: envelopes that are stored do not change
- * places, so reading them later reads the same.
+ * Append: requests gather in a queue (`append-queue.ts`), a batch is delivered until it is answered (`append-delivery.ts`) by one call of
+ * an SQL function (`append-function.ts`) or by plain statements (`append-statements.ts`), and an answer becomes an outcome here. Only a
+ * conflict or a duplicate costs a second round trip, which reads what is handed back: envelopes that are stored do not change places, so
+ * reading them later reads the same.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import {
   type AppendOutcome,
   type AppendRequest,
-  ColloquyError,
-  type Envelope,
   forkHash,
   genesisHash,
   type Head,
+  isColloquyError,
   isForkId,
   pageSize,
-  partitionOf,
   type StoredEnvelope,
-  toHex,
 } from '@colloquy/core'
-import { CompiledQuery } from 'kysely'
-import { boolArray, byteaArray, int4Array, int8Array, textArray } from './binary-array.ts'
+import { type Delivery, deliver, outcomeUnknown } from './append-delivery.ts'
+import { type Answer, callForMany, callForOne } from './append-function.ts'
+import { AppendQueue, type QueueOptions } from './append-queue.ts'
+import { callByStatements } from './append-statements.ts'
 import type { LogConnection } from './connection.ts'
 import { failureKind } from './failures.ts'
-import { safeInteger } from './int8.ts'
+import { type PreparedRequest, prepareRequest, rememberedPartitions } from './prepared-request.ts'
 import { readCommands, readRange } from './read.ts'
 import { sha256 } from './sha256.ts'
-import { plainBytes } from './stored-envelope.ts'
 
-/** A row of `log_append_v1` and `log_append_one_v1`. */
-interface OutcomeRow {
-  readonly request: number
-  readonly outcome: AppendOutcome['status']
-  readonly head_position: string | number | bigint | null
-  readonly head_hash: Uint8Array | null
-  readonly head_occurred_at: string | number | bigint | null
-  readonly head_archived: boolean | null
-  readonly feed_position: string | number | bigint | null
-  readonly recorded_at: string | number | bigint | null
+export interface AppendOptions {
+  readonly queue?: QueueOptions
+  /**
+   * How long an append is tried again while the database cannot be reached, undoes it or does not answer (default 30,000). Then it rejects:
+   * with `append_outcome_unknown` where it may be stored.
+   */
+  readonly deadlineMs?: number
+  /** By the functions of the schema (default), or by plain statements, for engines that have no such functions. Slower; the same outcomes. */
+  readonly appendBy?: 'function' | 'statements'
+  /** One batch may mix partitions (default true). Where they lie on several machines, as with Citus, a call should stay in one. */
+  readonly batchAcrossPartitions?: boolean
+  /** Hears what an operator should know (default: a process warning): an append is stored, but not on the standby that it was to wait for. */
+  readonly onWarning?: (warning: string) => void
 }
 
-const placeholders = (count: number): string => Array.from({ length: count }, (_, i) => `$${i + 1}`).join(', ')
-const appendOneSql = `select * from log_append_one_v1(${placeholders(19)})`
-const appendManySql = `select * from log_append_v1(${placeholders(25)})`
+export const defaultDeadlineMs = 30_000
 
-/** Statements that are worth preparing on each connection, by their text. */
-export const preparedNames: ReadonlyMap<string, string> = new Map([
-  [appendOneSql, 'colloquy_append_one_v1'],
-  [appendManySql, 'colloquy_append_v1'],
-])
+/** How a log appends. See `EventLog.append`. */
+export type Append = (requests: readonly AppendRequest[]) => Promise<readonly AppendOutcome[]>
 
-/** See `EventLog.append`. @throws `append_outcome_unknown`, and what the driver throws */
-export async function append(log: LogConnection, requests: readonly AppendRequest[]): Promise<readonly AppendOutcome[]> {
-  const outcomes = new Map<AppendRequest, AppendOutcome>()
-  for (const round of rounds(requests)) {
-    const results = await appendRound(log, round)
-    for (const [i, request] of round.entries()) outcomes.set(request, results[i] as AppendOutcome)
+export function appender(log: LogConnection, options: AppendOptions, grew: (partitions: readonly number[]) => void): Append {
+  const { deadlineMs = defaultDeadlineMs, onWarning = warnProcess, appendBy, batchAcrossPartitions = true } = options
+  const partitionOf = rememberedPartitions(log.partitions)
+  const delivery: Delivery = {
+    target: log.target,
+    needsTransaction: log.needsReadCommitted && !log.kysely.isTransaction,
+    isTransaction: log.kysely.isTransaction,
+    withSession: log.withAppendSession,
+    callFor(batch) {
+      if (appendBy === 'statements') return callByStatements
+      return batch.length === 1 && batch[0]?.envelopes === 1 ? callForOne : callForMany
+    },
+    settle(batch, answers, isLocalOnly) {
+      if (isLocalOnly) onWarning(localOnlyWarning(batch.length))
+      const grown = new Set<number>()
+      for (const [i, prepared] of batch.entries()) {
+        const answer = answers[i] as Answer
+        if (answer.outcome === 'appended' || prepared.lost !== undefined) grown.add(prepared.partition)
+        prepared.resolve(outcomeOf(log, prepared, answer, isLocalOnly))
+      }
+      if (grown.size > 0) grew([...grown])
+    },
   }
-  return requests.map((request) => outcomes.get(request) as AppendOutcome)
-}
+  const queue = new AppendQueue<PreparedRequest>({ ...options.queue, batchAcrossPartitions }, (batch) => deliver(delivery, batch))
 
-/** A gap in the positions could never be closed again, so a caller's mistake ends here. @throws RangeError */
-export function assertPositions({ key, expected, envelopes }: AppendRequest): void {
-  for (const [i, { position }] of envelopes.entries()) {
-    if (position === expected.position + i + 1) continue
-    throw new RangeError(
-      `An envelope for ${key.conversationId} has position ${position} where ${expected.position + i + 1} follows.`,
-    )
-  }
-}
-
-/** The SQL function looks at all heads before it moves any, so a conversation can be in one call only once. */
-function rounds(requests: readonly AppendRequest[]): AppendRequest[][] {
-  const result: AppendRequest[][] = []
-  const seen = new Map<string, number>()
-  for (const request of requests) {
-    const key = JSON.stringify([request.key.tenant, request.key.conversationId])
-    const round = seen.get(key) ?? 0
-    seen.set(key, round + 1)
-    result[round] ??= []
-    result[round].push(request)
-  }
-  return result
-}
-
-async function appendRound(log: LogConnection, requests: readonly AppendRequest[]): Promise<AppendOutcome[]> {
-  let rows: readonly OutcomeRow[]
-  try {
-    rows = await callAppend(log, requests)
-  } catch (error) {
-    if (failureKind(error) !== 'lost') throw error
-    return resolveUnknown(log, requests, error)
-  }
-  try {
-    return await Promise.all(requests.map((request, i) => toOutcome(log, request, rows[i] as OutcomeRow)))
-  } catch (error) {
-    // Some are stored, and their caller must not take the failure of a read for a failure of the append.
-    const stored = requests.find((_, i) => rows[i]?.outcome === 'appended')
-    throw stored ? outcomeUnknown(stored, error) : error
+  const appendOne = (request: AppendRequest): Promise<AppendOutcome> =>
+    new Promise((resolve, reject) => {
+      const deadline = performance.now() + deadlineMs
+      queue.add(prepareRequest(request, partitionOf(request.key), { deadline, resolve, reject }))
+    })
+  return async (requests) => {
+    const [first] = requests
+    if (first && requests.length === 1) return [await appendOne(first)]
+    return allOf(requests, await Promise.allSettled(requests.map(appendOne)))
   }
 }
 
-async function callAppend(log: LogConnection, requests: readonly AppendRequest[]): Promise<readonly OutcomeRow[]> {
-  const [request] = requests
-  const query =
-    requests.length === 1 && request?.envelopes.length === 1
-      ? CompiledQuery.raw(appendOneSql, oneParameters(request, request.envelopes[0] as Envelope, log.partitions))
-      : CompiledQuery.raw(appendManySql, manyParameters(requests, log.partitions))
-  if (!log.needsReadCommitted) return (await log.kysely.executeQuery<OutcomeRow>(query)).rows
-  return log.kysely
-    .transaction()
-    .setIsolationLevel('read committed')
-    .execute(async (transaction) => (await transaction.executeQuery<OutcomeRow>(query)).rows)
+/** A call of several requests rejects as a whole, and must not say "not stored" of those that are. */
+function allOf(requests: readonly AppendRequest[], settled: readonly PromiseSettledResult<AppendOutcome>[]): AppendOutcome[] {
+  const failed = settled.filter((result) => result.status === 'rejected')
+  if (failed.length === 0) return settled.map((result) => (result as PromiseFulfilledResult<AppendOutcome>).value)
+  const { reason } =
+    failed.find((result) => isColloquyError(result.reason, 'append_outcome_unknown')) ?? (failed[0] as PromiseRejectedResult)
+  const stored = requests.find((_, i) => {
+    const result = settled[i]
+    return result?.status === 'fulfilled' && result.value.status === 'appended'
+  })
+  throw stored && !isColloquyError(reason, 'append_outcome_unknown') ? outcomeUnknown(stored, reason) : reason
 }
 
-function oneParameters({ key, expected, archive }: AppendRequest, envelope: Envelope, partitions: number): unknown[] {
-  return [
-    partitionOf(key, partitions, sha256),
-    key.tenant,
-    key.conversationId,
-    expectedPosition(key, expected),
-    expected.hash,
-    archive === true,
-    envelope.type,
-    envelope.schemaVersion,
-    envelope.occurredAt,
-    envelope.commandId,
-    envelope.commandIndex,
-    envelope.actor,
-    envelope.cause,
-    envelope.keyId,
-    envelope.body,
-    envelope.salt,
-    envelope.commit,
-    envelope.hash,
-    envelope.inputHash,
-  ]
-}
-
-function manyParameters(requests: readonly AppendRequest[], partitions: number): unknown[] {
-  const places = requests.map(({ key }) => partitionOf(key, partitions, sha256))
-  const isOnePartition = places.every((place) => place === places[0])
-  const envelopes = requests.flatMap((request) => request.envelopes)
-  const isCommand = envelopes.some(({ commandId }) => commandId !== null)
-  return [
-    isOnePartition ? places[0] : null,
-    isOnePartition ? null : int4Array(places),
-    textArray(requests.map(({ key }) => key.tenant)),
-    textArray(requests.map(({ key }) => key.conversationId)),
-    int8Array(requests.map(({ key, expected }) => expectedPosition(key, expected))),
-    byteaArray(requests.map(({ expected }) => expected.hash)),
-    int4Array(requests.map((request) => request.envelopes.length)),
-    byteaArray(requests.map((request) => request.envelopes.at(-1)?.hash ?? null)),
-    int8Array(requests.map((request) => request.envelopes.at(-1)?.occurredAt ?? null)),
-    boolArray(requests.map(({ archive }) => archive === true)),
-    int4Array(requests.flatMap((request, i) => request.envelopes.map(() => i + 1))),
-    int8Array(envelopes.map(({ position }) => position)),
-    textArray(envelopes.map(({ type }) => type)),
-    int4Array(envelopes.map(({ schemaVersion }) => schemaVersion)),
-    int8Array(envelopes.map(({ occurredAt }) => occurredAt)),
-    isCommand ? textArray(envelopes.map(({ commandId }) => commandId)) : null,
-    int4Array(envelopes.map(({ commandIndex }) => commandIndex)),
-    textArray(envelopes.map(({ actor }) => actor)),
-    textArray(envelopes.map(({ cause }) => cause)),
-    textArray(envelopes.map(({ keyId }) => keyId)),
-    byteaArray(envelopes.map(({ body }) => body)),
-    byteaArray(envelopes.map(({ salt }) => salt)),
-    byteaArray(envelopes.map(({ commit }) => commit)),
-    byteaArray(envelopes.map(({ hash }) => hash)),
-    byteaArray(envelopes.map(({ inputHash }) => inputHash)),
-  ]
-}
-
-/** Before position 1 no row holds the hash to compare with. A head at 0 that is not the genesis follows nothing: -1 never matches. */
-function expectedPosition(key: AppendRequest['key'], { position, hash }: AppendRequest['expected']): number {
-  return position !== 0 || Buffer.compare(hash, genesisHash(key, sha256)) === 0 ? position : -1
-}
-
-async function toOutcome(log: LogConnection, request: AppendRequest, row: OutcomeRow): Promise<AppendOutcome> {
-  switch (row.outcome) {
-    case 'appended': {
-      const first = safeInteger(row.feed_position ?? Number.NaN)
-      const recordedAt = safeInteger(row.recorded_at ?? Number.NaN)
-      const envelopes = request.envelopes.map((envelope, i) => ({ ...envelope, feedPosition: first + i, recordedAt }))
-      return { status: 'appended', envelopes }
-    }
-    case 'duplicate':
-      return { status: 'duplicate', commands: await readCommands(log, request.key, commandIds(request)) }
-    case 'archived':
-      return { status: 'archived', head: toHead(request, row) }
-    case 'conflict': {
-      const head = toHead(request, row)
-      return { status: 'conflict', head, missed: await readMissed(log, request, head.position) }
-    }
-    default:
-      return row.outcome satisfies never
+function outcomeOf(
+  log: LogConnection,
+  prepared: PreparedRequest,
+  answer: Answer,
+  isLocalOnly: boolean,
+): AppendOutcome | Promise<AppendOutcome> {
+  if (answer.outcome !== 'appended') {
+    return prepared.lost === undefined ? refusal(log, prepared, answer) : afterLoss(log, prepared, answer, isLocalOnly)
   }
+  const { firstFeedPosition, recordedAt } = answer
+  return appended(
+    prepared.request.envelopes.map((envelope, i) => ({ ...envelope, feedPosition: firstFeedPosition + i, recordedAt })),
+    isLocalOnly,
+  )
 }
 
-const commandIds = ({ envelopes }: AppendRequest): string[] => [...new Set(envelopes.flatMap(({ commandId }) => commandId ?? []))]
+function appended(envelopes: readonly StoredEnvelope[], isLocalOnly: boolean): AppendOutcome {
+  return isLocalOnly ? { status: 'appended', envelopes, durability: 'local' } : { status: 'appended', envelopes }
+}
 
-function toHead({ key }: AppendRequest, row: OutcomeRow): Head {
-  if (row.head_hash === null) return { position: 0, hash: genesisHash(key, sha256), occurredAt: 0, archived: false }
-  return {
-    position: safeInteger(row.head_position ?? Number.NaN),
-    hash: plainBytes(row.head_hash),
-    occurredAt: safeInteger(row.head_occurred_at ?? Number.NaN),
-    archived: row.head_archived === true,
+async function refusal(
+  log: LogConnection,
+  { request, commandIds, expectedPosition }: PreparedRequest,
+  answer: Refused,
+): Promise<AppendOutcome> {
+  if (answer.outcome === 'duplicate') {
+    return { status: 'duplicate', commands: await readCommands(log, request.key, commandIds) }
   }
+  const head = answer.head ?? { position: 0, hash: genesisHash(request.key, sha256), occurredAt: 0, archived: false }
+  if (answer.outcome === 'archived') return { status: 'archived', head }
+  return { status: 'conflict', head, missed: await readMissed(log, request, expectedPosition, head) }
 }
 
-async function readMissed(log: LogConnection, { key, expected }: AppendRequest, headPosition: number): Promise<StoredEnvelope[]> {
-  if (expectedPosition(key, expected) === -1 || expected.position >= headPosition) return []
-  const envelopes = await readRange(log, key, expected.position, Math.min(headPosition, expected.position + pageSize))
-  if (expected.position === 0) return envelopes
+async function readMissed(
+  log: LogConnection,
+  { key, expected }: AppendRequest,
+  expectedPosition: number,
+  head: Head,
+): Promise<StoredEnvelope[]> {
+  if (expectedPosition === -1 || expectedPosition >= head.position) return []
+  const envelopes = await readRange(log, key, expectedPosition, Math.min(head.position, expectedPosition + pageSize))
+  if (expectedPosition === 0) return envelopes
   const [seen, ...missed] = envelopes
   if (!seen) return []
   // Of a fork without envelopes of its own, the position is its parent's and the hash is not.
@@ -220,40 +146,49 @@ async function readMissed(log: LogConnection, { key, expected }: AppendRequest, 
 }
 
 /**
- * After a connection that broke under the call: looks once whether the envelopes are stored. A call is one transaction, so if any of
- * them is, the call took effect, and what is not stored by it never will be and can be sent again. If none is, nobody can tell:
- * the server may still be at it.
+ * Refused now, but sent before without an answer: what stands at our position tells whether that was stored. A refusal is definite for
+ * the lost send too (`append-delivery.ts`), so what is not there will not come.
  */
-async function resolveUnknown(log: LogConnection, requests: readonly AppendRequest[], lost: unknown): Promise<AppendOutcome[]> {
-  const stored = new Map<AppendRequest, StoredEnvelope[]>()
-  try {
-    for (const request of requests) {
-      const { envelopes } = request
-      const [first, last] = [envelopes[0], envelopes.at(-1)]
-      if (!first || !last) continue
-      const found = await readRange(log, request.key, first.position, last.position)
-      const foundLast = found.at(-1)
-      if (foundLast?.position === last.position && Buffer.compare(foundLast.hash, last.hash) === 0) stored.set(request, found)
+async function afterLoss(
+  log: LogConnection,
+  prepared: PreparedRequest,
+  answer: Refused,
+  isLocalOnly: boolean,
+): Promise<AppendOutcome> {
+  const { envelopes, key, expected, archive } = prepared.request
+  const [first, last] = [envelopes[0], envelopes.at(-1)]
+  for (;;) {
+    try {
+      if (first && last) {
+        const stored = await readRange(log, key, first.position, last.position)
+        const end = stored.at(-1)
+        if (end?.position === last.position && Buffer.compare(end.hash, last.hash) === 0) return appended(stored, isLocalOnly)
+      } else if (
+        archive === true &&
+        answer.outcome === 'archived' &&
+        answer.head &&
+        Buffer.compare(answer.head.hash, expected.hash) === 0
+      ) {
+        return appended([], isLocalOnly)
+      }
+      return await refusal(log, prepared, answer)
+    } catch (error) {
+      if (failureKind(error) === 'failed' || performance.now() + lookupPauseMs > prepared.deadline) {
+        throw outcomeUnknown(prepared.request, error)
+      }
+      await pause(lookupPauseMs)
     }
-  } catch {
-    throw outcomeUnknown(requests[0] as AppendRequest, lost)
   }
-  const rest = requests.filter((request) => !stored.has(request))
-  const isOnlyReading = requests.every(({ envelopes, archive }) => envelopes.length === 0 && archive !== true)
-  if (stored.size === 0 && !isOnlyReading)
-    throw outcomeUnknown(rest.find(({ envelopes }) => envelopes.length > 0) ?? (requests[0] as AppendRequest), lost)
-  const outcomes = rest.length === 0 ? [] : await appendRound(log, rest)
-  return requests.map((request) => {
-    const envelopes = stored.get(request)
-    return envelopes ? { status: 'appended', envelopes } : (outcomes[rest.indexOf(request)] as AppendOutcome)
-  })
 }
 
-function outcomeUnknown({ key, expected, envelopes }: AppendRequest, cause: unknown): ColloquyError {
-  const { position, hash } = envelopes.at(-1) ?? expected
-  return new ColloquyError(
-    'append_outcome_unknown',
-    { conversationId: key.conversationId, position, hash: toHex(hash) },
-    { cause },
-  )
+const lookupPauseMs = 200
+
+type Refused = Exclude<Answer, { readonly outcome: 'appended' }>
+
+const localOnlyWarning = (appends: number): string =>
+  `${appends} appends are stored on the primary only: their wait for the synchronous standby was cancelled. They are lost if the ` +
+  'primary is lost now. Look at the standby, and at who cancels statements.'
+
+function warnProcess(warning: string): void {
+  process.emitWarning(warning, { code: 'COLLOQUY_DURABILITY' })
 }

@@ -20,7 +20,7 @@ export interface Check {
  * @throws `database_unreachable`, `database_failed`
  */
 export async function doctor(target: PostgresTarget): Promise<readonly Check[]> {
-  const connection = await connect(target)
+  const connection = await connect(target, { statementMs: 30_000, appendMs: 0 })
   try {
     return await examine(connection.kysely)
   } catch (error) {

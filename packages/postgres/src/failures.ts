@@ -56,13 +56,13 @@ export function toColloquyError(error: unknown, operation: string, target: strin
   return new ColloquyError('database_unreachable', { target, problem: textOf(error) }, { cause: error })
 }
 
-function codeOf(error: unknown): string | undefined {
+export function codeOf(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
   return typeof error.code === 'string' ? error.code : undefined
 }
 
-function textOf(error: unknown): string {
+export function textOf(error: unknown): string {
   // Node tries every address of a name and reports the refusals together, with an empty text.
-  if (error instanceof AggregateError) return error.errors.map(textOf).join('; ')
+  if (error instanceof AggregateError) return error.errors.map((each) => textOf(each)).join('; ')
   return error instanceof Error ? error.message : String(error)
 }

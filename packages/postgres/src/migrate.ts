@@ -22,7 +22,8 @@ export const defaultServerPartitions = 64
 export async function migrate(
   options: PostgresTarget & { readonly partitions?: number },
 ): Promise<{ readonly applied: readonly string[] }> {
-  const connection = await connect(options)
+  // The longest statement of a migration may take as long as it takes.
+  const connection = await connect(options, { statementMs: 0, appendMs: 0 })
   try {
     const applied = await applyMigrations(connection, options.partitions ?? defaultServerPartitions)
     await readPartitions(connection.kysely, options.partitions)

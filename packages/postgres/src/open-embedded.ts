@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { PGliteOptions } from '@electric-sql/pglite'
 import { Kysely, PGliteDialect } from 'kysely'
+import type { AppendOptions } from './append.ts'
 import type { Connection } from './connection.ts'
 import type { Database } from './database.ts'
 import { lockDirectory } from './directory-lock.ts'
@@ -10,10 +11,11 @@ import { int8Oid, safeInteger } from './int8.ts'
 import { applyMigrations } from './migrate.ts'
 import { openLog, type PostgresLog } from './postgres-log.ts'
 
-export type EmbeddedOptions = ({ readonly directory: string } | { readonly memory: true }) & {
-  /** How many partitions the database must have; a new one gets them (default 1, which gives a total order). */
-  readonly partitions?: number
-}
+export type EmbeddedOptions = AppendOptions &
+  ({ readonly directory: string } | { readonly memory: true }) & {
+    /** How many partitions the database must have; a new one gets them (default 1, which gives a total order). */
+    readonly partitions?: number
+  }
 
 /**
  * The log in a Postgres inside this process (PGlite), in a directory of its own or in memory. Brings the schema up to date itself.

@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { startCuttingProxy } from '../../../test/support/cutting-proxy.ts'
 import { appendTo, beginningOf, following, newKey, readAll } from '../../../test/support/log-writer.ts'
 import { startPostgres } from '../../../test/support/postgres-server.ts'
+import type { AppendOptions } from './append.ts'
 import { migrate } from './migrate.ts'
 import { openPostgresLog } from './open-postgres.ts'
 
@@ -186,7 +187,7 @@ describe.skipIf(!server)('an opened log', () => {
     await appending
     const [last] = await Promise.all([log.head(key), log.close(), log.close()])
     expect(last?.position).toBe(1)
-    await expect(log.head(key)).rejects.toMatchObject({ code: 'database_unreachable', details: { problem: 'the log is closed' } })
+    await expect(log.head(key)).rejects.toMatchObject({ code: 'log_closed' })
     await expect(readAll(log, key)).rejects.toMatchObject({ code: 'database_unreachable' })
     const { rows } = await query(
       url,
@@ -260,38 +261,63 @@ describe.skipIf(!server)('an opened log', () => {
     })
   })
 
-  test('says that the outcome is unknown when it cannot be found', async () => {
+  test('sends an append again that never arrived', async () => {
     await withProxy(async (log, cutOnce) => {
       const key = newKey()
       const envelopes = following(key, beginningOf(key), [{}, {}])
       cutOnce('before')
-      await expect(log.append([{ key, expected: beginningOf(key), envelopes }])).rejects.toMatchObject({
-        code: 'append_outcome_unknown',
-        retryable: true,
-        details: { conversationId: key.conversationId, position: 2, hash: Buffer.from(envelopes[1]?.hash ?? []).toString('hex') },
-        cause: expect.any(Error),
-      })
-      expect(await log.append([{ key, expected: beginningOf(key), envelopes }])).toMatchObject([{ status: 'appended' }])
+      expect(await log.append([{ key, expected: beginningOf(key), envelopes }])).toMatchObject([
+        { status: 'appended', envelopes },
+      ])
     })
+  })
+
+  test('says that the outcome is unknown when no answer came until the deadline', async () => {
+    await withProxy(
+      async (log, cutOnce) => {
+        const key = newKey()
+        const envelopes = following(key, beginningOf(key), [{}, {}])
+        cutOnce('before')
+        await expect(log.append([{ key, expected: beginningOf(key), envelopes }])).rejects.toMatchObject({
+          code: 'append_outcome_unknown',
+          retryable: true,
+          details: {
+            conversationId: key.conversationId,
+            position: 2,
+            hash: Buffer.from(envelopes[1]?.hash ?? []).toString('hex'),
+          },
+          cause: expect.any(Error),
+        })
+        expect(await log.append([{ key, expected: beginningOf(key), envelopes }])).toMatchObject([{ status: 'appended' }])
+      },
+      // Over before the first answer: nothing is sent a second time.
+      { deadlineMs: 4 },
+    )
   })
 
   test('says that nobody can be reached when nothing was sent', async () => {
     const proxy = await startCuttingProxy(await migrated())
-    const log = await openPostgresLog({ url: proxy.url })
+    const log = await openPostgresLog({ url: proxy.url, deadlineMs: 500 })
     const key = newKey()
     await appendTo(log, key, [{}])
     await proxy.close()
     await new Promise((resolve) => setTimeout(resolve, 50))
-    await expect(appendTo(log, key, [{}])).rejects.toMatchObject({ code: 'database_unreachable' })
+    const expected = { ...beginningOf(key), position: 1 }
+    await expect(log.append([{ key, expected, envelopes: following(key, expected, [{}]) }])).rejects.toMatchObject({
+      code: 'database_unreachable',
+    })
     await log.close()
   })
 })
 
-async function withProxy(use: (log: EventLog, cutOnce: (when: 'before' | 'after') => void) => Promise<void>): Promise<void> {
+async function withProxy(
+  use: (log: EventLog, cutOnce: (when: 'before' | 'after') => void) => Promise<void>,
+  options: AppendOptions = {},
+): Promise<void> {
   const proxy = await startCuttingProxy(await migrated())
-  const log = await openPostgresLog({ url: proxy.url })
-  // The first connection is made, so that what is cut is a statement.
-  await log.head(newKey())
+  const log = await openPostgresLog({ url: proxy.url, ...options })
+  // The connection for appends is made, so that what is cut is a statement.
+  await appendTo(log, newKey(), [{}])
   await use(log, proxy.cutOnce)
   await log.close()
   await proxy.close()

@@ -1,7 +1,7 @@
-import { assertForkOf, type EventLog, partitionOf, type StoredEnvelope } from '@colloquy/core'
+import { assertForkOf, type EventLog, type StoredEnvelope } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
 import { readAncestry } from './ancestry.ts'
-import { append, assertPositions } from './append.ts'
+import { type AppendOptions, appender } from './append.ts'
 import { commandLookup } from './command-lookup.ts'
 import { type Connection, type LogConnection, logConnection } from './connection.ts'
 import type { Database } from './database.ts'
@@ -10,8 +10,9 @@ import { fork } from './fork.ts'
 import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
+import { assertPositions } from './prepared-request.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
-import { sha256 } from './sha256.ts'
+import { type Growth, growthBy, type Signals } from './signals/growth.ts'
 import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
 /** An `EventLog` in a database. */
@@ -24,27 +25,30 @@ export interface PostgresLog extends EventLog {
  * The log in a database whose schema is there.
  * @throws `schema_missing`, `schema_newer`, `partitions_differ`, `database_unreachable`, `database_failed`
  */
-export async function openLog(connection: Connection, asked: { readonly partitions?: number | undefined }): Promise<PostgresLog> {
+export async function openLog(
+  connection: Connection,
+  asked: AppendOptions & { readonly partitions?: number; readonly signals?: Signals },
+): Promise<PostgresLog> {
   await checkSchema(connection)
   const { kysely } = connection
   const partitions = await readPartitions(kysely, asked.partitions)
   const isolation = await sql<{ level: string }>`select current_setting('default_transaction_isolation') as level`.execute(kysely)
-  return postgresLog(logConnection(connection, { partitions, needsReadCommitted: isolation.rows[0]?.level !== 'read committed' }))
+  const log = logConnection(connection, { partitions, needsReadCommitted: isolation.rows[0]?.level !== 'read committed' })
+  return postgresLog(log, asked, growthBy(asked.signals ?? 'local'))
 }
 
-function postgresLog(log: LogConnection): PostgresLog {
-  const listeners = new Set<(partitions: readonly number[]) => void>()
+function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth): PostgresLog {
+  const append = appender(log, options, growth.tell)
+  const close = async (): Promise<void> => {
+    await log.close()
+    await growth.close()
+  }
   return {
     kysely: log.kysely,
     partitions: log.partitions,
     async append(requests) {
       requests.forEach(assertPositions)
-      if (requests.length === 0) return []
-      const outcomes = await log.run(`append to ${requests.length} conversations`, () => append(log, requests))
-      const grown = requests.filter((_, i) => outcomes[i]?.status === 'appended')
-      const partitions = [...new Set(grown.map(({ key }) => partitionOf(key, log.partitions, sha256)))]
-      if (partitions.length > 0) for (const listener of listeners) listener(partitions)
-      return outcomes
+      return log.run(`append to ${requests.length} conversations`, () => append(requests))
     },
     outcome: (query) => log.run(`give the outcome at position ${query.position}`, () => readOutcome(log, query)),
     head: (key) => log.run(`give the head of ${key.conversationId}`, () => readHead(log, key)),
@@ -59,18 +63,15 @@ function postgresLog(log: LogConnection): PostgresLog {
     conversations: (query) => log.run(`list the conversations of ${query.tenant}`, () => listConversations(log, query)),
     feed: (query) => log.run(`give the feed of partition ${query.partition}`, () => readFeed(log, query)),
     feedHeads: () => log.run('give the ends of the feed', () => readFeedHeads(log)),
-    onGrowth(listener) {
-      listeners.add(listener)
-      return () => void listeners.delete(listener)
-    },
+    onGrowth: growth.onGrowth,
     snapshot: (key, query) => log.run(`give a snapshot of ${key.conversationId}`, () => readSnapshot(log, key, query)),
     stateHashes: (key, stateKey) =>
       log.run(`give the state hashes of ${key.conversationId}`, () => readStateHashes(log, key, stateKey)),
     saveSnapshot: (key, snapshot) => log.run(`keep a snapshot of ${key.conversationId}`, () => saveSnapshot(log, key, snapshot)),
     putMedia: (key, media) => log.run(`keep ${media.length} media`, () => putMedia(log, key, media)),
     media: (key, hash) => log.run(`give the media ${hash}`, () => readMedia(log, key, hash)),
-    close: log.close,
-    [Symbol.asyncDispose]: log.close,
+    close,
+    [Symbol.asyncDispose]: close,
   }
 }
 

@@ -30,7 +30,13 @@ export const conversationStarted = defineAction(
 /** The conversation continues another one after a position; the first envelope of a fork's own. */
 export const conversationForked = defineAction(
   'conversationForked',
-  z.strictObject({ parentId: id, position: z.int().positive(), reason: z.string().optional() }),
+  z.strictObject({
+    parentId: id,
+    position: z.int().positive(),
+    /** The message that it comes after, where somebody knows it by that. */
+    messageId: id.optional(),
+    reason: z.string().optional(),
+  }),
 )
 
 export const conversationTitled = defineAction('conversationTitled', z.strictObject({ title: z.string() }))

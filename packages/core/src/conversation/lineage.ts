@@ -40,7 +40,7 @@ export const lineage = defineSlice({
         draft.source = action.payload.source ?? draft.source
         return
       case 'conversationForked':
-        draft.parent = { conversationId: action.payload.parentId, relation: 'fork', position: action.payload.position }
+        draft.parent = forkParent(action.payload)
         return
       case 'foreignRecordKept':
         draft.foreignRecords += 1
@@ -50,3 +50,11 @@ export const lineage = defineSlice({
     }
   },
 })
+
+function forkParent({
+  parentId,
+  position,
+  messageId,
+}: StampedActionOf<typeof conversationForked>['payload']): Started['parent'] & {} {
+  return { conversationId: parentId, relation: 'fork', position, ...(messageId !== undefined && { messageId }) }
+}

@@ -59,7 +59,8 @@ export interface FeedPage {
 }
 
 export type AppendOutcome =
-  | { readonly status: 'appended'; readonly envelopes: readonly StoredEnvelope[] }
+  /** `durability: 'local'`: stored, but the wait for the standby that must have it too was cancelled; the primary's loss would lose it. */
+  | { readonly status: 'appended'; readonly envelopes: readonly StoredEnvelope[]; readonly durability?: 'local' }
   /** Some command ids are stored already, with these first results; nothing was stored now. */
   | { readonly status: 'duplicate'; readonly commands: ReadonlyMap<string, readonly StoredEnvelope[]> }
   /**
@@ -100,7 +101,8 @@ export const pageSize = 500
  * The log: the truth. Implementations pass one contract suite.
  *
  * Order: positions of a conversation are 1, 2, 3 without gaps; feed positions of a partition too, in the order of the commits.
- * Every method rejects with `database_unreachable`, `database_failed` or, from `append`, `append_outcome_unknown` when its store fails.
+ * Every method rejects with `database_unreachable`, `database_failed` or, from `append`, `append_outcome_unknown` when its store fails,
+ * and with `log_closed` behind `close`.
  */
 export interface EventLog extends AsyncDisposable {
   /** How many partitions there are; 1 gives a total order. */

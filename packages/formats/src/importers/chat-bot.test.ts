@@ -1,4 +1,4 @@
-import { type Action, type ImportedConversation, openEnvelope } from '@colloquy/core'
+import { type Action, type HeldConversation, openEnvelope } from '@colloquy/core'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { chatBotText } from '../../../../test/formats/app-fixtures.ts'
@@ -10,7 +10,7 @@ import { importFile } from './import-file.ts'
 const name = '2026-03-01_conversation-with-42-in-123456789012345678901.json'
 const importText = (content: string, source = name) => importFile({ source, content, sha256 })
 const exported = (actions: readonly Action[]) => exportChatBot(envelopesOf(actions).map(openEnvelope))
-const exportedAgain = (conversation: ImportedConversation | undefined) => exported(actionsOf(conversation))
+const exportedAgain = (conversation: HeldConversation | undefined) => exported(actionsOf(conversation))
 
 describe('a conversation of a chat bot', () => {
   const { conversations, records } = importText(chatBotText)
@@ -58,7 +58,7 @@ describe('a conversation of a chat bot', () => {
     const whole = JSON.parse(chatBotText) as { history: unknown[] }
     const shorter = importText(JSON.stringify({ ...whole, updated_at: null, history: whole.history.slice(0, 4) }))
       .conversations[0]
-    const messages = (of: ImportedConversation | undefined) => of?.commands.filter(({ commandId }) => /:message-/.test(commandId))
+    const messages = (of: HeldConversation | undefined) => of?.commands.filter(({ commandId }) => /:message-/.test(commandId))
     expect(messages(conversation)?.slice(0, 4)).toEqual(messages(shorter))
   })
 

@@ -10,7 +10,7 @@ import {
   type ConversationAction,
   defaultLimits,
   errorRecorded,
-  type ImportedConversation,
+  type HeldConversation,
   type ImportedFile,
   type Json,
   type JsonObject,
@@ -51,7 +51,7 @@ function isSdkRecord(value: Json): boolean {
 function importFile(file: SourceFile): ImportedFile {
   const { records, count, skipped, remarks } = fileRecords(file)
   const nextId = conversationIds(file.options)
-  const conversations: ImportedConversation[] = []
+  const conversations: HeldConversation[] = []
   const answerIds = new Set(records.map(({ fields }) => asString(asObject(fields.message)?.id)))
   for (const session of sessionsOf(records)) {
     const id = asConversationId(session.find(({ value }) => isSdkRecord(value))?.fields.session_id)

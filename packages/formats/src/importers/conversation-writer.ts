@@ -1,4 +1,11 @@
-import { type ConversationAction, encodeBody, type ImportedCommand, type Message, type PositionRange } from '@colloquy/core'
+import {
+  assertId,
+  type ConversationAction,
+  encodeBody,
+  type ImportedCommand,
+  type Message,
+  type PositionRange,
+} from '@colloquy/core'
 
 /** A call without a result so far. */
 export interface OpenCall {
@@ -28,7 +35,6 @@ export interface WorkingSet {
  * they are written), the working set, and the calls that are open.
  */
 export function conversationWriter(envelopeBytes: number) {
-  const commands: ImportedCommand[] = []
   const commandIds = new Set<string>()
   const messageIds = new Set<string>()
   const open: OpenCall[] = []
@@ -36,7 +42,8 @@ export function conversationWriter(envelopeBytes: number) {
   let position = 0
 
   return {
-    commands: commands as readonly ImportedCommand[],
+    /** How many actions were written. */
+    position: () => position,
 
     /** An id that no message of the conversation has: files repeat ids, messages must not. */
     uniqueMessageId(wanted: string): string {
@@ -45,17 +52,19 @@ export function conversationWriter(envelopeBytes: number) {
       return id
     },
 
-    /** @throws `envelope_too_large` */
-    write(commandId: string, occurredAt: number | undefined, actions: readonly ConversationAction[]): void {
-      for (const action of actions) encodeBody(action, envelopeBytes)
+    /** @throws `envelope_too_large`, `id_invalid` */
+    write(commandId: string, occurredAt: number | undefined, actions: readonly ConversationAction[]): ImportedCommand {
+      // Encoding every action only to measure it would be a fifth of an import.
+      for (const action of actions) if (!isSurelySmaller(action, envelopeBytes)) encodeBody(action, envelopeBytes)
       for (const action of actions) {
         position += 1
         if (action.type === 'messageAdded') show(action.payload.message, action.payload.tokenCount)
         if (action.type === 'contextCompacted') compact(action.payload)
       }
       const id = unique(commandId, commandIds)
+      assertId('command id', id)
       commandIds.add(id)
-      commands.push({ commandId: id, actions, ...(occurredAt !== undefined && { occurredAt }) })
+      return { commandId: id, actions, ...(occurredAt !== undefined && { occurredAt }) }
     },
 
     /** What a compaction would cover now: all that the model is shown, or those that are asked for. */
@@ -95,6 +104,25 @@ export function conversationWriter(envelopeBytes: number) {
     if (summary) kept.splice(Math.max(0, first), 0, { id: summary.message.id, position, tokens: summary.tokenCount, standsAt })
     shown = kept
   }
+}
+
+/** No JSON text of a value has more bytes than this counts: a character takes at most six, a number or word at most 24, as does what stands around a value. */
+function isSurelySmaller(action: ConversationAction, limitBytes: number): boolean {
+  let left = limitBytes
+  const count = (value: unknown): void => {
+    left -= 48
+    if (left < 0) return
+    if (typeof value === 'string') left -= value.length * 6
+    else if (Array.isArray(value)) for (const item of value) count(item)
+    else if (typeof value === 'object' && value !== null) {
+      for (const key in value) {
+        left -= key.length * 6
+        count(value[key as keyof typeof value])
+      }
+    }
+  }
+  count(action)
+  return left >= 0
 }
 
 function unique(wanted: string, taken: ReadonlySet<string>): string {

@@ -9,7 +9,7 @@ import {
 } from '@colloquy/core'
 import { asList, asObject } from './fields.ts'
 import { acceptBadLine, fileValues, keptAsText } from './file-values.ts'
-import { refusal } from './json-lines.ts'
+import { type JsonRecord, refusal } from './json-lines.ts'
 import type { MediaShelf } from './media-shelf.ts'
 import type { SourceFile } from './source-file.ts'
 import type { ThreadActions, ThreadMessage } from './write-thread.ts'
@@ -36,24 +36,56 @@ export interface FileRecords {
   readonly remarks: ImportRemark[]
 }
 
-/** @throws `import_refused` for a line that is no JSON, unless the options take it */
-export function fileRecords(file: SourceFile): FileRecords {
+/**
+ * The records of JSON lines, or of one list. Those of a file that is not held read their values again when they are asked for them:
+ * what has to be known of all of them at once is gathered by `look`, which gets each one as it is read.
+ * @throws `import_refused` for a line that is no JSON, unless the options take it
+ */
+export function fileRecords(file: SourceFile, look: (record: FileRecord) => void = () => {}): FileRecords {
   if (Array.isArray(file.jsonDocument()?.value)) {
     const { values, remarks } = fileValues(file)
     const records = values.map(({ line, value }) => fileRecord(line, 1, value))
+    for (const record of records) look(record)
     return { records, count: records.length, skipped: [], remarks: [...remarks] }
   }
-  const lines = file.jsonLines()
+  const records: FileRecord[] = []
   const skipped: SkippedRecord[] = []
-  const read = lines.records.map(({ line, ordinal, value }) => fileRecord(line, ordinal, value))
-  const bad = lines.bad
-    .filter((line) => acceptBadLine(line, file, skipped))
-    .map(({ line, ordinal, text, problem }) => badRecord(line, ordinal, text, problem))
-  return {
-    records: [...read, ...bad].sort((a, b) => a.line - b.line || a.ordinal - b.ordinal),
-    count: lines.records.length + lines.bad.length,
-    skipped,
-    remarks: lines.records.flatMap(({ line, problems }) => problems.map(({ path, problem }) => keptAsText(line, path, problem))),
+  const remarks: ImportRemark[] = []
+  let count = 0
+  for (const item of file.lines()) {
+    count += 1
+    if ('value' in item) {
+      records.push(new LineRecord(item))
+      for (const { path, problem } of item.problems) remarks.push(keptAsText(item.line, path, problem))
+    } else if (acceptBadLine(item, file, skipped)) {
+      records.push(badRecord(item.line, item.ordinal, item.text, item.problem))
+    } else continue
+    look(records.at(-1) as FileRecord)
+  }
+  return { records, count, skipped, remarks }
+}
+
+/** A record that leaves its value where it is: in memory, or in the file. */
+class LineRecord implements FileRecord {
+  readonly line: number
+  readonly ordinal: number
+  readonly unread: string | undefined
+  readonly isBadLine = false
+  readonly #record: JsonRecord
+
+  constructor(record: JsonRecord) {
+    this.line = record.line
+    this.ordinal = record.ordinal
+    this.unread = unreadReason(record.value)
+    this.#record = record
+  }
+
+  get value(): Json {
+    return this.#record.value
+  }
+
+  get fields(): JsonObject {
+    return asObject(this.value) ?? {}
   }
 }
 
@@ -85,10 +117,13 @@ export function readableRecords(file: SourceFile): readonly Json[] {
 }
 
 export function fileRecord(line: number, ordinal: number, value: Json): FileRecord {
-  const fields = asObject(value) ?? {}
-  const isText = typeof fields.$text === 'string' && Object.keys(fields).length === 1
-  const unread = isText ? 'it holds what JSON here would change: kept as text' : undefined
-  return { line, ordinal, value, fields, unread, isBadLine: false }
+  return { line, ordinal, value, fields: asObject(value) ?? {}, unread: unreadReason(value), isBadLine: false }
+}
+
+function unreadReason(value: Json): string | undefined {
+  const fields = asObject(value)
+  const isText = typeof fields?.$text === 'string' && Object.keys(fields).length === 1
+  return isText ? 'it holds what JSON here would change: kept as text' : undefined
 }
 
 function badRecord(line: number, ordinal: number, text: string, problem: string): FileRecord {

@@ -1,4 +1,4 @@
-import type { ImportedFile } from '@colloquy/core'
+import type { ImportedConversation, ImportedFile } from '@colloquy/core'
 import { chatBot } from './chat-bot.ts'
 import { chatgpt } from './chatgpt/chatgpt.ts'
 import { claudeCode } from './claude-code/claude-code.ts'
@@ -14,7 +14,8 @@ import { openaiChat } from './openai-chat.ts'
 import { openHands } from './openhands/openhands.ts'
 import { pi } from './pi.ts'
 import { sharegpt } from './sharegpt.ts'
-import { type ImportInput, openSource, type TranscriptFormat } from './source-file.ts'
+import { type HeldInput, type ImportInput, openSource, type TranscriptFormat } from './source-file.ts'
+import { type ByteSource, openStreamed, readWhole } from './streamed-file.ts'
 import { sweAgent } from './swe-agent.ts'
 
 /** The first that matches imports, so the one with the sharper test stands first. */
@@ -36,14 +37,51 @@ export const formats: readonly TranscriptFormat[] = [
   openaiChat,
 ]
 
+/** JSON lines of these formats may be of any length. */
+const heldBytes = 2 ** 23
+/** Everything else is read whole, which takes some ten times as many bytes of memory. */
+export const longestDocument = 2 ** 26
+/** What is looked at of a long file to know its format. */
+const headBytes = 2 ** 21
+
 /**
- * Imports a transcript of any format that we know.
- * @throws `import_refused` for a file that is empty, no text, of no known format, or damaged
+ * Imports a transcript of any format that we know. What is given as a `ByteSource` and is too large to be held is read twice for
+ * the import, and again each time the commands are walked; only formats that stream (see `TranscriptFormat`) can be larger than
+ * 64 MiB.
+ * @throws `import_refused` for a file that is empty, no text, of no known format, damaged, or too large
  */
-export function importFile(input: ImportInput): ImportedFile {
+export function importFile(input: HeldInput): ImportedFile
+export function importFile(input: ImportInput): ImportedFile<ImportedConversation>
+export function importFile(input: ImportInput): ImportedFile<ImportedConversation> {
+  const { source, content, sha256, options } = input
+  const more = { source, sha256, ...(options && { options }) }
+  if (typeof content === 'string' || content instanceof Uint8Array) return importHeld({ ...more, content })
+  if (content.size > (options?.heldBytes ?? heldBytes)) {
+    const format = streamedFormat({ ...more, content })
+    if (format !== undefined) return format.importFile(openStreamed({ ...more, content }))
+  }
+  if (content.size > longestDocument) {
+    const streaming = formats.filter(({ streams }) => streams).map(({ id }) => id)
+    const problem = `the file has ${content.size} bytes and begins as none of those that may have more than ${longestDocument}`
+    throw refusal(source, 1, `${problem} (JSON lines of ${streaming.join(', ')}). Split it`)
+  }
+  return importHeld({ ...more, content: readWhole(source, content) })
+}
+
+/** The format of a long file, by its first lines. */
+function streamedFormat({ content, ...more }: ImportInput & { readonly content: ByteSource }): TranscriptFormat | undefined {
+  const head = readWhole(more.source, content, Math.min(content.size, headBytes))
+  const whole = head.subarray(0, head.lastIndexOf(0x0a) + 1)
+  if (whole.length === 0) return undefined
+  const file = openSource({ ...more, content: whole })
+  return formats.find((format) => format.streams && format.matches(file))
+}
+
+function importHeld(input: HeldInput): ImportedFile {
   const file = openSource(input)
   const format = formats.find((candidate) => candidate.matches(file))
-  if (format !== undefined) return format.importFile(file)
+  // Of a file that is held all is held.
+  if (format !== undefined) return format.importFile(file) as ImportedFile
   const { records, bad } = file.jsonLines()
   const known = formats.map(({ id }) => id).join(', ')
   const found = records.length === 0 && bad[0] ? `${bad[0].problem}, and nothing else in the file is` : 'the content'

@@ -8,7 +8,7 @@
 import {
   defaultLimits,
   foreignRecordKept,
-  type ImportedConversation,
+  type HeldConversation,
   type ImportedFile,
   type ImportRemark,
   type Json,
@@ -42,7 +42,7 @@ const isLog = (log: JsonObject | undefined): boolean =>
 function importFile(file: SourceFile): ImportedFile {
   const { values, remarks: read, badLines, skipped } = fileValues(file)
   const nextId = conversationIds(file.options)
-  const conversations: ImportedConversation[] = []
+  const conversations: HeldConversation[] = []
   const remarks: ImportRemark[] = [...read]
   let records = skipped.length + badLines.length
   for (const { line, path, value } of values) {

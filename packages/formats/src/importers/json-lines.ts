@@ -6,7 +6,7 @@
  * nesting) is kept as its text: the member of the record under which it lies becomes `{"$text": "..."}`, or the whole record does,
  * and `problems` says so.
  */
-import { ColloquyError, defaultLimits, fromUtf8, type Json } from '@colloquy/core'
+import { ColloquyError, defaultLimits, fromUtf8, type Json, parseJson } from '@colloquy/core'
 import { isWhitespace, type JsonProblem, type ScannedJson, scanJson } from './scan-json.ts'
 
 /** One value of a file. */
@@ -46,11 +46,16 @@ export function readText(source: string, content: string | Uint8Array): string {
   const decoded = typeof content === 'string' ? content : decode(source, content)
   const text = decoded.startsWith('\ufeff') ? decoded.slice(1) : decoded
   const nul = text.indexOf('\0')
-  if (nul >= 0)
-    throw refusal(source, lineAt(text, nul), 'there is a NUL byte, so this is no text. Give a transcript as its program wrote it')
-  if (text.trim() === '') throw refusal(source, 1, 'the file is empty. Give a transcript with at least one record')
+  if (nul >= 0) throw nulByte(source, lineAt(text, nul))
+  if (text.trim() === '') throw emptyFile(source)
   return text
 }
+
+export const nulByte = (source: string, line: number) =>
+  refusal(source, line, 'there is a NUL byte, so this is no text. Give a transcript as its program wrote it')
+export const notUtf8 = (source: string, line: number, cause: unknown) =>
+  refusal(source, line, 'the bytes are not UTF-8, so this is no text. Give a transcript as its program wrote it', cause)
+export const emptyFile = (source: string) => refusal(source, 1, 'the file is empty. Give a transcript with at least one record')
 
 /** Every value of every line, and every line that is none. */
 export function readJsonLines(text: string): JsonLines {
@@ -58,40 +63,65 @@ export function readJsonLines(text: string): JsonLines {
   const bad: BadLine[] = []
   const lines = text.split('\n')
   const lastLine = lines.findLastIndex((line) => line.trim() !== '')
-  for (const [index, line] of lines.entries()) readLine(line, index + 1, index === lastLine, records, bad)
+  for (const [index, own] of lines.entries()) {
+    const line = index + 1
+    for (const found of readLine(own)) {
+      if ('value' in found) records.push({ line, ordinal: found.ordinal, value: found.value, problems: found.problems })
+      else bad.push({ line, ...found.bad, isTruncated: found.isOpen && index === lastLine })
+    }
+  }
   return { records, bad }
+}
+
+/** A value of a line, or its rest that is none. */
+type LineValue =
+  | {
+      readonly ordinal: number
+      readonly value: Json
+      readonly problems: readonly JsonProblem[]
+      /** `JSON.parse` of the whole line gives the value too. */
+      readonly isWholeLine: boolean
+    }
+  /** `isOpen`: the text ends before the value does. */
+  | { readonly bad: Pick<BadLine, 'ordinal' | 'text' | 'problem'>; readonly isOpen: boolean }
+
+/** What a line holds, in order. */
+export function readLine(text: string): LineValue[] {
+  const values: LineValue[] = []
+  let from = afterSpace(text, 0)
+  for (let ordinal = 1; from < text.length; ordinal++) {
+    const scanned = scanJson(text, from, limits)
+    const value = scanned && parse(text, from, scanned)
+    if (scanned === undefined || value === undefined) {
+      // A word or number that is cut at the end of the file looks like any other bad word.
+      const problem = scanned === undefined ? 'the JSON does not end' : 'this is not JSON'
+      values.push({ bad: { ordinal, text: text.slice(from), problem }, isOpen: scanned === undefined })
+      return values
+    }
+    const { problems, hasEscapedKey } = scanned
+    from = afterSpace(text, scanned.end)
+    const isWholeLine = ordinal === 1 && from >= text.length && problems.length === 0 && !hasEscapedKey
+    values.push({ ordinal, value, problems, isWholeLine })
+  }
+  return values
+}
+
+function afterSpace(text: string, from: number): number {
+  let at = from
+  while (at < text.length && isWhitespace(text[at] as string)) at++
+  return at
 }
 
 export function refusal(source: string, line: number, problem: string, cause?: unknown): ColloquyError<'import_refused'> {
   return new ColloquyError('import_refused', { source, line, problem }, cause === undefined ? undefined : { cause })
 }
 
-function readLine(text: string, line: number, isLast: boolean, records: JsonRecord[], bad: BadLine[]): void {
-  let from = 0
-  for (let ordinal = 1; ; ordinal++) {
-    while (from < text.length && isWhitespace(text[from] as string)) from++
-    if (from >= text.length) return
-    const scanned = scanJson(text, from, limits)
-    if (scanned === undefined) {
-      bad.push({ line, ordinal, text: text.slice(from), problem: 'the JSON does not end', isTruncated: isLast })
-      return
-    }
-    const value = parse(text, from, scanned)
-    if (value === undefined) {
-      // A word or number that is cut at the end of the file looks like any other bad word.
-      bad.push({ line, ordinal, text: text.slice(from), problem: 'this is not JSON', isTruncated: false })
-      return
-    }
-    records.push({ line, ordinal, value, problems: scanned.problems })
-    from = scanned.end
-  }
-}
-
 /** The value with what cannot be held as JSON kept as text. Undefined: it is no JSON. */
-function parse(text: string, from: number, { end, problems, members }: ScannedJson): Json | undefined {
+function parse(text: string, from: number, { end, problems, members, hasEscapedKey }: ScannedJson): Json | undefined {
   const own = text.slice(from, end)
+  const parseOwn = hasEscapedKey ? parseJson : (json: string) => JSON.parse(json) as Json
   try {
-    if (problems.length === 0) return JSON.parse(own) as Json
+    if (problems.length === 0) return parseOwn(own)
     const set = new Set(problems.map((problem) => problem.member))
     if (set.has(undefined)) return isJson(own) ? { $text: own } : undefined
     let replaced = ''
@@ -103,7 +133,7 @@ function parse(text: string, from: number, { end, problems, members }: ScannedJs
       replaced += text.slice(at, memberFrom) + JSON.stringify({ $text: memberText })
       at = memberTo
     }
-    return JSON.parse(replaced + text.slice(at, end)) as Json
+    return parseOwn(replaced + text.slice(at, end))
   } catch {
     return undefined
   }
@@ -123,12 +153,7 @@ function decode(source: string, bytes: Uint8Array): string {
   try {
     return fromUtf8(bytes)
   } catch (cause) {
-    throw refusal(
-      source,
-      firstBadLine(bytes),
-      'the bytes are not UTF-8, so this is no text. Give a transcript as its program wrote it',
-      cause,
-    )
+    throw notUtf8(source, firstBadLine(bytes), cause)
   }
 }
 

@@ -7,19 +7,25 @@ export interface MediaShelf {
   readonly put: (mediaType: string, base64: string) => { readonly hash: string; readonly bytes: number } | undefined
   /** The same for a `data:` URL, which says its media type itself. */
   readonly putUrl: (url: string) => { readonly mediaType: string; readonly hash: string; readonly bytes: number } | undefined
-  /** A copy of `value` in which every base64 file is `{"$media": hash, "bytes": n}`, and a `data:` URL has its `mediaType` there too. */
+  /** `value`, or a copy in which every base64 file is `{"$media": hash, "bytes": n}`, and a `data:` URL has its `mediaType` there too. */
   readonly replaceIn: <T extends Json>(value: T) => T
   readonly all: () => readonly Media[]
+  /** Those that came since the last time, of which only the hash is remembered from now on. */
+  readonly take: () => readonly Media[]
 }
 
 export function mediaShelf(sha256: Sha256): MediaShelf {
-  const byHash = new Map<string, Media>()
+  const byHash = new Map<string, Media | undefined>()
+  let added: Media[] = []
 
   const put: MediaShelf['put'] = (mediaType, base64) => {
     const bytes = decodeBase64(base64)
     if (bytes === undefined) return undefined
     const hash = toHex(sha256(bytes))
-    if (!byHash.has(hash)) byHash.set(hash, { hash, mediaType, bytes })
+    if (!byHash.has(hash)) {
+      added.push({ hash, mediaType, bytes })
+      byHash.set(hash, added.at(-1))
+    }
     return { hash, bytes: bytes.length }
   }
 
@@ -35,16 +41,34 @@ export function mediaShelf(sha256: Sha256): MediaShelf {
       return stored ? { $media: stored.hash, bytes: stored.bytes, mediaType: stored.mediaType } : value
     }
     if (typeof value !== 'object' || value === null) return value
-    if (Array.isArray(value)) return value.map(replace)
-    const fields = Object.entries(value as JsonObject).map(([key, field]): [string, Json] => [key, replace(field)])
-    const copy = Object.fromEntries(fields)
+    if (Array.isArray(value)) return kept(value as readonly Json[], (value as readonly Json[]).map(replace))
+    const keys = Object.keys(value)
+    const fields = keys.map((key) => replace((value as JsonObject)[key] as Json))
     const file = fileIn(value as JsonObject)
     const stored = file && put(file.mediaType, file.base64)
+    if (stored === undefined && fields.every((field, n) => field === (value as JsonObject)[keys[n] as string])) return value
+    const copy = Object.fromEntries(keys.map((key, n): [string, Json] => [key, fields[n] as Json]))
     if (file && stored) copy[file.key] = { $media: stored.hash, bytes: stored.bytes }
     return copy
   }
 
-  return { put, putUrl, replaceIn: (value) => replace(value) as typeof value, all: () => [...byHash.values()] }
+  return {
+    put,
+    putUrl,
+    replaceIn: (value) => replace(value) as typeof value,
+    all: () => [...byHash.values()].filter((media) => media !== undefined),
+    take() {
+      const taken = added
+      added = []
+      for (const { hash } of taken) byHash.set(hash, undefined)
+      return taken
+    },
+  }
+}
+
+/** The list that was there, where nothing in it is another: records are large, and most hold no file. */
+function kept(list: readonly Json[], copy: readonly Json[]): readonly Json[] {
+  return copy.every((item, n) => item === list[n]) ? list : copy
 }
 
 /** Without parameters: a URL with them would not come back as it was. */

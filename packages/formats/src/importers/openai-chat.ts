@@ -9,7 +9,7 @@
 import {
   defaultLimits,
   foreignRecordKept,
-  type ImportedConversation,
+  type HeldConversation,
   type ImportedFile,
   type ImportRemark,
   type Json,
@@ -89,7 +89,7 @@ function importFile(file: SourceFile): ImportedFile {
     }
   }
   const nextId = conversationIds(file.options)
-  const conversations: ImportedConversation[] = []
+  const conversations: HeldConversation[] = []
   const remarks: ImportRemark[] = [...read]
   let records = skipped.length + badLines.length
   for (const list of lists) {

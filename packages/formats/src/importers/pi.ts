@@ -33,17 +33,18 @@ import {
   readableRecords,
   saidEntry,
 } from './file-records.ts'
-import { type MediaShelf, mediaShelf } from './media-shelf.ts'
+import type { MediaShelf } from './media-shelf.ts'
 import type { SourceFile, TranscriptFormat } from './source-file.ts'
 import { argumentsFromValue } from './tool-arguments.ts'
 import { turnMarks } from './turn-marks.ts'
-import { type ThreadEntry, type ThreadMessage, writeThread } from './write-thread.ts'
+import { type ThreadEntry, type ThreadMessage, writeLongThread } from './write-thread.ts'
 
 const format = 'pi'
 
 export const pi: TranscriptFormat = {
   id: format,
   matches: (file) => readableRecords(file).some(isHeader),
+  streams: true,
   importFile,
 }
 
@@ -52,62 +53,67 @@ function isHeader(value: Json): boolean {
   return type === 'session' && typeof id === 'string' && typeof cwd === 'string' && typeof timestamp === 'string'
 }
 
+/** What is known of each record of the file at once, whether the file is held or not. */
+interface Known {
+  readonly id: string
+  readonly isHeader: boolean
+  readonly occurredAt: number | undefined
+}
+
 /** @throws `import_refused` with the line: one that is no JSON (see the options), or a record too large for an envelope */
-function importFile(file: SourceFile): ImportedFile {
-  const { records, count, skipped, remarks } = fileRecords(file)
+function importFile(file: SourceFile): ImportedFile<ImportedConversation> {
+  const known = new Map<FileRecord, Known>()
+  const { records, count, skipped, remarks } = fileRecords(file, (record) => {
+    known.set(record, { id: idOf(record), isHeader: isHeader(record.value), occurredAt: timeOf(record) })
+  })
   const nextId = conversationIds(file.options)
-  const conversations = sessionsOf(records).map((session) => importSession(file, session, nextId, remarks))
+  const conversations = sessionsOf(records, known).map((session) => {
+    const header = session.find((record) => known.get(record)?.isHeader)
+    const id = asConversationId(header?.fields.id)
+    return writeLongThread(
+      {
+        source: file.source,
+        format,
+        conversationId: nextId(id ?? `pi-${contentId(header?.value ?? null, file.sha256)}`),
+        started: { source: { format, ...(id !== undefined && { id }) } },
+        startedAt: session.map((record) => known.get(record)?.occurredAt).find((time) => time !== undefined),
+        entriesFor: (media, notes) => entriesOf(session, { header, known }, media, notes.remarks),
+        file,
+        envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
+        turns: 'marked',
+      },
+      { skipped, remarks },
+    )
+  })
   return { format, records: count, conversations, skipped, remarks }
 }
 
 /** Every header begins a session; what stands before the first belongs to it. */
-function sessionsOf(records: readonly FileRecord[]): FileRecord[][] {
+function sessionsOf(records: readonly FileRecord[], known: ReadonlyMap<FileRecord, Known>): FileRecord[][] {
   const sessions: FileRecord[][] = []
+  let hasHeader = false
   for (const record of records) {
-    const isFirst = sessions.length === 0 || (isHeader(record.value) && sessions.at(-1)?.some(({ value }) => isHeader(value)))
-    if (isFirst) sessions.push([record])
+    const isHeader = known.get(record)?.isHeader === true
+    if (sessions.length === 0 || (isHeader && hasHeader)) sessions.push([record])
     else sessions.at(-1)?.push(record)
+    hasHeader ||= isHeader
   }
   return sessions
 }
 
-function importSession(
-  file: SourceFile,
+function* entriesOf(
   records: readonly FileRecord[],
-  nextId: (wanted: string) => string,
-  remarks: ImportRemark[],
-): ImportedConversation {
-  const header = records.find(({ value }) => isHeader(value))
-  const id = asConversationId(header?.fields.id)
-  const media = mediaShelf(file.sha256)
-  const written = writeThread({
-    source: file.source,
-    format,
-    conversationId: nextId(id ?? `pi-${contentId(header?.value ?? null, file.sha256)}`),
-    started: { source: { format, ...(id !== undefined && { id }) } },
-    entries: entriesOf(records, header, media, remarks),
-    media,
-    envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
-    turns: 'marked',
-  })
-  remarks.push(...written.remarks)
-  return written.conversation
-}
-
-function entriesOf(
-  records: readonly FileRecord[],
-  header: FileRecord | undefined,
+  { header, known }: { readonly header: FileRecord | undefined; readonly known: ReadonlyMap<FileRecord, Known> },
   media: MediaShelf,
   remarks: ImportRemark[],
-): ThreadEntry[] {
+): Generator<ThreadEntry> {
   const turns = turnMarks()
   /** The numbers by which compactions name entries; pi cannot read a bad line and does not count it. */
   const counted = records.filter(({ isBadLine }) => !isBadLine)
-  const numberOf = new Map<number | string, number>(counted.map((record, number) => [idOf(record), number]))
-  const placed = new Map<ThreadEntry, number>()
+  const numberOf = new Map<string, number>(counted.map((record, number) => [known.get(record)?.id ?? '', number]))
   let previous: string | undefined
 
-  return records.map((record): ThreadEntry => {
+  for (const record of records) {
     const parent = asId(record.fields.parentId)
     if (parent !== undefined && previous !== undefined && parent !== previous) {
       remarks.push({
@@ -116,10 +122,8 @@ function entriesOf(
       })
     }
     previous = asId(record.fields.id) ?? previous
-    const entry = entryOf(record)
-    placed.set(entry, numberOf.get(idOf(record)) ?? -1)
-    return entry
-  })
+    yield entryOf(record)
+  }
 
   function entryOf(record: FileRecord): ThreadEntry {
     const { fields, line, unread } = record
@@ -229,7 +233,7 @@ function entriesOf(
     return {
       kind: 'compaction',
       ...at,
-      keeps: (entry) => (placed.get(entry) ?? -1) >= firstKept,
+      keeps: (id) => (numberOf.get(id) ?? -1) >= firstKept,
       summary: {
         role: 'user',
         parts: [{ type: 'compaction', content: summary }],

@@ -20,6 +20,8 @@ export interface ScannedJson {
   readonly problems: readonly JsonProblem[]
   /** Where the values of the outermost object lie. */
   readonly members: ReadonlyMap<string, readonly [from: number, to: number]>
+  /** A key is written with an escape: `JSON.parse` may read another one (see core's `parseJson`). */
+  readonly hasEscapedKey: boolean
 }
 
 /** An object or array that is open at the moment; `entries` are those begun. */
@@ -40,6 +42,7 @@ export function scanJson(text: string, from: number, limits: Pick<Limits, 'depth
   const members = new Map<string, readonly [number, number]>()
   const reported = new Set<string | undefined>()
   let memberFrom = -1
+  let hasEscapedKey = false
 
   const reportFor = (member: string | undefined, problem: string): void => {
     // The first of a member is enough to set it aside; a hostile text has millions.
@@ -54,54 +57,77 @@ export function scanJson(text: string, from: number, limits: Pick<Limits, 'depth
     container.entries += 1
     if (container.entries === limits.keys + 1) reportContainer(`more than ${limits.keys} entries`)
   }
+  const takeKey = (container: Container, quoted: string): void => {
+    const isEscaped = quoted.includes('\\')
+    if (isEscaped) hasEscapedKey = true
+    container.key = isEscaped ? unescaped(quoted) : quoted.slice(1, -1)
+    container.expectsKey = false
+    openEntry(container)
+    if (container.keys?.has(container.key)) reportContainer('the same key twice')
+    container.keys?.add(container.key)
+    if (container.key === '__proto__') reportContainer('the key __proto__')
+  }
   const closeMember = (end: number): void => {
     if (stack.length !== 1 || memberFrom < 0) return
     members.set(stack[0]?.key ?? '', [memberFrom, end])
     memberFrom = -1
   }
 
+  let top: Container | undefined
   for (let i = from; i < text.length; ) {
-    const char = text[i] as string
-    const top = stack.at(-1)
-    if (isWhitespace(char)) {
-      i += 1
-    } else if (char === ':') {
-      i += 1
-      if (stack.length === 1) memberFrom = i
-    } else if (char === ',') {
-      closeMember(i)
-      if (top?.keys) top.expectsKey = true
-      i += 1
-    } else if (char === '}' || char === ']') {
-      closeMember(i)
-      stack.pop()
-      i += 1
-      if (stack.length === 0) return { end: i, problems, members }
-    } else if (char === '{' || char === '[') {
-      if (top && !top.keys) openEntry(top)
-      stack.push({ keys: char === '{' ? new Set() : undefined, entries: 0, key: '', expectsKey: char === '{' })
-      if (stack.length > limits.depth) report(`nested deeper than ${limits.depth} levels`)
-      i += 1
-    } else if (char === '"') {
-      const end = endOfString(text, i)
-      if (end < 0) return undefined
-      if (top?.keys && top.expectsKey) {
-        top.key = unescaped(text.slice(i, end))
-        top.expectsKey = false
-        openEntry(top)
-        if (top.keys.has(top.key)) reportContainer('the same key twice')
-        top.keys.add(top.key)
-        if (top.key === '__proto__') reportContainer('the key __proto__')
-      } else if (top && !top.keys) openEntry(top)
-      i = end
-      if (top === undefined) return { end, problems, members }
-    } else {
-      if (top && !top.keys) openEntry(top)
-      const end = endOfToken(text, i)
-      const problem = numberProblem(text.slice(i, end))
-      if (problem !== undefined) report(problem)
-      i = end
-      if (top === undefined) return { end, problems, members }
+    switch (text.charCodeAt(i)) {
+      case 0x20 /* space */:
+      case 0x09 /* tab */:
+      case 0x0a /* line feed */:
+      case 0x0d /* carriage return */:
+        i += 1
+        break
+      case 0x3a /* : */:
+        i += 1
+        if (stack.length === 1) memberFrom = i
+        break
+      case 0x2c /* , */:
+        closeMember(i)
+        if (top?.keys) top.expectsKey = true
+        i += 1
+        break
+      case 0x7d /* } */:
+      case 0x5d /* ] */:
+        closeMember(i)
+        stack.pop()
+        i += 1
+        if (stack.length === 0) return { end: i, problems, members, hasEscapedKey }
+        top = stack.at(-1)
+        break
+      case 0x7b /* { */:
+      case 0x5b /* [ */:
+        {
+          if (top && !top.keys) openEntry(top)
+          const isObject = text.charCodeAt(i) === 0x7b
+          top = { keys: isObject ? new Set() : undefined, entries: 0, key: '', expectsKey: isObject }
+          stack.push(top)
+          if (stack.length > limits.depth) report(`nested deeper than ${limits.depth} levels`)
+          i += 1
+          break
+        }
+      case 0x22 /* " */:
+        {
+          const end = endOfString(text, i)
+          if (end < 0) return undefined
+          if (top?.keys && top.expectsKey) takeKey(top, text.slice(i, end))
+          else if (top && !top.keys) openEntry(top)
+          i = end
+          if (top === undefined) return { end, problems, members, hasEscapedKey }
+          break
+        }
+      default: {
+        if (top && !top.keys) openEntry(top)
+        const end = endOfToken(text, i)
+        const problem = numberProblem(text.slice(i, end))
+        if (problem !== undefined) report(problem)
+        i = end
+        if (top === undefined) return { end, problems, members, hasEscapedKey }
+      }
     }
   }
   return undefined
@@ -112,6 +138,8 @@ export function numberProblem(token: string): string | undefined {
   number.lastIndex = 0
   if (!number.test(token) || number.lastIndex !== token.length) return undefined
   const value = Number(token)
+  // Nearly all of them.
+  if (Number.isSafeInteger(value) && value !== 0) return undefined
   const isChanged =
     !Number.isFinite(value) ||
     Object.is(value, -0) ||
@@ -140,7 +168,6 @@ function endOfToken(text: string, from: number): number {
 
 /** `"a"` and `"\u0061"` are one key. */
 function unescaped(quoted: string): string {
-  if (!quoted.includes('\\')) return quoted.slice(1, -1)
   try {
     return JSON.parse(quoted) as string
   } catch {

@@ -9,7 +9,7 @@
 import {
   defaultLimits,
   foreignRecordKept,
-  type ImportedConversation,
+  type HeldConversation,
   type ImportedFile,
   type ImportRemark,
   type Json,
@@ -58,7 +58,7 @@ const mediaKinds = [
 function importFile(file: SourceFile): ImportedFile {
   const { values, remarks: read, badLines, skipped } = fileValues(file)
   const nextId = conversationIds(file.options)
-  const conversations: ImportedConversation[] = []
+  const conversations: HeldConversation[] = []
   const remarks: ImportRemark[] = [...read]
   let records = skipped.length + badLines.length
   for (const value of values) {

@@ -1,14 +1,21 @@
-import type { ImportedFile, Sha256 } from '@colloquy/core'
+import type { ImportedConversation, ImportedFile, Sha256 } from '@colloquy/core'
 import { type JsonDocument, readJsonDocument } from './json-document.ts'
-import { type JsonLines, readJsonLines, readText } from './json-lines.ts'
+import { type BadLine, type JsonLines, type JsonRecord, readJsonLines, readText } from './json-lines.ts'
+import type { ByteSource } from './streamed-file.ts'
 
 /** What an importer is given: the content of a file and what it is called in messages. */
 export interface ImportInput {
   /** Names the file in errors; never stored, so a file imports the same from anywhere. */
   readonly source: string
-  readonly content: string | Uint8Array
+  /** Of what is read piece by piece, JSON lines need not fit into memory; see `importFile`. */
+  readonly content: string | Uint8Array | ByteSource
   readonly sha256: Sha256
   readonly options?: ImportOptions
+}
+
+/** The content as a whole. */
+export interface HeldInput extends ImportInput {
+  readonly content: string | Uint8Array
 }
 
 export interface ImportOptions {
@@ -20,12 +27,17 @@ export interface ImportOptions {
   readonly conversationId?: string
   /** What one action may take, when the engine that will store it has another limit than the default of 1 MiB. */
   readonly envelopeBytes?: number
+  /** A file that is read piece by piece is held all the same when it has no more bytes. Default 8 MiB. */
+  readonly heldBytes?: number
 }
 
 /** A file as the formats look at it. Each way of reading it is taken once, when the first format asks. */
 export interface SourceFile {
   readonly source: string
-  readonly text: string
+  /** The file is in memory, so what is made of it may be too. */
+  readonly isHeld: boolean
+  /** Every value of every line, and every line that is none, in order. */
+  readonly lines: () => Iterable<JsonRecord | BadLine>
   readonly jsonLines: () => JsonLines
   /** The file as one JSON value, however many lines it takes; undefined when it is not one. */
   readonly jsonDocument: () => JsonDocument | undefined
@@ -39,21 +51,29 @@ export interface TranscriptFormat {
   readonly id: string
   /** By content, never by name: formats are found under each other's extensions. */
   readonly matches: (file: SourceFile) => boolean
+  /** Files of JSON lines that do not fit into memory are imported too. */
+  readonly streams?: true
   /** @throws `import_refused` */
-  readonly importFile: (file: SourceFile) => ImportedFile
+  readonly importFile: (file: SourceFile) => ImportedFile<ImportedConversation>
 }
 
 /** @throws `import_refused` for a file that is empty or no text */
-export function openSource({ source, content, sha256, options = {} }: ImportInput): SourceFile {
+export function openSource({ source, content, sha256, options = {} }: HeldInput): SourceFile {
   const text = readText(source, content)
   let jsonLines: JsonLines | undefined
   let jsonDocument: { readonly read: JsonDocument | undefined } | undefined
+  const readLines = (): JsonLines => (jsonLines ??= readJsonLines(text))
   return {
     source,
-    text,
     sha256,
     options,
-    jsonLines: () => (jsonLines ??= readJsonLines(text)),
+    isHeld: true,
+    lines: () => inOrder(readLines()),
+    jsonLines: readLines,
     jsonDocument: () => (jsonDocument ??= { read: readJsonDocument(text) }).read,
   }
+}
+
+function inOrder({ records, bad }: JsonLines): readonly (JsonRecord | BadLine)[] {
+  return bad.length === 0 ? records : [...records, ...bad].sort((a, b) => a.line - b.line || a.ordinal - b.ordinal)
 }

@@ -3,7 +3,10 @@ import {
   type ConversationAction,
   contextCompacted,
   conversationStarted,
+  type HeldConversation,
+  type ImportedCommand,
   type ImportedConversation,
+  type ImportedFork,
   type ImportRemark,
   isColloquyError,
   type JsonObject,
@@ -23,7 +26,9 @@ import { countTokens, tokenCounter } from '../count-tokens.ts'
 import { conversationWriter } from './conversation-writer.ts'
 import { refusal } from './json-lines.ts'
 import type { MediaShelf } from './media-shelf.ts'
+import type { SourceFile } from './source-file.ts'
 import { toolEnded } from './tool-ended.ts'
+import { type ImportNotes, walkedConversation } from './walked-conversation.ts'
 import { type Words, withoutWords, wordsOf } from './without-words.ts'
 
 export interface ThreadMessage {
@@ -59,8 +64,8 @@ export interface ThreadCompaction {
   readonly line: number
   readonly id: string
   readonly occurredAt?: number | undefined
-  /** Which messages it is shown as before; default: none. Summaries of earlier compactions never stay. */
-  readonly keeps?: (entry: ThreadMessage) => boolean
+  /** Which messages, by the id of their entry, it is shown as before; default: none. Summaries of earlier compactions never stay. */
+  readonly keeps?: (id: string) => boolean
   readonly summary?: Omit<Message, 'v' | 'id'> | undefined
   readonly records: readonly JsonObject[]
   /** What the record is when there is neither anything to cover nor a summary. */
@@ -78,49 +83,97 @@ export interface ThreadActions {
 
 export type ThreadEntry = ThreadMessage | ThreadActions | ThreadCompaction
 
-export interface Thread {
+/** What all threads say of themselves. */
+interface ThreadFrame {
   readonly source: string
   readonly format: string
   readonly conversationId: string
-  readonly started: Parameters<typeof conversationStarted>[0]
-  readonly entries: readonly ThreadEntry[]
-  readonly media: MediaShelf
+  /** What `conversationStarted` says; a fork was started by its root. */
+  readonly started: Parameters<typeof conversationStarted>[0] | ImportedFork
   readonly envelopeBytes: number
   /** `marked`: the format says itself where turns begin and end, in `before`, `after` and `actions`. Default: see `turnsOf`. */
   readonly turns?: 'marked'
 }
 
-export interface WrittenThread {
-  readonly conversation: ImportedConversation
+export interface Thread extends ThreadFrame {
+  readonly entries: readonly ThreadEntry[]
+  readonly media: MediaShelf
+}
+
+/** A thread whose entries are made anew each time they are walked. */
+export interface LongThread extends ThreadFrame {
+  readonly turns: 'marked'
+  /** Also of the first entry that has a time. */
+  readonly startedAt: number | undefined
+  readonly entriesFor: EntriesFor
+  readonly file: Pick<SourceFile, 'isHeld' | 'sha256'>
+}
+
+/** The entries, with files put on a shelf, and records that are left out, or worth a remark, told. */
+export type EntriesFor = (media: MediaShelf, notes: ImportNotes) => Iterable<ThreadEntry>
+
+export interface WrittenThread<Conversation extends ImportedConversation = HeldConversation> {
+  readonly conversation: Conversation
   readonly remarks: readonly ImportRemark[]
 }
 
 const person = 'user'
 
+const isFork = (started: ThreadFrame['started']): started is ImportedFork => 'afterCommandId' in started
+
 /** @throws `import_refused` with the line, when an entry cannot be stored */
 export function writeThread(thread: Thread): WrittenThread {
-  const { source, format, conversationId, started, entries, media, envelopeBytes } = thread
-  const writer = conversationWriter(envelopeBytes)
-  const written = new Map<string, ThreadMessage>()
+  const { entries, media, conversationId, format } = thread
   const remarks: ImportRemark[] = []
+  const startedAt = entries.find(({ occurredAt }) => occurredAt !== undefined)?.occurredAt
+  const turns = turnsOf(thread.turns === 'marked' ? [] : entries)
+  const commands = [...threadCommands({ ...thread, startedAt, turns: turns }, remarks)]
+  const fork = isFork(thread.started) && { fork: thread.started }
+  return { conversation: { conversationId, ...fork, format, commands, media: media.all() }, remarks }
+}
+
+/** The same for entries that are made anew in each walk. @throws `import_refused` with the line, when an entry cannot be stored */
+export function writeLongThread(thread: LongThread, notes: ImportNotes): ImportedConversation {
+  const { entriesFor, file, ...frame } = thread
+  return walkedConversation(thread, file, notes, (media, walkNotes) =>
+    threadCommands({ ...frame, entries: entriesFor(media, walkNotes), media, turns: turnsOf([]) }, walkNotes.remarks),
+  )
+}
+
+interface ThreadWalk extends Omit<ThreadFrame, 'turns'> {
+  readonly entries: Iterable<ThreadEntry>
+  readonly media: MediaShelf
+  readonly startedAt: number | undefined
+  readonly turns: Turns
+}
+
+function* threadCommands(thread: ThreadWalk, remarks: ImportRemark[]): Generator<ImportedCommand> {
+  const { source, format, started, entries, media, envelopeBytes, turns } = thread
+  const writer = conversationWriter(envelopeBytes)
+  /** The entry of each message. */
+  const written = new Map<string, string>()
   const joined = new Set<string>()
   let presentModel: string | undefined
-  let time = entries.find(({ occurredAt }) => occurredAt !== undefined)?.occurredAt
-  const turns = turnsOf(thread.turns === 'marked' ? [] : entries)
+  let time = thread.startedAt
+  let isFirst = true
 
-  guarded(entries[0]?.line ?? 1, () => writer.write(`${format}:started`, time, [conversationStarted(started)]))
   for (const entry of entries) {
     const { line, id, occurredAt } = entry
+    if (isFirst && !isFork(started))
+      yield guarded(line, () => writer.write(`${format}:started`, time, [conversationStarted(started)]))
+    isFirst = false
     time = occurredAt ?? time
-    guarded(line, () => {
+    yield guarded(line, () => {
       const before = turns.interruptedAt.get(entry)
       const actions = actionsOf(entry)
-      writer.write(`${format}:${id}`, time, before === undefined ? actions : [turnInterrupted(before), ...actions])
-      const turnId = turns.endsAfter.get(entry)
-      if (turnId !== undefined) writer.write(`${format}:turn-ended:${turnId}`, time, [turnEnded({ turnId })])
+      return writer.write(`${format}:${id}`, time, before === undefined ? actions : [turnInterrupted(before), ...actions])
     })
+    const turnId = turns.endsAfter.get(entry)
+    if (turnId !== undefined) {
+      yield guarded(line, () => writer.write(`${format}:turn-ended:${turnId}`, time, [turnEnded({ turnId })]))
+    }
   }
-  return { conversation: { conversationId, format, commands: writer.commands, media: media.all() }, remarks }
+  if (isFirst && !isFork(started)) yield guarded(1, () => writer.write(`${format}:started`, time, [conversationStarted(started)]))
 
   function actionsOf(entry: ThreadEntry): readonly ConversationAction[] {
     switch (entry.kind) {
@@ -137,8 +190,8 @@ export function writeThread(thread: Thread): WrittenThread {
 
   function compactionActions(entry: ThreadCompaction): readonly ConversationAction[] {
     const { messageIds, ranges, tokens, standsAt } = writer.workingSet((messageId) => {
-      const message = written.get(messageId)
-      return message === undefined || entry.keeps?.(message) !== true
+      const entryId = written.get(messageId)
+      return entryId === undefined || entry.keeps?.(entryId) !== true
     })
     if (messageIds.length === 0 && entry.summary === undefined) return entry.otherwise
     const message: Message | undefined = entry.summary && { v: 1, id: writer.uniqueMessageId(entry.id), ...entry.summary }
@@ -175,7 +228,7 @@ export function writeThread(thread: Thread): WrittenThread {
   function messageActions(entry: ThreadMessage): ConversationAction[] {
     const { usage, records, line } = entry
     const messageId = writer.uniqueMessageId(entry.id)
-    written.set(messageId, entry)
+    written.set(messageId, entry.id)
     const calls = entry.message.parts.filter((part) => part.type === 'tool_call')
     const requested: ConversationAction[] = []
     const ended: ConversationAction[] = []
@@ -248,9 +301,9 @@ export function writeThread(thread: Thread): WrittenThread {
     ]
   }
 
-  function guarded(line: number, write: () => void): void {
+  function guarded<Written>(line: number, write: () => Written): Written {
     try {
-      write()
+      return write()
     } catch (error) {
       if (!isColloquyError(error) || error.code === 'import_refused') throw error
       throw refusal(source, line, error.message, error)

@@ -1,4 +1,4 @@
-import type { ImportedConversation } from '@colloquy/core'
+import type { HeldConversation } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
 import { gptConversation, gptNode, gptTree } from '../../../../../test/formats/app-fixtures.ts'
 import { actionsOf, foldImported } from '../../../../../test/formats/imported.ts'
@@ -6,9 +6,8 @@ import { sha256 } from '../../../../../test/support/core-log.ts'
 import { importFile } from '../import-file.ts'
 
 const importValue = (value: unknown) => importFile({ source: 'conversations.json', content: JSON.stringify(value), sha256 })
-const told = (conversation: ImportedConversation | undefined) =>
-  actionsOf(conversation).map(({ type, payload }) => [type, payload])
-const said = (conversation: ImportedConversation | undefined) =>
+const told = (conversation: HeldConversation | undefined) => actionsOf(conversation).map(({ type, payload }) => [type, payload])
+const said = (conversation: HeldConversation | undefined) =>
   actionsOf(conversation).flatMap(({ type, payload }) =>
     type === 'messageAdded' ? [(payload as { message: unknown }).message] : [],
   )
@@ -21,11 +20,9 @@ describe('a question with two answers', () => {
 
   test('is a conversation with the answer that came first, and a fork with the other one after the question', () => {
     expect({ records, remarks, skipped }).toEqual({ records: 8, remarks: [], skipped: [] })
-    expect(conversations.map(({ conversationId }) => conversationId)).toEqual([idOf, `${idOf}:branch:b1`])
-    expect(told(fork)[0]).toEqual([
-      'conversationStarted',
-      { source: { format: 'chatgpt', id: idOf }, parent: { relation: 'fork', conversationId: idOf, messageId: 'u1' } },
-    ])
+    expect(conversations.map(({ conversationId }) => conversationId)).toEqual([idOf, `${idOf}~b1`])
+    expect(fork?.fork).toEqual({ parentId: idOf, afterCommandId: 'chatgpt:u1', messageId: 'u1' })
+    expect(told(fork).map(([type]) => type)).not.toContain('conversationStarted')
     expect(said(fork)).toMatchObject([{ id: 'b1', role: 'assistant', parts: [{ type: 'text', text: 'I cannot draw.' }] }])
   })
 
@@ -51,7 +48,7 @@ describe('a question with two answers', () => {
 
   test('says which branch the app showed, and the title', () => {
     const { state } = foldImported(first)
-    expect(state.metadata).toEqual({ activeConversation: `${idOf}:branch:b1` })
+    expect(state.metadata).toEqual({ activeConversation: `${idOf}~b1` })
     expect(state.lifecycle.title).toBe('A talk')
     expect(state.turn).toMatchObject({ current: null, last: { turnId: 'u1', outcome: 'ended' } })
   })
@@ -130,7 +127,7 @@ describe('exported again', () => {
       gptConversation([{ id: 'r', children: ['u1', 'u2'] } as { id: string }, { ...question, parent: 'r' }, answer, edited]),
     ])
     expect(after[0]).toEqual(before[0])
-    expect(after[1]?.[0]).toBe(`${idOf}:branch:u2`)
+    expect(after[1]?.[0]).toBe(`${idOf}~u2`)
   })
 })
 

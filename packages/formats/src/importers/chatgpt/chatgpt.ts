@@ -2,8 +2,7 @@
  * Conversations of ChatGPT: the list of an official export, or the one object that exporters in the browser write.
  *
  * A conversation is a tree: an edited question or a regenerated answer is a second child. What was said first is the conversation,
- * each later child begins a fork, which is a conversation of its own: its parent says which message it comes after, and what came
- * before that is the parent's. Where the app showed another branch than the first, `activeConversation` in the metadata names it.
+ * each later child begins a fork, which has what came before from its parent. Where the app showed another branch than the first, `activeConversation` in the metadata names it.
  *
  * One conversation is exported again and again, by programs that write more or fewer fields, after it was renamed and went on. So
  * a message is under its own id (`chatgpt:<id>`) and holds nothing but what was said; all else that the record says is kept raw
@@ -15,8 +14,10 @@ import {
   conversationTitled,
   defaultLimits,
   foreignRecordKept,
-  type ImportedConversation,
+  forkIdOf,
+  type HeldConversation,
   type ImportedFile,
+  type ImportedFork,
   type ImportRemark,
   type Json,
   type JsonObject,
@@ -53,7 +54,7 @@ function isConversation(value: Json): boolean {
 function importFile(file: SourceFile): ImportedFile {
   const { values, remarks: read, badLines, skipped } = fileValues(file)
   const nextId = conversationIds(file.options)
-  const conversations: ImportedConversation[] = []
+  const conversations: HeldConversation[] = []
   const remarks: ImportRemark[] = [...read]
   let records = skipped.length + badLines.length
   for (const { line, path, value } of values) {
@@ -90,27 +91,24 @@ function importTree(
   const branchOf = new Map<TreeNode, Branch>()
   for (const [index, branch] of branches.entries()) {
     const [first] = branch.nodes
-    idOfBranch.set(branch, index === 0 || !first ? conversationId : nextId(`${conversationId}:branch:${nodeId(first, hash)}`))
+    idOfBranch.set(branch, index === 0 || !first ? conversationId : forkIdOf(conversationId, branchName(first, hash)))
     for (const node of branch.nodes) branchOf.set(node, branch)
   }
+  const said = new Set<string>()
   const active = typeof fields.current_node === 'string' ? branches.find(endsWith(fields.current_node)) : undefined
   const written = (branches.length > 0 ? branches : [{ after: undefined, nodes: [] }]).map((branch, index) => {
     const media = mediaShelf(file.sha256)
-    const parentBranch = branch.after && branchOf.get(branch.after)
-    const parent = {
-      relation: 'fork' as const,
-      conversationId: (parentBranch && idOfBranch.get(parentBranch)) ?? conversationId,
-      ...(branch.after && { messageId: nodeId(branch.after, hash) }),
-    }
+    const entries = branch.nodes.flatMap((node, place) => entriesOf(node, place + 1, { line, branch, media, hash }))
+    for (const entry of entries) if (entry.kind === 'message') said.add(entry.id)
     return writeThread({
       source: file.source,
       format,
       conversationId: idOfBranch.get(branch) ?? conversationId,
-      started: { source: { format, ...(givenId !== undefined && { id: givenId }) }, ...(index > 0 && { parent }) },
+      started: index === 0 ? { source: { format, ...(givenId !== undefined && { id: givenId }) } } : forkPoint(branch),
       entries: [
         ...(index === 0 ? aboutConversation(line, fields, active && idOfBranch.get(active), branches.length, hash) : []),
         ...(index === 0 ? badLines.map((bad) => badLineEntry(format, bad)) : []),
-        ...branch.nodes.flatMap((node, place) => entriesOf(node, place + 1, { line, branch, media, hash })),
+        ...entries,
       ],
       media,
       envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
@@ -120,6 +118,23 @@ function importTree(
     conversations: written.map(({ conversation }) => conversation),
     remarks: written.flatMap(({ remarks }) => remarks),
   }
+
+  /** Behind the last message that the parent has at the node which the branch leaves, or behind its beginning. */
+  function forkPoint({ after }: Branch): ImportedFork {
+    const parentBranch = after && branchOf.get(after)
+    const parentId = (parentBranch && idOfBranch.get(parentBranch)) ?? conversationId
+    for (let node = after; node !== undefined && branchOf.get(node) === parentBranch; node = node.parent) {
+      const messageId = nodeId(node, hash)
+      if (said.has(messageId)) return { parentId, afterCommandId: `${format}:${messageId}`, messageId }
+    }
+    return { parentId, afterCommandId: parentId === conversationId ? `${format}:started` : 'forked' }
+  }
+}
+
+/** "~" parts a fork's id, so no part of it may have one. */
+function branchName(first: TreeNode, hash: (value: Json) => string): string {
+  const name = nodeId(first, hash)
+  return name.includes('~') ? hash(name) : name
 }
 
 const endsWith = (key: string) => (branch: Branch) => branch.nodes.some((node) => node.key === key)

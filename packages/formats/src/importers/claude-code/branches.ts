@@ -1,4 +1,3 @@
-import { asId } from '../fields.ts'
 import type { SessionRecord } from './record.ts'
 
 /** The records of one conversation of the file. */
@@ -22,8 +21,8 @@ export function splitBranches(records: readonly SessionRecord[]): Branch[] {
 
   const branchOf = (record: SessionRecord): Branch => {
     if (!record.isSidechain) return session
-    const agentId = asId(record.fields.agentId)
     const { parentUuid } = record
+    const { agentId } = record.facts
     const found =
       (agentId !== undefined ? byAgent.get(agentId) : undefined) ??
       (parentUuid !== undefined ? byUuid.get(parentUuid) : undefined) ??

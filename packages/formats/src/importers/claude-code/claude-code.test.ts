@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type Action, contextCompacted, type ImportedConversation, type Json, toHex } from '@colloquy/core'
+import { type Action, contextCompacted, type HeldConversation, type Json, toHex } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
 import { actionsOf, foldImported } from '../../../../../test/formats/imported.ts'
 import {
@@ -21,7 +21,7 @@ import { importClaudeCode } from './claude-code.ts'
 const importLines = (lines: readonly (SessionLine | string)[], options?: ImportOptions) =>
   importClaudeCode({ source: 'session.jsonl', content: toFile(...lines), sha256, ...(options && { options }) })
 
-const conversationOf = (lines: readonly (SessionLine | string)[]): ImportedConversation => {
+const conversationOf = (lines: readonly (SessionLine | string)[]): HeldConversation => {
   const [conversation] = importLines(lines).conversations
   if (conversation === undefined) throw new Error('nothing was imported')
   return conversation

@@ -16,15 +16,17 @@ import type { ImportedConversation, ImportedFile, ImportRemark, Json, SkippedRec
 import { canonicalJson, defaultLimits, toHex, toUtf8 } from '@colloquy/core'
 import { asId, asObject } from '../fields.ts'
 import { acceptBadLine, keptAsText } from '../file-values.ts'
-import { type BadLine, refusal } from '../json-lines.ts'
-import { type ImportInput, openSource, type SourceFile, type TranscriptFormat } from '../source-file.ts'
+import { refusal } from '../json-lines.ts'
+import { type HeldInput, openSource, type SourceFile, type TranscriptFormat } from '../source-file.ts'
+import type { ImportNotes } from '../walked-conversation.ts'
 import { splitBranches } from './branches.ts'
-import { plainTextOf, type SessionRecord, sessionRecord } from './record.ts'
+import { plainTextOf, type SessionRecord, sessionRecord, unreadRecord } from './record.ts'
 import { type PromptingCall, writeBranch } from './write-branch.ts'
 
 export const claudeCode: TranscriptFormat = {
   id: 'claude-code',
   matches: (file) => isClaudeCode(file.jsonLines().records.map((record) => record.value)),
+  streams: true,
   importFile: importSession,
 }
 
@@ -45,52 +47,60 @@ export function isClaudeCode(values: readonly Json[]): boolean {
  * @throws `import_refused` with the line: a file that is empty, no text, or no session; a cut last line (unless
  * `allowTruncated`), a line that is no JSON (unless `keepBadLines`), a record too large for an envelope
  */
-export function importClaudeCode(input: ImportInput): ImportedFile {
+export function importClaudeCode(input: HeldInput): ImportedFile {
   const file = openSource(input)
   if (!claudeCode.matches(file)) {
     const bad = file.jsonLines().bad[0]
     throw refusal(file.source, bad?.line ?? 1, 'no record of a Claude Code session is in it. Give a session file of Claude Code')
   }
-  return importSession(file)
+  // Of a file that is held all is held.
+  return importSession(file) as ImportedFile
 }
 
-function importSession(file: SourceFile): ImportedFile {
+function importSession(file: SourceFile): ImportedFile<ImportedConversation> {
   const { source, sha256, options } = file
-  const { records: found, bad } = file.jsonLines()
-  const skipped: SkippedRecord[] = []
-  const remarks: ImportRemark[] = found.flatMap(({ line, problems }) =>
-    problems.map(({ path, problem }) => keptAsText(line, path, problem)),
-  )
-  const unreadable = bad.flatMap((line) => badRecord(line, file, skipped))
-  const all = [...found.map(sessionRecord), ...unreadable].sort((a, b) => a.line - b.line || a.ordinal - b.ordinal)
+  const notes: ImportNotes = { skipped: [], remarks: [] }
+  const { skipped, remarks } = notes
+  const all: SessionRecord[] = []
+  let count = 0
+  for (const item of file.lines()) {
+    count += 1
+    if ('value' in item) {
+      all.push(sessionRecord(item))
+      for (const { path, problem } of item.problems) remarks.push(keptAsText(item.line, path, problem))
+    } else if (acceptBadLine(item, file, skipped)) {
+      const { line, ordinal, text, problem } = item
+      all.push(sessionRecord({ line, ordinal, value: text, problems: [] }, `${problem}: kept as text`))
+    }
+  }
   const records = withoutRepeats(all, skipped)
 
   const uuids = new Set(records.flatMap(({ uuid }) => (uuid === undefined ? [] : [uuid])))
   const sessionId = firstSessionId(records)
   const conversationId =
     options.conversationId ?? sessionId ?? `claude-code-${toHex(sha256(toUtf8(canonicalJson(all[0]?.raw)))).slice(0, 16)}`
-  const conversations: ImportedConversation[] = []
   const calls: PromptingCall[] = []
   const id = sessionId ?? conversationId
-
-  for (const branch of splitBranches(records)) {
-    const parent = branch.sidechainId === undefined ? undefined : parentOf(branch.records, conversationId, calls, remarks)
-    const written = writeBranch({
-      source,
-      conversationId: branch.sidechainId === undefined ? conversationId : `${conversationId}:sidechain:${branch.sidechainId}`,
-      started: { source: { format: claudeCode.id, id }, ...(parent && { parent }) },
-      records: branch.records,
-      uuids,
-      envelopeBytes: options.envelopeBytes ?? defaultLimits.envelopeBytes,
-      sha256,
-    })
-    conversations.push(written.conversation)
-    calls.push(...written.promptingCalls)
-    remarks.push(...written.remarks)
-  }
+  const conversations: ImportedConversation[] = splitBranches(records).map((branch) => {
+    const { sidechainId } = branch
+    const parent = sidechainId === undefined ? undefined : parentOf(branch.records, conversationId, calls, remarks)
+    return writeBranch(
+      {
+        source,
+        conversationId: sidechainId === undefined ? conversationId : `${conversationId}:sidechain:${sidechainId}`,
+        started: { source: { format: claudeCode.id, id }, ...(parent && { parent }) },
+        records: branch.records,
+        uuids,
+        envelopeBytes: options.envelopeBytes ?? defaultLimits.envelopeBytes,
+        file,
+      },
+      calls,
+      notes,
+    )
+  })
   return {
     format: claudeCode.id,
-    records: found.length + bad.length,
+    records: count,
     conversations,
     skipped: skipped.sort(byLine),
     remarks: remarks.sort(byLine),
@@ -98,14 +108,6 @@ function importSession(file: SourceFile): ImportedFile {
 }
 
 const byLine = (a: { readonly line: number }, b: { readonly line: number }): number => a.line - b.line
-
-/** A line that is no JSON, as text. @throws `import_refused` unless the options take it */
-function badRecord(bad: BadLine, file: SourceFile, skipped: SkippedRecord[]): SessionRecord[] {
-  if (!acceptBadLine(bad, file, skipped)) return []
-  const { line, ordinal, text, problem } = bad
-  const record = sessionRecord({ line, ordinal, value: text, problems: [] })
-  return [{ ...record, type: 'unreadable', unread: `${problem}: kept as text` }]
-}
 
 /** Resumed sessions repeat records. The first is taken; a later one under its uuid that says something else is kept raw. */
 function withoutRepeats(records: readonly SessionRecord[], skipped: SkippedRecord[]): SessionRecord[] {
@@ -124,7 +126,7 @@ function withoutRepeats(records: readonly SessionRecord[], skipped: SkippedRecor
       })
       return []
     }
-    return [{ ...record, uuid: undefined, unread: `line ${earlier.line} has its uuid and says something else` }]
+    return [unreadRecord(record, `line ${earlier.line} has its uuid and says something else`)]
   })
 }
 

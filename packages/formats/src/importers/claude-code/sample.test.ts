@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { ImportedConversation } from '@colloquy/core'
+import type { HeldConversation } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
 import { actionsOf, foldImported, refusalsOf } from '../../../../../test/formats/imported.ts'
 import { sha256 } from '../../../../../test/support/core-log.ts'
@@ -8,7 +8,7 @@ import { importFile } from '../import-file.ts'
 const content = readFileSync(new URL('../../../../cli/samples/claude-code.jsonl', import.meta.url), 'utf8')
 const importText = (text: string) => importFile({ source: 'claude-code.jsonl', content: text, sha256 })
 
-function countsOf(conversation: ImportedConversation | undefined): Record<string, number> {
+function countsOf(conversation: HeldConversation | undefined): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const { type } of actionsOf(conversation)) counts[type] = (counts[type] ?? 0) + 1
   return counts

@@ -1,6 +1,5 @@
-import { asObject } from '../fields.ts'
-import { blocksOf, type SessionRecord } from './record.ts'
-import { interruptionIn, isAnswer, isApiErrorMessage, isSynthetic, type Unit } from './units.ts'
+import type { SessionRecord } from './record.ts'
+import { isAnswer, isApiErrorMessage, isSynthetic, type Unit } from './units.ts'
 
 /** How the turns of a conversation end, by the index of the unit after or at which they do. */
 export interface TurnEnds {
@@ -26,7 +25,7 @@ export function turnEnds(units: readonly Unit[], turnIdOf: (unit: Unit) => strin
     return true
   }
   for (const [index, unit] of units.entries()) {
-    const interruptedBy = unit.kind === 'user' ? interruptionIn(unit.records[0]) : undefined
+    const interruptedBy = unit.kind === 'user' ? unit.records[0].facts.interruption : undefined
     if (interruptedBy !== undefined) {
       if (turnId !== undefined) at.set(index, { turnId, reason: interruptedBy })
       turnId = undefined
@@ -51,6 +50,5 @@ export function turnEnds(units: readonly Unit[], turnIdOf: (unit: Unit) => strin
 const isFiller = (records: readonly SessionRecord[]): boolean => isSynthetic(records) && !isApiErrorMessage(records)
 
 function isFinal(records: readonly SessionRecord[]): boolean {
-  const types = records.flatMap((record) => blocksOf(record) ?? []).map((block) => asObject(block)?.type)
-  return types.includes('text') && !types.includes('tool_use')
+  return records.some(({ facts }) => facts.hasText) && !records.some(({ facts }) => facts.callsTools)
 }

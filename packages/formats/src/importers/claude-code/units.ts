@@ -1,9 +1,6 @@
 /** What the records of one conversation are, in file order: an answer gathers its lines, a compaction its two records. */
-import { asObject, asString } from '../fields.ts'
-import { answerIdOf, blocksOf, plainTextOf, type SessionRecord } from './record.ts'
-
-/** Who speaks in a user record: a person, a program that writes in the person's place, or the tools. */
-type Speech = 'prompt' | 'context' | 'local_command' | 'interruption' | 'tool_results'
+import { answerIdOf, type SessionRecord } from './record.ts'
+import type { Speech } from './record-facts.ts'
 
 /** What a unit is made of, in file order. */
 type Pieces = [SessionRecord, ...SessionRecord[]]
@@ -20,10 +17,9 @@ export type Unit =
 
 export const isAnswer = (unit: Unit | undefined): unit is Extract<Unit, { kind: 'answer' }> => unit?.kind === 'answer'
 
-/** Written by Claude Code itself in the model's place. */
-export const isSynthetic = (records: readonly SessionRecord[]): boolean => records[0]?.message?.model === '<synthetic>'
+export const isSynthetic = (records: readonly SessionRecord[]): boolean => records[0]?.facts.isSynthetic === true
 export const isApiErrorMessage = (records: readonly SessionRecord[]): boolean =>
-  records.some((record) => record.fields.isApiErrorMessage === true)
+  records.some(({ facts }) => facts.isApiErrorMessage)
 
 /** `uuids` are those of the whole file: a summary belongs to it when its leaf does. */
 export function planUnits(records: readonly SessionRecord[], uuids: ReadonlySet<string>): Unit[] {
@@ -50,51 +46,30 @@ export function planUnits(records: readonly SessionRecord[], uuids: ReadonlySet<
   return units
 }
 
-export const isSummary = (record: SessionRecord): boolean => record.fields.isCompactSummary === true
+export const isSummary = ({ facts }: SessionRecord): boolean => facts.isSummary
 
 function unitOf(record: SessionRecord, uuids: ReadonlySet<string>): Unit {
   const records: [SessionRecord] = [record]
-  const { type, fields, unread } = record
+  const { type, facts, unread } = record
   if (unread !== undefined) return { kind: 'foreign', reason: unread, records }
   switch (type) {
     case 'assistant':
-      if (blocksOf(record)) return { kind: 'answer', answerId: answerIdOf(record), records }
+      if (facts.hasBlocks) return { kind: 'answer', answerId: answerIdOf(record), records }
       break
     case 'user':
-      if (blocksOf(record) && isSummary(record)) return { kind: 'compaction', records }
-      if (blocksOf(record)) return { kind: 'user', speech: speechOf(record), records }
+      if (facts.hasBlocks && facts.isSummary) return { kind: 'compaction', records }
+      if (facts.hasBlocks) return { kind: 'user', speech: facts.speech, records }
       break
     case 'system/compact_boundary':
       return { kind: 'compaction', records }
     case 'system/api_error':
       return { kind: 'apiError', records }
     case 'summary':
-      if (typeof fields.summary === 'string' && uuids.has(asString(fields.leafUuid) ?? '')) return { kind: 'title', records }
+      if (facts.leafUuid !== undefined && uuids.has(facts.leafUuid)) return { kind: 'title', records }
       break
     default:
   }
   return { kind: 'foreign', reason: foreignReason(type), records }
-}
-
-const interruption = '[Request interrupted by user'
-/** What Claude Code writes as the user's text when a command of its own or of the shell was run; the model is not asked. */
-const localCommand = /^<(command-name|local-command-(stdout|stderr|caveat)|bash-(input|stdout|stderr))>/
-
-function speechOf(record: SessionRecord): Speech {
-  if (blocksOf(record)?.some((block) => asObject(block)?.type === 'tool_result')) return 'tool_results'
-  if (record.fields.isMeta === true) return 'context'
-  const text = plainTextOf(record)?.trimStart() ?? ''
-  // With words of the user's own beside it, it is the next prompt.
-  if (interruptionIn(record) !== undefined && blocksOf(record)?.length === 1) return 'interruption'
-  // Commands that prompt the model begin with <command-message>, those that do not with <command-name>.
-  return localCommand.test(text) ? 'local_command' : 'prompt'
-}
-
-/** "[Request interrupted by user]", as the whole message or beside others: results of calls that were stopped, the next prompt. */
-export function interruptionIn(record: SessionRecord): string | undefined {
-  if (record.fields.isMeta === true) return undefined
-  const texts = (blocksOf(record) ?? []).map((block) => asString(asObject(block)?.text)?.trim())
-  return texts.find((text) => text?.startsWith(interruption))
 }
 
 function foreignReason(type: string): string {

@@ -6,6 +6,7 @@ import {
   conversationTitled,
   errorRecorded,
   foreignRecordKept,
+  type ImportedCommand,
   type ImportedConversation,
   type ImportRemark,
   isColloquyError,
@@ -16,7 +17,6 @@ import {
   type Part,
   participantJoined,
   participantLeft,
-  type Sha256,
   toolRequested,
   turnEnded,
   turnInterrupted,
@@ -27,15 +27,17 @@ import { countTokens, tokenCounter } from '../../count-tokens.ts'
 import { conversationWriter } from '../conversation-writer.ts'
 import { asCallId, asObject, asString } from '../fields.ts'
 import { refusal } from '../json-lines.ts'
-import { mediaShelf } from '../media-shelf.ts'
+import type { MediaShelf } from '../media-shelf.ts'
+import type { SourceFile } from '../source-file.ts'
 import { toolEnded } from '../tool-ended.ts'
+import { type ImportNotes, walkedConversation } from '../walked-conversation.ts'
 import { apiError } from './api-error.ts'
 import { keptRecord } from './kept-record.ts'
 import { partOf, toolResultPart } from './parts.ts'
 import { blocksOf, commandIdOf, plainTextOf, type SessionRecord } from './record.ts'
 import { unifiedStop } from './stop-reason.ts'
 import { durationOf, statusOf } from './tool-outcome.ts'
-import { turnEnds } from './turns.ts'
+import { type TurnEnds, turnEnds } from './turns.ts'
 import { isApiErrorMessage, isSummary, isSynthetic, planUnits, type Unit } from './units.ts'
 import { usageOf } from './usage.ts'
 
@@ -50,12 +52,6 @@ export interface PromptingCall {
   readonly line: number
 }
 
-export interface WrittenBranch {
-  readonly conversation: ImportedConversation
-  readonly promptingCalls: readonly PromptingCall[]
-  readonly remarks: readonly ImportRemark[]
-}
-
 export interface BranchToWrite {
   readonly source: string
   readonly conversationId: string
@@ -64,23 +60,35 @@ export interface BranchToWrite {
   /** Of the whole file. */
   readonly uuids: ReadonlySet<string>
   readonly envelopeBytes: number
-  readonly sha256: Sha256
+  readonly file: Pick<SourceFile, 'isHeld' | 'sha256'>
 }
 
 const format = 'claude-code'
 const person = 'user'
 const callingAgent = 'parent'
 
-/** @throws `import_refused` with the line, when a record cannot be stored */
-export function writeBranch(branch: BranchToWrite): WrittenBranch {
-  const { source, conversationId, started, records, uuids, sha256 } = branch
-  const writer = conversationWriter(branch.envelopeBytes)
-  const media = mediaShelf(sha256)
-  const remarks: ImportRemark[] = []
-  const promptingCalls: PromptingCall[] = []
+/**
+ * The conversation of a branch; its calls with a prompt are added to `calls`.
+ * @throws `import_refused` with the line, when a record cannot be stored
+ */
+export function writeBranch(branch: BranchToWrite, calls: PromptingCall[], notes: ImportNotes): ImportedConversation {
+  const units = planUnits(branch.records, branch.uuids)
+  const plan = { units, ends: turnEnds(units, turnIdOf) }
+  const about = { conversationId: branch.conversationId, format, envelopeBytes: branch.envelopeBytes }
+  return walkedConversation(about, branch.file, notes, (media, walkNotes) =>
+    branchCommands(branch, plan, media, walkNotes.remarks, walkNotes === notes ? calls : []),
+  )
+}
+
+function* branchCommands(
+  { source, conversationId, started, records, envelopeBytes }: BranchToWrite,
+  { units, ends }: { readonly units: readonly Unit[]; readonly ends: TurnEnds },
+  media: MediaShelf,
+  remarks: ImportRemark[],
+  promptingCalls: PromptingCall[],
+): Generator<ImportedCommand> {
+  const writer = conversationWriter(envelopeBytes)
   const isSidechain = started.parent !== undefined
-  const units = planUnits(records, uuids)
-  const ends = turnEnds(units, turnIdOf)
   const metadata = new Map<string, string>()
   const joined = new Set<string>()
   let modelId: string | undefined
@@ -88,29 +96,36 @@ export function writeBranch(branch: BranchToWrite): WrittenBranch {
   // Records without a time of their own happened when the one before them did.
   let time = records.find((record) => record.occurredAt !== undefined)?.occurredAt
 
-  writer.write('claude-code:started', time, [conversationStarted(started)])
+  yield writer.write('claude-code:started', time, [conversationStarted(started)])
   for (const [index, unit] of units.entries()) {
     const [first] = unit.records
     time = first.occurredAt ?? time
-    try {
-      const interrupted = ends.at.get(index)
-      const interruption = interrupted ? [turnInterrupted(interrupted)] : []
-      const isNextTurn = unit.kind === 'user' && unit.speech === 'prompt'
+    const interrupted = ends.at.get(index)
+    const interruption = interrupted ? [turnInterrupted(interrupted)] : []
+    const isNextTurn = unit.kind === 'user' && unit.speech === 'prompt'
+    yield guarded(first.line, () =>
       writer.write(unit.kind === 'answer' ? `claude-code:message:${unit.answerId}` : commandIdOf(first), time, [
         ...metadataOf(unit.records),
         ...(isNextTurn ? interruption : []),
         ...actionsOf(unit),
         ...(isNextTurn ? [] : interruption),
-      ])
-      const ended = ends.after.get(index)
-      if (ended) writer.write(`claude-code:turn-ended:${ended.turnId}`, unit.records.at(-1)?.occurredAt ?? time, [turnEnd(ended)])
-    } catch (error) {
-      if (!isColloquyError(error)) throw error
-      throw refusal(source, first.line, error.message, error)
+      ]),
+    )
+    const ended = ends.after.get(index)
+    if (ended) {
+      const endedAt = unit.records.at(-1)?.occurredAt ?? time
+      yield guarded(first.line, () => writer.write(`claude-code:turn-ended:${ended.turnId}`, endedAt, [turnEnd(ended)]))
     }
   }
-  const conversation = { conversationId, format, commands: writer.commands, media: media.all() }
-  return { conversation, promptingCalls, remarks }
+
+  function guarded(line: number, write: () => ImportedCommand): ImportedCommand {
+    try {
+      return write()
+    } catch (error) {
+      if (!isColloquyError(error) || error.code === 'import_refused') throw error
+      throw refusal(source, line, error.message, error)
+    }
+  }
 
   function actionsOf(unit: Unit): ConversationAction[] {
     switch (unit.kind) {

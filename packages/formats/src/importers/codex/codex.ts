@@ -16,6 +16,7 @@ import {
   canonicalJson,
   defaultLimits,
   errorRecorded,
+  type ImportedConversation,
   type ImportedFile,
   type Json,
   type JsonObject,
@@ -40,19 +41,20 @@ import {
   readableRecords,
   saidEntry,
 } from '../file-records.ts'
-import { type MediaShelf, mediaShelf } from '../media-shelf.ts'
+import type { MediaShelf } from '../media-shelf.ts'
 import type { SourceFile, TranscriptFormat } from '../source-file.ts'
 import { turnMarks } from '../turn-marks.ts'
 import { withoutWords, wordsOf } from '../without-words.ts'
-import { type ThreadCompaction, type ThreadEntry, type ThreadMessage, writeThread } from '../write-thread.ts'
+import { type ThreadCompaction, type ThreadEntry, type ThreadMessage, writeLongThread } from '../write-thread.ts'
 import { answerParts, inputParts, isOfAnswer, outcomeIn, resultOf, roleOf, textsOf } from './items.ts'
-import { repeatsIn } from './repeats.ts'
+import { findRepeats, type Repeats } from './repeats.ts'
 
 const format = 'codex'
 
 export const codex: TranscriptFormat = {
   id: format,
   matches: (file) => readableRecords(file).some(isRolloutRecord),
+  streams: true,
   importFile,
 }
 
@@ -64,30 +66,34 @@ function isRolloutRecord(value: Json): boolean {
 }
 
 /** @throws `import_refused` with the line: one that is no JSON (see the options), or a record too large for an envelope */
-function importFile(file: SourceFile): ImportedFile {
-  const { records, count, skipped, remarks } = fileRecords(file)
-  const meta = records.find(({ fields }) => fields.type === 'session_meta')
-  const id = asConversationId(asObject(meta?.fields.payload)?.id)
-  const media = mediaShelf(file.sha256)
-  const written = writeThread({
-    source: file.source,
-    format,
-    conversationId: conversationIds(file.options)(
-      id ?? `${format}-${contentId((meta ?? records[0])?.value ?? null, file.sha256)}`,
-    ),
-    started: { source: { format, ...(id !== undefined && { id }) } },
-    entries: entriesOf(records, meta, media, skipped),
-    media,
-    envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
-    turns: 'marked',
+function importFile(file: SourceFile): ImportedFile<ImportedConversation> {
+  const found = findRepeats(file.sha256)
+  let meta: FileRecord | undefined
+  let startedAt: number | undefined
+  const { records, count, skipped, remarks } = fileRecords(file, (record) => {
+    found.look(record)
+    startedAt ??= timeOf(record)
+    if (record.fields.type === 'session_meta') meta ??= record
   })
-  return {
-    format,
-    records: count,
-    conversations: [written.conversation],
-    skipped: skipped.sort((a, b) => a.line - b.line),
-    remarks: [...remarks, ...written.remarks],
-  }
+  const id = asConversationId(asObject(meta?.fields.payload)?.id)
+  const repeats = found.repeats()
+  const conversation = writeLongThread(
+    {
+      source: file.source,
+      format,
+      conversationId: conversationIds(file.options)(
+        id ?? `${format}-${contentId((meta ?? records[0])?.value ?? null, file.sha256)}`,
+      ),
+      started: { source: { format, ...(id !== undefined && { id }) } },
+      startedAt,
+      entriesFor: (media, notes) => entriesOf(records, { meta, repeats }, media, notes.skipped),
+      file,
+      envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
+      turns: 'marked',
+    },
+    { skipped, remarks },
+  )
+  return { format, records: count, conversations: [conversation], skipped: skipped.sort((a, b) => a.line - b.line), remarks }
 }
 
 /** An answer gathers its items; it becomes a message when all of them are known. */
@@ -105,18 +111,18 @@ interface Said {
 
 const baseInstructions = 'base-instructions'
 
-function entriesOf(
+function* entriesOf(
   records: readonly FileRecord[],
-  meta: FileRecord | undefined,
+  { meta, repeats }: { readonly meta: FileRecord | undefined; readonly repeats: Repeats },
   media: MediaShelf,
   skipped: SkippedRecord[],
-): ThreadEntry[] {
-  const repeats = repeatsIn(records)
+): Generator<ThreadEntry> {
   const prompts = new Set(repeats.values())
   const turns = turnMarks()
   const shown = shownItems()
   const metadata = new Map<string, string>()
-  const made: (ThreadEntry | Answer)[] = []
+  /** What waits for the answer before it to be whole. */
+  let made: (ThreadEntry | Answer)[] = []
   const provider = asString(asObject(meta?.fields.payload)?.model_provider) || 'openai'
   let modelId: string | undefined
   let answer: Answer | undefined
@@ -131,8 +137,15 @@ function entriesOf(
     const payload = record.unread === undefined ? asObject(record.fields.payload) : undefined
     const entries = payload && entriesFor(record, payload)
     made.push(...(entries ?? [foreign(record, payload ? 'a type of record that this version does not know' : 'it says nothing')]))
+    if (answer === undefined) yield* finished()
   }
-  return made.map((entry) => (entry.kind === 'answer' ? answerEntry(entry, media) : entry))
+  yield* finished()
+
+  function finished(): ThreadEntry[] {
+    const whole = made.map((entry) => (entry.kind === 'answer' ? answerEntry(entry, media) : entry))
+    made = []
+    return whole
+  }
 
   /** Undefined: it is kept raw. */
   function entriesFor(record: FileRecord, payload: JsonObject): (ThreadEntry | Answer)[] | undefined {
@@ -210,7 +223,7 @@ function entriesOf(
     const entry = resultEntry(record, payload) ?? inputEntry(record, payload)
     if (entry === undefined) return undefined
     answer = undefined
-    shown.add(entry, payload)
+    shown.add(entry, () => record.fields.payload ?? null)
     return [entry]
   }
 
@@ -318,17 +331,18 @@ function entriesOf(
     const compaction: ThreadCompaction = {
       kind: 'compaction',
       ...at(record),
-      keeps: ({ id }) => id === baseInstructions || staying.has(id),
+      keeps: (id) => id === baseInstructions || staying.has(id),
       summary: summary && { role: 'user', parts: summary, ...createdAt(at(record)), meta: { kind: 'compact_summary' } },
       records: [keptRecord(record)],
       otherwise: foreign(record, 'a compaction with nothing before it in the file').actions,
     }
     const others = added.filter((one) => one !== summaryItem)
-    return [compaction, ...others.map((one, index) => addedEntry(record, one, index + 1))]
+    const placeIn = (one: JsonObject) => history?.indexOf(one) ?? -1
+    return [compaction, ...others.map((one, index) => addedEntry(record, one, { number: index + 1, place: placeIn(one) }))]
   }
 
   /** A message that the new history holds and nothing before it: context that Codex puts in again, and the like. */
-  function addedEntry(record: FileRecord, one: JsonObject, number: number): ThreadMessage {
+  function addedEntry(record: FileRecord, one: JsonObject, { number, place }: { number: number; place: number }): ThreadMessage {
     const role = roleOf(one)
     const parts = role === undefined ? [custom(one, media)] : inputParts(one, media)
     const entry: ThreadMessage = {
@@ -339,7 +353,7 @@ function entriesOf(
       ...(role === 'user' && { participant: { id: 'codex', kind: 'program' } }),
       records: [],
     }
-    shown.add(entry, one)
+    shown.add(entry, () => asList(asObject(record.fields.payload)?.replacement_history)?.[place] ?? null)
     return entry
   }
 
@@ -378,13 +392,10 @@ function entriesOf(
 function shownItems() {
   let all: { readonly id: string; readonly keys: () => string[]; readonly isInput: boolean }[] = []
   return {
-    add(entry: ThreadMessage | Answer, payload?: JsonObject): void {
-      if (entry.kind === 'answer') {
-        const keys = () => entry.records.map(({ fields }) => canonicalJson(fields.payload ?? null))
-        all.push({ id: placeOf(entry.records[0]), keys, isInput: false })
-      } else {
-        all.push({ id: entry.id, keys: () => [canonicalJson(payload ?? null)], isInput: entry.message.role !== 'tool' })
-      }
+    /** `item` is asked for it when there is something to compare with: a rollout need not fit into memory. */
+    add(entry: ThreadMessage | Answer, item: () => Json = () => null): void {
+      if (entry.kind === 'answer') all.push({ id: placeOf(entry.records[0]), keys: keysOf(entry.records), isInput: false })
+      else all.push({ id: entry.id, keys: () => [canonicalJson(item())], isInput: entry.message.role !== 'tool' })
     },
 
     /** Without a new history, older versions kept what was sent to the model and was no result. */
@@ -408,6 +419,8 @@ function shownItems() {
     },
   }
 }
+
+const keysOf = (records: readonly FileRecord[]) => () => records.map(({ fields }) => canonicalJson(fields.payload ?? null))
 
 function answerEntry({ records, model }: Answer, media: MediaShelf): ThreadMessage {
   const [first] = records

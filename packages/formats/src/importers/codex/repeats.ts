@@ -1,4 +1,4 @@
-import type { JsonObject } from '@colloquy/core'
+import { type JsonObject, type Sha256, toHex, toUtf8 } from '@colloquy/core'
 import { asList, asObject, asString } from '../fields.ts'
 import type { FileRecord } from '../file-records.ts'
 import { roleOf, textsOf } from './items.ts'
@@ -13,28 +13,46 @@ const kinds: Readonly<Record<string, 'user' | 'assistant' | 'reasoning'>> = {
   agent_reasoning_raw_content: 'reasoning',
 }
 
+/** A text this long is not kept to compare it with others: its hash is, and its length. */
+const longText = 200
+
 /** Each event takes the first item of its kind that says the same and that no other event has taken. */
-export function repeatsIn(records: readonly FileRecord[]): Repeats {
+export function findRepeats(sha256: Sha256) {
   const lines = new Map<string, number[]>()
-  for (const { fields, line } of records) {
-    const item = fields.type === 'response_item' ? asObject(fields.payload) : undefined
-    for (const [kind, text] of item ? said(item) : []) {
-      const key = `${kind} ${text}`
-      const known = lines.get(key)
-      if (known) known.push(line)
-      else lines.set(key, [line])
-    }
+  const events: { readonly record: FileRecord; readonly key: string }[] = []
+  const keyOf = (kind: string, text: string): string =>
+    `${kind} ${text.length > longText ? `${text.length} ${toHex(sha256(toUtf8(text)))}` : text}`
+
+  return {
+    look(record: FileRecord): void {
+      const payload = asObject(record.fields.payload)
+      if (payload === undefined) return
+      if (record.fields.type === 'response_item') {
+        for (const [kind, text] of said(payload)) {
+          const key = keyOf(kind, text)
+          const known = lines.get(key)
+          if (known) known.push(record.line)
+          else lines.set(key, [record.line])
+        }
+      } else if (record.fields.type === 'event_msg') {
+        const type = asString(payload.type) ?? ''
+        const text = asString(payload.message) ?? asString(payload.text)
+        if (Object.hasOwn(kinds, type) && text !== undefined) {
+          events.push({ record, key: keyOf(kinds[type] as string, unmarked(text)) })
+        }
+      }
+    },
+
+    /** When all records were looked at: an item may stand after the event that repeats it. */
+    repeats(): Repeats {
+      const repeats = new Map<FileRecord, number>()
+      for (const { record, key } of events) {
+        const line = lines.get(key)?.shift()
+        if (line !== undefined) repeats.set(record, line)
+      }
+      return repeats
+    },
   }
-  const repeats = new Map<FileRecord, number>()
-  for (const record of records) {
-    const event = record.fields.type === 'event_msg' ? asObject(record.fields.payload) : undefined
-    const type = asString(event?.type) ?? ''
-    const text = asString(event?.message) ?? asString(event?.text)
-    if (!Object.hasOwn(kinds, type) || text === undefined) continue
-    const line = lines.get(`${kinds[type]} ${unmarked(text)}`)?.shift()
-    if (line !== undefined) repeats.set(record, line)
-  }
-  return repeats
 }
 
 function said(item: JsonObject): [string, string][] {

@@ -229,7 +229,7 @@ export function eventEntries(
     return {
       kind: 'compaction',
       ...at(event),
-      keeps: ({ id }) => numbersOf.get(id)?.some(isForgotten) !== true,
+      keeps: (id) => numbersOf.get(id)?.some(isForgotten) !== true,
       summary: text
         ? { role: 'user', parts: [{ type: 'compaction', content: text }], meta: { kind: 'compact_summary' } }
         : undefined,

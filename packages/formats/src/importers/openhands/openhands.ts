@@ -10,7 +10,7 @@ import {
   conversationTitled,
   defaultLimits,
   errorRecorded,
-  type ImportedConversation,
+  type HeldConversation,
   type ImportedFile,
   type Json,
   type JsonObject,
@@ -59,7 +59,7 @@ function importFile(file: SourceFile): ImportedFile {
   const { records, count, skipped, remarks } = fileRecords(file)
   const nextId = conversationIds(file.options)
   const runs = records.filter(({ value }) => isRun(value))
-  const conversations: ImportedConversation[] = []
+  const conversations: HeldConversation[] = []
   const write = (first: FileRecord, media: MediaShelf, entries: readonly ThreadEntry[]): void => {
     const written = writeThread({
       source: file.source,

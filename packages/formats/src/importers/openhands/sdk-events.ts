@@ -177,7 +177,7 @@ export function sdkEntries(records: readonly FileRecord[], media: MediaShelf, sk
       kind: 'compaction',
       ...at(record),
       // Events of one answer are left out together: their reasoning belongs to all of them.
-      keeps: ({ id }) => eventsOf.get(id)?.some((eventId) => forgotten.has(eventId)) !== true,
+      keeps: (id) => eventsOf.get(id)?.some((eventId) => forgotten.has(eventId)) !== true,
       summary: text
         ? { role: 'user', parts: [{ type: 'compaction', content: text }], meta: { kind: 'compact_summary' } }
         : undefined,
