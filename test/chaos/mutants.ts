@@ -14,17 +14,40 @@ export interface Mutant {
   readonly settings?: Readonly<Record<string, string>>
 }
 
-const noDuplicateCheck: Mutant = {
-  breaks: 'a command id is neither looked up nor unique: what was sent twice is stored twice',
-  functions: [
-    { name: 'log_append_one_v1', find: 'if p_command_id is not null and exists (', replace: 'if false and exists (' },
-    { name: 'log_append_v1', find: 'if p_command_ids is not null then', replace: 'if false then' },
-  ],
-  statements: ['drop index envelope_command'],
-}
-
 export const mutants = {
-  'duplicate-check-off': noDuplicateCheck,
+  'duplicate-check-off': {
+    breaks: 'a command id is neither looked up nor unique: what was sent twice is stored twice',
+    functions: [
+      {
+        name: 'log_append_one_v1',
+        find: 'and (p_command_id is null or not exists (',
+        replace: 'and (true or not exists (',
+      },
+      { name: 'log_append_v1', find: 'and (u.command_id is null or not exists (', replace: 'and (true or not exists (' },
+      { name: 'log_append_v1', find: 'u.n = any (v_repeated) or exists (', replace: 'false and exists (' },
+    ],
+    statements: ['drop index envelope_command'],
+  },
+  'loss-forgotten': {
+    breaks: 'an append whose answer was lost is taken for one that was not sent',
+    source: [
+      {
+        file: 'packages/postgres/src/append-delivery.ts',
+        find: "if (kind === 'lost') for (const prepared of batch) prepared.lost ??= error",
+        replace: '',
+      },
+    ],
+  },
+  'rollback-tag-ignored': {
+    breaks: 'a COMMIT that answers ROLLBACK counts as committed',
+    source: [
+      {
+        file: 'packages/postgres/src/pool.ts',
+        find: "if (result.command === 'ROLLBACK' && query.text === 'commit') throw new ColloquyError('transaction_aborted', { target })",
+        replace: '',
+      },
+    ],
+  },
   'acknowledged-before-flush': {
     breaks: 'an append is acknowledged before it is on disk',
     // The writer in the background is asleep: what it wrote in time would be a matter of luck.
@@ -35,13 +58,13 @@ export const mutants = {
     functions: [
       {
         name: 'log_append_one_v1',
-        find: 'elsif coalesce(head_position, 0) <> p_expected_position or head_hash <> p_expected_hash then',
-        replace: 'elsif false then',
+        find: 'and c.head_position = p_expected_position and c.head_hash = p_expected_hash and not c.archived',
+        replace: 'and not c.archived',
       },
       {
         name: 'log_append_v1',
-        find: "when coalesce((r.head).head_position, 0) <> r.expected_position or (r.head).head_hash <> r.expected_hash then 'conflict'",
-        replace: "when false then 'conflict'",
+        find: 'and c.head_position = u.expected_position and c.head_hash = u.expected_hash and not c.archived',
+        replace: 'and not c.archived',
       },
     ],
   },
@@ -84,8 +107,16 @@ export const mutants = {
   'error-listeners-off': {
     breaks: 'nobody listens when a connection ends',
     source: [
-      { file: 'packages/postgres/src/pool.ts', find: "pool.on('error', ignore)", replace: '' },
-      { file: 'packages/postgres/src/pool.ts', find: "client.on('error', ignore)", replace: '' },
+      {
+        file: 'packages/postgres/src/pool.ts',
+        find: "their end after the pool's.\n      pool.on('error', ignore)",
+        replace: "their end after the pool's.",
+      },
+      {
+        file: 'packages/postgres/src/pool.ts',
+        find: "between two statements.\n  client.on('error', ignore)",
+        replace: 'between two statements.',
+      },
     ],
   },
   'order-by-time': {

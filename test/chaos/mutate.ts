@@ -12,7 +12,7 @@ registerHooks({
     const file = url.startsWith('file:') ? fileURLToPath(url) : ''
     const ours = changes.filter((change) => `${root}${change.file}` === file)
     if (ours.length === 0) return loaded
-    const source = typeof loaded.source === 'string' ? loaded.source : new TextDecoder().decode(loaded.source as Uint8Array)
+    const source = typeof loaded.source === 'string' ? loaded.source : new TextDecoder().decode(loaded.source)
     return { ...loaded, source: ours.reduce((text, change) => replaceOnce(text, change, change.file), source) }
   },
 })

@@ -28,7 +28,7 @@ export interface Run<Scale> {
 
 /** Keeps the scale's type for `run`, and forgets it for everybody else. */
 export function defineRow<Scale>(row: Row<Scale>): Row {
-  return row as Row
+  return row
 }
 
 /** This machine lacks what a row needs. */

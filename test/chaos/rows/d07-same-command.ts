@@ -13,7 +13,7 @@ export const sameCommand = defineRow({
   id: 'D7',
   proves:
     'a command that 8 processes send at once is stored once, all get the same reply, and other words under its id are refused',
-  scales: { quick: { commands: 200, reused: 10 }, full: { commands: 1_000, reused: 50 } },
+  scales: { quick: { commands: 100, reused: 10 }, full: { commands: 1_000, reused: 50 } },
   mutants: ['duplicate-check-off'],
   async run(run) {
     const { commands, reused } = run.scale

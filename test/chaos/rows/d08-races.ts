@@ -10,13 +10,14 @@ import type { RaceTask } from '../workers/race.worker.ts'
 interface Told extends Acknowledged {
   readonly conflict?: boolean
   readonly insists?: boolean
+  readonly tries?: number
 }
 
 export const races = defineRow({
   id: 'D8',
   proves: 'who races for a conversation loses no turn: one wins each position, the others are told or rebased',
   scales: {
-    quick: { appends: 500, interleavings: 300, histories: 100 },
+    quick: { appends: 200, interleavings: 300, histories: 100 },
     full: { appends: 2_000, interleavings: 1_000, histories: 500 },
   },
   mutants: ['compare-and-set-off', 'memory-compare-and-set-off', 'memory-duplicate-check-off'],
@@ -36,6 +37,7 @@ export const races = defineRow({
       { what: 'dispatches', seen: told.length, is: 2 * appends },
       { what: 'conflicts', seen: told.length - won.length, atLeast: 1 },
       { what: 'rebased or first', seen: won.filter(({ insists }) => !insists).length, is: appends },
+      { what: 'dispatched again after 64 rebases', seen: told.reduce((sum, { tries = 1 }) => sum + tries - 1, 0) },
       { what: 'winners without a position', seen: won.length - (head?.position ?? 0), is: 0 },
       { what: 'processes that failed', seen: failed, is: 0 },
       ...(await audit(log, won)),

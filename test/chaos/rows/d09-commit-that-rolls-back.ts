@@ -12,7 +12,7 @@ export const commitThatRollsBack = defineRow({
   id: 'D9',
   proves: 'a COMMIT that answers ROLLBACK is never taken for an append',
   scales: { quick: { appends: 50 }, full: { appends: 500 } },
-  mutants: [],
+  mutants: ['rollback-tag-ignored'],
   async run(run) {
     const url = await newDatabase(run)
     // Sessions that do not begin at read committed make the log open a transaction of its own around each append.

@@ -35,7 +35,7 @@ export const killedDirectory = defineRow({
         rivalsFailed = await failedOf(others)
         attempts.push(...others.flatMap((o) => (o.told().slice(1) as Attempt[]).map((a) => ({ ...a, by: holder.process.pid }))))
       }
-      const enough = 100 + random() * 300
+      const enough = 50 + random() * 150
       while (holder.process.exitCode === null && holder.told().length < enough) await sleep(5)
       holder.process.kill('SIGKILL')
       await holder.ended

@@ -3,7 +3,7 @@ import { isColloquyError } from '@colloquy/core'
 import { createEngine } from '@colloquy/engine'
 import { openPostgresLog } from '@colloquy/postgres'
 import { say } from '../../support/given.ts'
-import { acknowledgement } from '../retry.ts'
+import { acknowledgement, untilDone } from '../retry.ts'
 import { atTheStart, readTask, teller } from '../worker.ts'
 
 export interface RaceTask {
@@ -20,13 +20,19 @@ const conversation = await engine.open('raced')
 await atTheStart(tell)
 for (let i = 0; i < task.count; i++) {
   const commandId = `${task.name} ${i}`
-  const insists = i % 2 === 0 ? { expectedPosition: conversation.position } : {}
-  try {
-    const result = await conversation.dispatch(say(commandId), { commandId, ...insists })
-    tell({ insists: i % 2 === 0, ...acknowledgement(conversation, commandId, result) })
-  } catch (error) {
-    if (!isColloquyError(error, 'position_conflict')) throw error
-    tell({ conflict: true, expected: error.details.expectedPosition, actual: error.details.actualPosition })
-    await conversation.refresh()
+  if (i % 2 === 0) {
+    try {
+      const result = await conversation.dispatch(say(commandId), { commandId, expectedPosition: conversation.position })
+      tell({ insists: true, ...acknowledgement(conversation, commandId, result) })
+    } catch (error) {
+      if (!isColloquyError(error, 'position_conflict')) throw error
+      tell({ conflict: true })
+      await conversation.refresh()
+    }
+  } else {
+    // Who is rebased time and again is told so, and dispatches again.
+    const counted = { tries: 0, unknown: 0 }
+    const result = await untilDone(() => conversation.dispatch(say(commandId), { commandId }), Math.random, counted)
+    tell({ insists: false, tries: counted.tries, ...acknowledgement(conversation, commandId, result) })
   }
 }

@@ -13,7 +13,7 @@ export interface SameCommandTask {
   readonly reused: number
 }
 
-export const conversationOf = (command: number): string => `c${command % 20}`
+const conversationOf = (command: number): string => `c${command % 20}`
 
 const task = readTask<SameCommandTask>()
 const tell = teller()
