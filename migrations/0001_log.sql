@@ -94,15 +94,45 @@ create table snapshot (
 )
 -- statement-break
 
--- Where a named reader of a partition's feed stands. The epoch fences: who took a lease over raises it, and the former holder's write misses.
+-- Where a named reader of a partition's feed stands, and which process reads. The epoch fences: who takes a lease over raises it, and
+-- what the former holder writes afterwards misses.
 create table subscription (
   partition int not null,
   name text collate "C" not null,
-  feed_position bigint not null default 0,
+  feed_position bigint not null,
   epoch bigint not null default 0,
-  leased_by text,
+  leased_by text collate "C",
   leased_until bigint,
+  -- Why it stands still. Null: it does not.
+  problem text,
   primary key (partition, name)
+)
+-- Checkpoints change with every page; room on the page lets that happen without touching the index.
+with (fillfactor = 50)
+-- statement-break
+
+-- Which processes take part in a subscription, so that each leaves the others their share. All rows lie in partition 0.
+create table subscriber (
+  partition int not null,
+  name text collate "C" not null,
+  member text collate "C" not null,
+  alive_until bigint not null,
+  primary key (partition, name, member)
+)
+-- statement-break
+
+-- Envelopes that a subscription could not handle and went past.
+create table dead_letter (
+  partition int not null,
+  name text collate "C" not null,
+  feed_position bigint not null,
+  tenant text collate "C" not null,
+  conversation_id text collate "C" not null,
+  position bigint not null,
+  tries int not null,
+  problem text not null,
+  parked_at bigint not null default (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+  primary key (partition, name, feed_position)
 )
 -- statement-break
 
@@ -157,6 +187,9 @@ as $$
 declare
   v_conversation_no bigint;
 begin
+  -- What row-level security lets this call see, where it holds.
+  perform set_config('app.tenants', array[p_tenant]::text, true);
+
   update partition set last_feed_position = last_feed_position + 1
   where partition = p_partition
   returning last_feed_position into feed_position;
@@ -297,6 +330,8 @@ declare
   v_counted int;
   v_rest record;
 begin
+  perform set_config('app.tenants', (select array_agg(distinct t) from unnest(p_tenants) t)::text, true);
+
   select array_agg(l.last_feed_position order by l.partition), array_agg(l.last_conversation_no order by l.partition)
   into feed_positions, v_last_nos
   from (select * from partition where partition = any (p_partitions) order by partition for update) l;

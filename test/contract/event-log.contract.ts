@@ -5,12 +5,15 @@
 import {
   type AppendOutcome,
   type AppendRequest,
+  actionOf,
+  actionPageSize,
   type ConversationKey,
   type EventLog,
   forkHash,
   pageSize,
   partitionOf,
   rootIdOf,
+  type StoredAction,
   type StoredEnvelope,
 } from '@colloquy/core'
 import { sha256 } from '@colloquy/engine'
@@ -740,6 +743,68 @@ export function eventLogContract(
         expect(await sizes({ to: pageSize + 1 })).toEqual([pageSize, 1])
       })
 
+      test('gives for replay the same actions as in whole envelopes', async () => {
+        const key = newKey()
+        const bodies = [
+          '{"payload":{"text":"a\\u0000b \\ud800 \\" \\\\ \u00e4 \u{1f99c} \u2028"}}',
+          '{"payload":{"a\\n":1,"b\\\\":{"":[]}},"meta":{"x":1},"derivedFrom":[[1,1]]}',
+          ' { "payload" : { } } ',
+        ]
+        await appendTo(log, key, [
+          ...bodies.map((body, i) => ({ body: utf8(body), ...(i === 1 && { actor: 'Zo\u00eb \u{1f99c}' }) })),
+          ...Array.from({ length: actionPageSize }, () => ({ body: utf8(bodies[0] as string) })),
+        ])
+        const fork = { ...key, conversationId: `${key.conversationId}~fork` }
+        await log.fork({ key: fork, parent: { conversationId: key.conversationId, position: 3 } })
+        await appendTo(log, fork, [{}, {}])
+        const sizes: number[] = []
+        const actions = async (of: ConversationKey, from: number, to: number) => {
+          const found = []
+          for await (const page of log.actions(of, { from, to })) {
+            sizes.push(page.length)
+            found.push(...page.map((stored) => ({ stored, action: actionOf(stored) })))
+          }
+          return found.map(({ stored: { conversationId, schemaVersion }, action }) => ({ conversationId, schemaVersion, action }))
+        }
+        const read = async (of: ConversationKey, from: number, to: number) =>
+          (await readAll(log, of, { from, to })).map((envelope) => {
+            const { conversationId, schemaVersion } = envelope
+            return { conversationId, schemaVersion, action: actionOf(envelope) }
+          })
+        for (const [of, from, to] of [
+          [key, 1, actionPageSize + 3],
+          [key, 2, 2],
+          [key, 3, 2],
+          [fork, 1, 5],
+          [fork, 3, 4],
+          [fork, 5, 5],
+        ] as const)
+          expect(await actions(of, from, to)).toEqual(await read(of, from, to))
+        expect(sizes.slice(0, 2)).toEqual([actionPageSize, 3])
+        const end = actionPageSize + 4
+        await expect(actions(key, 1, end)).rejects.toMatchObject({ code: 'log_corrupt', details: { position: end } })
+        await expect(actions(fork, 4, 6)).rejects.toMatchObject({ code: 'log_corrupt', details: { position: 6 } })
+        await expect(actions(newKey(), 1, 1)).rejects.toMatchObject({ code: 'log_corrupt', details: { position: 1 } })
+      })
+
+      test('gives for replay also what is not text, which says so by its position', async () => {
+        const key = newKey()
+        for (const bytes of [
+          [0xff, 0xfe],
+          [0x7b, 0x00, 0x7d],
+          [0xed, 0xa0, 0x80],
+        ])
+          await appendTo(log, key, [{}, { body: Uint8Array.from(bytes) }])
+        const found: StoredAction[] = []
+        for await (const page of log.actions(key, { from: 1, to: 6 })) found.push(...page)
+        expect(found.map(({ position }) => position)).toEqual(numbers(1, 6))
+        for (const position of [2, 4, 6]) {
+          expect(() => actionOf(found[position - 1] as StoredAction)).toThrow(
+            expect.objectContaining({ code: 'log_corrupt', details: expect.objectContaining({ position }) }),
+          )
+        }
+      })
+
       cases(
         [27],
         'gives the order of the positions, however the rows lie',
@@ -783,6 +848,10 @@ export function eventLogContract(
         await expect(readAll(log, key)).rejects.toMatchObject({ code: 'log_corrupt', details: { position: pageSize + 1 } })
         await remove(3, 3)
         await expect(readAll(log, key)).rejects.toMatchObject({ code: 'log_corrupt', details: { position: 3 } })
+        await expect(log.actions(key, { from: 2, to: 5 })[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+          code: 'log_corrupt',
+          details: { position: 3 },
+        })
         expect((await readAll(log, key, { to: 2 })).length).toBe(2)
         await remove(1, 2 * pageSize)
         await expect(readAll(log, key, { from: 1, to: 2 })).rejects.toMatchObject({

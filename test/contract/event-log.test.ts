@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { EventLog } from '@colloquy/core'
 import { openMemoryLog } from '@colloquy/engine'
 import { type Database, migrate, openEmbeddedLog, openPostgresLog, type PostgresOptions } from '@colloquy/postgres'
 import { Kysely, PostgresDialect, type Transaction } from 'kysely'
@@ -8,6 +9,7 @@ import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
 import { appendTo, newKey } from '../support/log-writer.ts'
 import { startPostgres } from '../support/postgres-server.ts'
+import { createRoles } from '../support/roles.ts'
 import { eventLogContract, type LogUnderTest, type SlowLog, testThatAllCasesAreSomewhere } from './event-log.contract.ts'
 
 const server = await startPostgres()
@@ -66,6 +68,11 @@ describe.skipIf(!server)('a real Postgres', () => {
     isShared: true,
   })
 
+  eventLogContract('Postgres as the app role, with the worker role for feeds of all tenants', onRoles, {
+    hasTables: true,
+    isShared: true,
+  })
+
   test('a writer in another database does not hold the feed up (case 20)', async () => {
     const [ours, theirs] = await Promise.all([onPostgres(1), onPostgres(1)])
     const slow = await (theirs.openSlow as () => Promise<SlowLog>)()
@@ -87,6 +94,29 @@ async function onPostgres(
   await migrate({ url, partitions })
   const log = await openPostgresLog({ url, ...how })
   return { log, kysely: log.kysely, openAgain: () => openPostgresLog({ url, ...how }), openSlow: () => openSlow(log.kysely) }
+}
+
+/** As roles that own nothing, under row-level security. */
+async function onRoles(): Promise<LogUnderTest> {
+  const url = (await server?.createDatabase()) ?? ''
+  const roles = await createRoles(url, { partitions: 8 })
+  const owner = await openPostgresLog({ url })
+  const worker = await openPostgresLog({ url: roles.worker })
+  const openApp = async (): Promise<EventLog> => {
+    const app = await openPostgresLog({ url: roles.app })
+    return { ...app, feed: (query) => (query.tenant === undefined ? worker : app).feed(query) }
+  }
+  const app = await openPostgresLog({ url: roles.app })
+  const log = await openApp()
+  return {
+    log: {
+      ...log,
+      close: async () => void (await Promise.all([log.close(), worker.close(), owner.close(), app.close()])),
+    },
+    kysely: owner.kysely,
+    openAgain: openApp,
+    openSlow: () => openSlow(app.kysely),
+  }
 }
 
 /** As an application may hand it in: with pg's own parsers, and sessions that are not at read committed. */

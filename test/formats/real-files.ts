@@ -58,7 +58,7 @@ function countsOf(file: ImportedFile): Counts {
 }
 
 /** The row of a file in the table that the tests print. `kept` are the records that are in no message, `unknown` those of them that could not be read. */
-function rowOf(name: string, file: ImportedFile) {
+export function rowOf(name: string, file: ImportedFile) {
   const kept = file.conversations.flatMap(actionsOf).filter(({ type }) => type === 'foreignRecordKept')
   const unknown = kept.filter(({ payload }) => /not (know|be read)|unread/.test((payload as { reason: string }).reason))
   return {
@@ -131,6 +131,8 @@ export function describeRealFiles(
     }
   })
 }
+
+export const realFolders = (): readonly string[] => (existsSync(transcripts) ? readdirSync(transcripts).sort() : [])
 
 /** The files of a folder; none where the data is absent. */
 export const realNames = (folder: string): readonly string[] => realFiles(folder).names

@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { createStreamDecoder, detectStream, type StreamFormat } from '../../packages/formats/src/streams/detect-stream.ts'
 import { partsOfItem } from '../../packages/formats/src/streams/responses-items.ts'
 import { sha256 } from '../support/core-log.ts'
+import { runs } from './runs.ts'
 import { type Chunk, callsOf, type Decoded, decode, decodedFrom, only, partsOf, problemsWith } from './streams-decoded.ts'
 
 const root = new URL('../../../shared/data/streams/', import.meta.url)
@@ -60,7 +61,7 @@ describe.skipIf(isMissing)(`recorded streams${isMissing ? ' (skipped: ../shared/
       fc.property(fc.uniqueArray(fc.nat(bytes.length), { maxLength: 40 }), (places) => {
         same(cutAt(bytes, places))
       }),
-      { numRuns: 10 },
+      { numRuns: runs(10, 100) },
     )
   })
 
@@ -273,9 +274,10 @@ function rowOf(path: string, decoded: Decoded): Record<string, unknown> {
 }
 
 /** Every place of a short file; of a long one the first and last 100, and 60 between them. */
+/** Every place, of long files some: that takes hours, and bytes one by one are in another check. All of them with `COLLOQUY_RUNS=10000`. */
 function boundaries(length: number): number[] {
   const all = Array.from({ length: length + 1 }, (_, at) => at)
-  return length <= 2_000 ? all : all.filter((at) => at <= 100 || at >= length - 100 || at % Math.ceil(length / 60) === 0)
+  return length <= runs(2_000) ? all : all.filter((at) => at <= 100 || at >= length - 100 || at % Math.ceil(length / 60) === 0)
 }
 
 function sample(length: number, places: number): number[] {

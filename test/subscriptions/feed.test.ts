@@ -190,12 +190,18 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
     const { log } = await fresh()
     await appendTo(log, newKey(), [{}])
     const engine = engineOn(log)
-    const invalid = { code: 'cursor_invalid' }
     const more = encodeCursor(Array.from({ length: log.partitions + 1 }, () => 0))
-    const beyond = encodeCursor((await log.feedHeads()).map((head) => head + 1))
-    for (const from of ['nonsense', more, beyond]) {
-      await expect(first(engine, { from }, 1)).rejects.toMatchObject(invalid)
-      await expect(engine.feed({ from })[Symbol.asyncIterator]().next()).rejects.toMatchObject(invalid)
+    const heads = await log.feedHeads()
+    const beyond = encodeCursor(heads.map((head) => head + 1))
+    const invalid = { code: 'cursor_invalid' }
+    const details = { partition: 0, heldPosition: (heads[0] as number) + 1, headPosition: heads[0] }
+    for (const [from, refusal] of [
+      ['nonsense', invalid],
+      [more, invalid],
+      [beyond, { code: 'history_rewound', details }],
+    ] as const) {
+      await expect(first(engine, { from }, 1)).rejects.toMatchObject(refusal)
+      await expect(engine.feed({ from })[Symbol.asyncIterator]().next()).rejects.toMatchObject(refusal)
     }
   })
 

@@ -76,7 +76,7 @@ export function actionsIn(log: readonly StampedAction[], ranges: readonly Positi
 
 /** What `resolverOf` is over a log, over an array. */
 export const readFrom = (envelopes: readonly StoredEnvelope[]) => ({
-  async *read(_key: ConversationKey, { from = 1, to = Infinity }: { from?: number; to?: number } = {}) {
+  async *actions(_key: ConversationKey, { from, to }: { readonly from: number; readonly to: number }) {
     yield* pagesOf(envelopes.filter(({ position }) => position >= from && position <= to))
   },
 })

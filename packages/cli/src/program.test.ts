@@ -24,7 +24,20 @@ describe('help', () => {
 
   test('names every command and exit code', async () => {
     const { stdout } = await call('-h')
-    for (const name of ['demo', 'import', 'list', 'show', 'replay', 'diff', 'fork', 'verify', 'export', 'migrate', 'doctor']) {
+    for (const name of [
+      'demo',
+      'import',
+      'formats',
+      'list',
+      'show',
+      'replay',
+      'diff',
+      'fork',
+      'verify',
+      'export',
+      'migrate',
+      'doctor',
+    ]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${name}\\b`, 'm'))
     }
     expect(stdout).toContain('0 done, 1 failed, 2 wrong usage, 3 verification failed, 4 not found, 130 interrupted')
@@ -48,7 +61,7 @@ describe('wrong usage is exit code 2', () => {
     [['fork', 'x'], "'--at <position>' not specified"],
     [['fork', 'x', '--at', 'now'], '--at takes a position'],
     [['diff', 'x', '--from', 'one', '--to', '2'], '--from takes a position'],
-    [['export', 'x', '--format', 'pdf'], 'jsonl, json, markdown'],
+    [['export', 'x', '--format', 'pdf'], 'jsonl, json, markdown, html, openai-chat, anthropic-messages, sharegpt, chat-bot'],
     [['show', 'x', '--at', 'noon'], '--at takes a position or an ISO 8601 time'],
     [['list', '--limit', '0'], '--limit takes a whole number from 1'],
     [['verify', 'x', '--all'], 'Give an id or --all, not both'],

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { styleText } from 'node:util'
 import { Argument, Command, CommanderError, Option } from 'commander'
-import type { ExportFormat } from './commands/export.ts'
 import type { Context, GlobalOptions } from './context.ts'
 import { type ExitCode, exitCodeOf, exitCodes, failureText, OutputClosed } from './exit.ts'
+import { type ExportFormat, exportFormats } from './export-formats.ts'
 import { commandName, type Io, makeOutput } from './output.ts'
 
 /** Runs the command that `argv` asks for. Never throws, and never ends the process. @returns the exit code */
@@ -83,7 +83,7 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
   program
     .command('import')
     .description('import transcripts; again, and nothing is stored twice')
-    .argument('<file...>', 'transcript files (Claude Code JSONL), or - for stdin')
+    .argument('<path...>', 'transcripts of any format that `formats` lists, directories of them, or - for stdin')
     .option('--id <id>', 'call the conversation so, instead of as the file does')
     .option('--allow-truncated', 'take what is whole of a file whose last line is cut')
     .option('--keep-bad-lines', 'keep lines that are not JSON as text')
@@ -92,6 +92,11 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
         (await import('./commands/import.ts')).importFiles(context, files, options),
       ),
     )
+
+  program
+    .command('formats')
+    .description('list what can be imported, and what can be written')
+    .action(calls(async (context) => (await import('./commands/formats.ts')).listFormats(context)))
 
   program
     .command('list')
@@ -161,11 +166,11 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .description('write a conversation out')
     .addArgument(idArgument())
     .addOption(
-      new Option('--format <format>', 'the log, or the transcript as data or for people')
-        .choices(['jsonl', 'json', 'markdown'] satisfies ExportFormat[])
+      new Option('--format <format>', 'the log itself (jsonl), or the transcript for programs, people or a training')
+        .choices(exportFormats)
         .makeOptionMandatory(),
     )
-    .option('-o, --output <file>', 'a file instead of stdout')
+    .option('-o, --output <path>', 'a file, or a directory for one of the usual name, instead of stdout')
     .action(
       calls(async (context, id: string, options: { format: ExportFormat }) =>
         (await import('./commands/export.ts')).exportConversation(context, id, options),

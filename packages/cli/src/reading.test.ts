@@ -253,17 +253,20 @@ describe('export', () => {
     expect(await readFile(file, 'utf8')).toBe((await call(['export', id, '--format', 'markdown'])).stdout)
     expect(await call(['export', id, '--format', 'json', '-o', join(directory, 'no', 'where')])).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^ENOENT: /),
+      stderr: expect.stringMatching(/^file_unwritable: .*where was not written: ENOENT: /),
     })
   })
 })
 
 test('a body that cannot be read is exit code 3 for everything that reads it', async () => {
+  const broken7 = <Stored extends { readonly position: number }>(stored: Stored): Stored =>
+    stored.position === 7 ? { ...stored, body: Buffer.from('{') } : stored
   const broken = Object.assign(Object.create(log) as typeof log, {
     async *read(...range: Parameters<typeof log.read>) {
-      for await (const page of log.read(...range)) {
-        yield page.map((envelope) => (envelope.position === 7 ? { ...envelope, body: Buffer.from('{') } : envelope))
-      }
+      for await (const page of log.read(...range)) yield page.map(broken7)
+    },
+    async *actions(...range: Parameters<typeof log.actions>) {
+      for await (const page of log.actions(...range)) yield page.map(broken7)
     },
   })
   for (const given of [

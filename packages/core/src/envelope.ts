@@ -57,6 +57,13 @@ export interface Envelope extends EnvelopeHeader {
   readonly inputHash: Uint8Array | null
 }
 
+/** What replay needs of an envelope. */
+export interface StoredAction
+  extends Pick<EnvelopeHeader, 'conversationId' | 'position' | 'type' | 'schemaVersion' | 'occurredAt' | 'actor'> {
+  /** As in an envelope, or as text where a log has that at hand. */
+  readonly body: Uint8Array | string
+}
+
 /** An envelope as a log gives it back. */
 export interface StoredEnvelope extends Envelope {
   /** Gapless number inside the partition. */
@@ -200,11 +207,11 @@ export function openEnvelope(envelope: StoredEnvelope): OpenedEnvelope {
 }
 
 /** The action inside, owned by the caller. @throws `log_corrupt` */
-export function actionOf(envelope: StoredEnvelope): StampedAction {
-  const { conversationId, type, position, occurredAt, actor } = envelope
+export function actionOf(envelope: StoredAction): StampedAction {
+  const { conversationId, type, position, occurredAt, actor, body } = envelope
   let content: { payload?: JsonObject; meta?: JsonObject; derivedFrom?: readonly PositionRange[] } | null
   try {
-    content = parseJson(fromUtf8(envelope.body)) as typeof content
+    content = parseJson(typeof body === 'string' ? body : fromUtf8(body)) as typeof content
   } catch (cause) {
     throw new ColloquyError('log_corrupt', { conversationId, position, problem: 'the body is not JSON' }, { cause })
   }

@@ -25,6 +25,7 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   rebase_limit_reached: { conversationId: 'c1', attempts: 64 },
   command_id_reused: { commandId: 'command 1', position: 4 },
   append_outcome_unknown: { conversationId: 'c1', position: 5, hash: 'a1b2' },
+  history_rewound: { conversationId: 'c1', heldPosition: 9, headPosition: 6 },
   reducer_failed: { type: 'todoAdded', slice: 'todos', problem: 'x is not a function' },
   middleware_failed: { type: 'messageAdded', problem: 'next was called twice' },
   engine_closed: { conversationId: 'c1' },
@@ -40,13 +41,21 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   append_queue_full: { waitingEnvelopes: 20_000, limitEnvelopes: 20_000, waitingBytes: 9_000_000, limitBytes: 67_108_864 },
   transaction_aborted: { target: 'db.example:5432/talk' },
   database_failed: { operation: 'append', sqlState: '42501', problem: 'permission denied' },
+  durability_off: { target: 'localhost:5432/talk', setting: 'fsync' },
+  tenant_missing: { role: 'colloquy_app', operation: 'give the feed of partition 3' },
+  log_read_only: { operation: 'append to 2 conversations', target: 'localhost:5432/talk' },
+  citus_unfit: { problems: 'the extension citus is not installed; wal_level is replica' },
   schema_newer: { found: '0007_x', known: '0003_y' },
   schema_missing: { found: null, needed: '0001_log' },
   partitions_differ: { found: 64, asked: 128 },
   cursor_invalid: { problem: 'it is for 8 partitions, and this log has 64' },
   feed_hole: { partition: 3, expected: 41, found: 43 },
+  subscription_stopped: { name: 'totals', partition: 3, feedPosition: 40, problem: 'no such account' },
+  subscription_closed: { name: 'totals' },
+  dead_letter_not_found: { name: 'totals', partition: 3, feedPosition: 41 },
   import_refused: { source: 'session.jsonl', line: 3, problem: 'the line is cut off' },
   import_conflict: { conversationId: 'c1', position: 3 },
+  file_unwritable: { file: 'out.html', problem: 'ENOSPC: no space left on device, write' },
   usage_invalid: { problem: 'There is no command "replya"' },
 }
 
@@ -58,6 +67,15 @@ describe('every error', () => {
     // What happened, then the next step, in sentences that end.
     expect(message).toMatch(/^.+[.:;] .+\.$/s)
     expect(message).not.toMatch(/undefined|\[object|NaN/)
+  })
+
+  test('history_rewound tells a feed that got shorter from a conversation that did, and a lost position from a replaced one', () => {
+    const feed = new ColloquyError('history_rewound', { partition: 3, heldPosition: 90, headPosition: 60 })
+    expect(feed.message).toMatch(/partition 3 ends at 60, .* at 90: .*acknowledged after 60/)
+    const lost = new ColloquyError('history_rewound', samples.history_rewound)
+    expect(lost.message).toMatch(/what came after position 6 is gone/)
+    const replaced = new ColloquyError('history_rewound', { conversationId: 'c1', heldPosition: 6, headPosition: 9 })
+    expect(replaced.message).toMatch(/it was replaced/)
   })
 
   test.each(errorCodes)('%s has these words', (code) => {

@@ -99,6 +99,14 @@ const errorTable = {
       `The connection was lost while position ${d.position} of conversation ${d.conversationId} was being appended: it may or may not be stored. Dispatch again with the same commandId, or look for hash ${d.hash} at that position.`,
     { retryable: true },
   ),
+  history_rewound: row<
+    | { readonly conversationId: string; readonly heldPosition: number; readonly headPosition: number }
+    | { readonly partition: number; readonly heldPosition: number; readonly headPosition: number }
+  >((d) =>
+    'partition' in d
+      ? `The feed of partition ${d.partition} ends at ${d.headPosition}, and a reader was at ${d.heldPosition}: the cursor is another database's, or a fail-over lost what was acknowledged after ${d.headPosition}. Compare with what you kept, then read again from an older cursor.`
+      : `Position ${d.heldPosition} of conversation ${d.conversationId}, as it was acknowledged, is no longer in the log, which ends at ${d.headPosition}: ${d.headPosition < d.heldPosition ? `what came after position ${d.headPosition} is gone` : 'it was replaced'}, as after a fail-over. Nothing was stored now; dispatch again on the reloaded conversation, and compare it with what you kept.`,
+  ),
   reducer_failed: row<{ type: string; slice: string; problem: string }>(
     (d) => `The reducer of slice "${d.slice}" threw on "${d.type}": ${d.problem}. Nothing was stored; correct the reducer.`,
   ),
@@ -157,6 +165,20 @@ const errorTable = {
   database_failed: row<{ operation: string; sqlState: string | null; problem: string }>(
     (d) => `The database refused to ${d.operation} (SQLSTATE ${d.sqlState ?? 'none'}): ${d.problem}. Run "colloquy doctor".`,
   ),
+  durability_off: row<{ target: string; setting: string }>(
+    (d) =>
+      `The database at ${d.target} runs with ${d.setting}=off, so a crash loses appends that were acknowledged. Turn it on, or open the log with allowFsyncOff where nothing is to be kept.`,
+  ),
+  tenant_missing: row<{ role: string; operation: string }>(
+    (d) =>
+      `Role ${d.role} sees one tenant at a time, and nothing names the tenant to ${d.operation} of. Name one, or connect as a role that sees every tenant (colloquy migrate --roles).`,
+  ),
+  log_read_only: row<{ operation: string; target: string }>(
+    (d) =>
+      `The database at ${d.target} takes reads only, so it could not ${d.operation}: it is a standby, or was set so. Nothing was stored; connect to the primary.`,
+    { retryable: true },
+  ),
+  citus_unfit: row<{ problems: string }>((d) => `Nothing was distributed: ${d.problems}. Correct that, then migrate again.`),
   schema_newer: row<{ found: string; known: string }>(
     (d) =>
       `The database has migration ${d.found}, newer than the ${d.known} this version knows. Upgrade Colloquy; the data were not touched.`,
@@ -178,6 +200,15 @@ const errorTable = {
     (d) =>
       `Partition ${d.partition} has no feed position ${d.expected}; ${d.found} comes next. Feed positions have no holes, so envelopes were taken out: run "colloquy verify --all".`,
   ),
+  subscription_stopped: row<{ name: string; partition: number; feedPosition: number; problem: string }>(
+    (d) =>
+      `Subscription "${d.name}" stands still in partition ${d.partition} behind feed position ${d.feedPosition}: ${d.problem}. Remove the cause and subscribe again, or subscribe with onPoison: 'park'.`,
+  ),
+  subscription_closed: row<{ name: string }>((d) => `Subscription "${d.name}" was closed by this process. Subscribe again.`),
+  dead_letter_not_found: row<{ name: string; partition: number; feedPosition: number }>(
+    (d) =>
+      `Subscription "${d.name}" has no dead letter at feed position ${d.feedPosition} of partition ${d.partition}. List them to see which there are.`,
+  ),
 
   // Import
   import_refused: row<{ source: string; line: number; problem: string }>(
@@ -190,6 +221,9 @@ const errorTable = {
   ),
 
   // The command line
+  file_unwritable: row<{ file: string; problem: string }>(
+    (d) => `${d.file} was not written: ${d.problem}. What was there before is still there: give another file, or - for stdout.`,
+  ),
   usage_invalid: row<{ problem: string }>((d) => `${d.problem}. See "colloquy --help".`),
 } as const satisfies Record<string, ErrorRow>
 

@@ -63,6 +63,7 @@ export {
   isSameInput,
   type OpenedEnvelope,
   openEnvelope,
+  type StoredAction,
   type StoredEnvelope,
   stamp,
 } from './envelope.ts'
@@ -100,6 +101,7 @@ export {
   type AppendFate,
   type AppendOutcome,
   type AppendRequest,
+  actionPageSize,
   type ConversationSummary,
   type EventLog,
   type FeedFilter,

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { anyValue } from '../../../test/support/core-arbitraries.ts'
 import { envelopesOf } from '../../../test/support/core-log.ts'
 import { metadataChanged } from './conversation/metadata.ts'
@@ -65,4 +65,12 @@ describe('a body and a snapshot', () => {
       expect(decodeState(bytes)).toEqual({ metadata: { h: 1, [key]: 2 } })
     },
   )
+})
+
+test('values with escapes are not taken for keys with escapes, which would be read slowly', () => {
+  const parse = vi.spyOn(JSON, 'parse')
+  const text = JSON.stringify({ text: 'line\n"quoted": \\ {"a": "b\\n"}, ', list: ['a\n', ':', '\\'], next: '\t', n: 1 })
+  parseJson(text)
+  expect(parse).toHaveBeenCalledTimes(1)
+  parse.mockRestore()
 })

@@ -1,7 +1,7 @@
 /** Replay: the same reducers over stored envelopes, without guards, middleware or effects. */
 import type { PositionRange, StampedAction } from './action.ts'
 import { freezeState, ownState, type Reducer, type Unapplied, upcastAction } from './combine-slices.ts'
-import { actionOf, type StoredEnvelope } from './envelope.ts'
+import { actionOf, type StoredAction } from './envelope.ts'
 import type { ConversationKey } from './ids.ts'
 import type { EventLog } from './ports/event-log.ts'
 
@@ -32,12 +32,12 @@ export interface ReplayEnd {
 }
 
 /**
- * Folds pages of envelopes, from the beginning or onto `from.state`, which it owns and changes (a frozen one it copies).
+ * Folds pages of stored actions, from the beginning or onto `from.state`, which it owns and changes (a frozen one it copies).
  * @throws `log_corrupt` for a body that cannot be read
  */
 export async function replay<State>(
   reducer: Reducer<State>,
-  pages: AsyncIterable<readonly StoredEnvelope[]> | Iterable<readonly StoredEnvelope[]>,
+  pages: AsyncIterable<readonly StoredAction[]> | Iterable<readonly StoredAction[]>,
   options: { readonly resolve: Resolver; readonly from?: Folded<State>; readonly end?: ReplayEnd },
 ): Promise<Replayed<State>> {
   const fold = startFold(reducer, options.from)
@@ -52,7 +52,7 @@ export async function replay<State>(
   return fold.finish()
 }
 
-function isBeyond(envelope: StoredEnvelope, end: ReplayEnd = {}): boolean {
+function isBeyond(envelope: StoredAction, end: ReplayEnd = {}): boolean {
   return envelope.position > (end.position ?? Infinity) || envelope.occurredAt > (end.occurredAt ?? Infinity)
 }
 
@@ -79,11 +79,7 @@ export function startFold<State>(reducer: Reducer<State>, from?: Folded<State>) 
 }
 
 /** The stored action as today's reducers see it: upcast, and with what it names in the log. */
-export function readAction(
-  reducer: Reducer,
-  envelope: StoredEnvelope,
-  resolve: Resolver,
-): StampedAction | Promise<StampedAction> {
+export function readAction(reducer: Reducer, envelope: StoredAction, resolve: Resolver): StampedAction | Promise<StampedAction> {
   const action = upcastAction(reducer, actionOf(envelope), envelope.schemaVersion)
   return needsResolving(reducer, action) ? resolveAction(reducer, action, resolve) : action
 }
@@ -106,11 +102,11 @@ export async function resolveAction(reducer: Reducer, action: StampedAction, res
 }
 
 /** Resolves from the log itself. */
-export function resolverOf(log: Pick<EventLog, 'read'>, key: ConversationKey, reducer: Reducer): Resolver {
+export function resolverOf(log: Pick<EventLog, 'actions'>, key: ConversationKey, reducer: Reducer): Resolver {
   return async (ranges) => {
     const actions: StampedAction[] = []
     for (const [from, to] of ranges) {
-      for await (const page of log.read(key, { from, to })) {
+      for await (const page of log.actions(key, { from, to })) {
         for (const envelope of page) actions.push(upcastAction(reducer, actionOf(envelope), envelope.schemaVersion))
       }
     }

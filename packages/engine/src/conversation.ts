@@ -1,7 +1,8 @@
-import type { Action, ConversationKey, OpenedEnvelope } from '@colloquy/core'
+import { type Action, type ConversationKey, isColloquyError, type OpenedEnvelope } from '@colloquy/core'
 import { distinctUntilChanged, map, mergeMap, type Observable, observable, startWith } from 'rxjs'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import type { Publisher } from './publish.ts'
+import type { Seen } from './seen.ts'
 import type { DispatchOptions, DispatchResult, Writer } from './writer.ts'
 
 /** What a conversation needs of its engine. */
@@ -14,6 +15,8 @@ export interface ConversationPorts<State> {
   readonly writer: () => Promise<Writer<State>>
   /** The writer in memory, if it is there. */
   readonly resident: () => Writer<State> | undefined
+  /** @throws `history_rewound` when the log does not hold this any more */
+  readonly assertSeen: (seen: Seen) => Promise<void>
 }
 
 /**
@@ -33,12 +36,16 @@ export class Conversation<State> {
   readonly #ports: ConversationPorts<State>
   /** The writer last seen; one that has left memory still has its state. */
   #writer: Writer<State>
+  /** The last one whose history is the one that this handle gave out; undefined when that is known to be lost. */
+  #trusted: Writer<State> | undefined
+  #checking: Promise<void> | undefined
 
   constructor(key: ConversationKey, writer: Writer<State>, ports: ConversationPorts<State>) {
     this.tenant = key.tenant
     this.id = key.conversationId
     this.#ports = ports
     this.#writer = writer
+    this.#trusted = writer
     const published = ports.publisher.of(this.id, `conversation ${this.id}`)
     this.envelopes$ = published.pipe(mergeMap(({ envelopes }) => envelopes))
     this.state$ = new GuardedObservable<State>(`conversation ${this.id}`, ports.onError, (subscriber) => {
@@ -68,21 +75,18 @@ export class Conversation<State> {
    * Resolves when they are stored and subscribers were told.
    *
    * @throws `action_unknown`, `action_invalid`, `json_*`, `envelope_too_large`, `id_invalid`, `position_conflict`, `command_id_reused`,
-   * `conversation_archived`, what a guard or a middleware throws, `reducer_failed`, `rebase_limit_reached`, `engine_closed`, and
-   * what the log rejects with (`append_outcome_unknown`: dispatch again with the same command id)
+   * `conversation_archived`, what a guard or a middleware throws, `reducer_failed`, `rebase_limit_reached`, `history_rewound`,
+   * `engine_closed`, and what the log rejects with (`append_outcome_unknown`: dispatch again with the same command id)
    */
   async dispatch(actions: Action | readonly Action[], options: DispatchOptions = {}): Promise<DispatchResult<State>> {
     // Copied before the first wait: what the caller does to its objects afterwards is its own business.
     const checked = (Array.isArray(actions) ? (actions as readonly Action[]) : [actions as Action]).map(this.#ports.check)
-    const writer = await this.#ports.writer()
-    this.#writer = writer
-    return writer.dispatch(checked, options)
+    return this.#told((writer) => writer.dispatch(checked, options))
   }
 
-  /** Takes in what other processes appended. @returns the state after it */
+  /** Takes in what other processes appended. @returns the state after it @throws `history_rewound` */
   async refresh(): Promise<State> {
-    const writer = await this.#ports.writer()
-    await writer.refresh()
+    await this.#told((writer) => writer.refresh())
     return this.getState()
   }
 
@@ -106,11 +110,52 @@ export class Conversation<State> {
     return this.state$
   }
 
+  /** Does `work` on the writer; what was lost of its history is told to each handle once. */
+  async #told<Result>(work: (writer: Writer<State>) => Promise<Result>): Promise<Result> {
+    const writer = await this.#current()
+    try {
+      return await work(writer)
+    } catch (error) {
+      if (isColloquyError(error, 'history_rewound') && this.#trusted === writer) this.#trusted = undefined
+      throw error
+    }
+  }
+
+  /**
+   * The writer in memory. One that was made anew from the log, after trouble or idleness, may know another history than this handle
+   * gave out; that is told once, and the next call goes on with what the log has.
+   */
+  async #current(): Promise<Writer<State>> {
+    for (;;) {
+      const writer = await this.#ports.writer()
+      this.#writer = writer
+      if (writer === this.#trusted) return writer
+      // Shared: each of several dispatches made at once was made on the history that is looked for.
+      this.#checking ??= this.#check(writer)
+      await this.#checking
+    }
+  }
+
+  async #check(writer: Writer<State>): Promise<void> {
+    const held = this.#trusted?.head
+    try {
+      if (held && !isSameHead(writer.head, held)) await this.#ports.assertSeen(held)
+      this.#trusted = writer
+    } catch (error) {
+      if (isColloquyError(error, 'history_rewound')) this.#trusted = writer
+      throw error
+    } finally {
+      this.#checking = undefined
+    }
+  }
+
   #seen(): Writer<State> {
     this.#writer = this.#ports.resident() ?? this.#writer
     return this.#writer
   }
 }
+
+const isSameHead = (a: Seen, b: Seen): boolean => a.position === b.position && Buffer.compare(a.hash, b.hash) === 0
 
 // RxJS looks under `Symbol.observable` where a polyfill provides it, and under '@@observable' elsewhere; so do Redux's users.
 if (observable !== '@@observable') {

@@ -40,6 +40,7 @@ import { load, loadAt } from './load.ts'
 import type { Middleware } from './middleware.ts'
 import { sha256 as nodeSha256, systemClock, systemRandom, uuidv7 } from './node-ports.ts'
 import { Publisher } from './publish.ts'
+import { assertSeen, type Seen } from './seen.ts'
 import { Snapshots } from './snapshots.ts'
 import { checked, Writer } from './writer.ts'
 
@@ -78,15 +79,20 @@ export interface Engine<State> extends AsyncDisposable {
    * What the log has, then what it gets, whoever appends it: each envelope once, in order inside each conversation and partition. Ends
    * when the engine is closed. Reads on when `next` returns: who awaits something for each envelope takes `feed`, which waits.
    *
-   * Errors: `cursor_invalid`, `feed_hole`, `log_closed`, `database_failed`, `log_corrupt`. While the database cannot be reached it waits.
+   * Errors: `cursor_invalid`, `history_rewound`, `feed_hole`, `log_closed`, `database_failed`, `log_corrupt`. While the database cannot
+   * be reached it waits.
    */
   feed$(options?: FeedOptions): Observable<FeedEnvelope>
   /** The same as batches, each one read when the one before was dealt with: nothing waits in memory. @throws `engine_closed` and as `feed$` */
   feed(options?: FeedOptions): AsyncIterable<FeedBatch>
   /** What a reader of the feed has to reach to have read this envelope. */
   cursorOf(envelope: StoredEnvelope): FeedCursor
-  /** A conversation, new or from the log. @throws `id_invalid`, `engine_closed` and what the log rejects with */
-  open(conversationId: string): Promise<Conversation<State>>
+  /**
+   * A conversation, new or from the log. `seen` is what you kept of it: a position that was acknowledged to you, with its hash.
+   * @throws `history_rewound` when the log does not hold what was seen (open it without, and compare), `id_invalid`, `engine_closed`
+   * and what the log rejects with
+   */
+  open(conversationId: string, options?: { readonly seen?: Seen }): Promise<Conversation<State>>
   /**
    * A new conversation that continues another one after a position. It shares the envelopes up to there, has an id of its own
    * (`<root id>~<uuid>`) and begins with `conversationForked`; neither sees what is appended to the other. Its commands are its own:
@@ -139,6 +145,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       check: (action) => checked(reducer, action, limits).action,
       writer: () => resident(conversationId),
       resident: () => residents.get(conversationId)?.loaded,
+      assertSeen: (seen) => assertSeen(log, keyOf(conversationId), seen),
     })
   }
 
@@ -233,15 +240,20 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
     feed: (options = {}) => feeds.batches(options),
     cursorOf: (envelope) => cursorOf(envelope, log.partitions, sha256),
 
-    async open(conversationId) {
+    async open(conversationId, { seen } = {}) {
       if (typeof conversationId !== 'string' || !isForkId(conversationId)) assertConversationId(conversationId)
       else {
         assertForkId(conversationId)
         // A fork is made by `fork` only: it has a parent, which an empty conversation of that name had not.
-        if (!residents.has(conversationId) && (await log.head(keyOf(conversationId))) === undefined)
+        if ((await resident(conversationId)).head.position === 0) {
+          residents.delete(conversationId)
           throw new ColloquyError('conversation_not_found', { conversationId })
+        }
       }
-      return conversation(conversationId, await resident(conversationId))
+      if (seen !== undefined) await assertSeen(log, keyOf(conversationId), seen)
+      const writer = await resident(conversationId)
+      if (seen !== undefined && seen.position > writer.head.position) await writer.refresh()
+      return conversation(conversationId, writer)
     },
 
     async fork(conversationId, position, { reason } = {}) {
@@ -275,7 +287,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       if (end.position !== undefined && (end.position < 1 || end.position > head.position)) {
         throw new ColloquyError('position_not_found', { conversationId, position: end.position, headPosition: head.position })
       }
-      return replay(reducer, log.read(key, { to: end.position ?? head.position }), {
+      return replay(reducer, log.actions(key, { from: 1, to: end.position ?? head.position }), {
         resolve: resolverOf(log, key, reducer),
         end,
       })

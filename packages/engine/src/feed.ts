@@ -5,6 +5,7 @@
  * wait, so the Observable reads on when `next` returns; operators that queue (`concatMap`, `mergeMap`, `buffer`) then queue without
  * bound. Who does something asynchronous with each envelope iterates over the pages instead, which waits for the loop's body.
  */
+import { setImmediate } from 'node:timers/promises'
 import {
   ColloquyError,
   type EventLog,
@@ -122,5 +123,7 @@ async function* batchesOf(followed: FollowedFeed): AsyncGenerator<FeedBatch> {
         }),
     )
     yield { envelopes: opened, cursor }
+    // A log inside the process answers without leaving the turn of the event loop; catching up would let nothing else have one.
+    await setImmediate()
   }
 }

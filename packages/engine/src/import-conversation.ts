@@ -28,6 +28,7 @@ import {
   type Sha256,
   type StoredEnvelope,
   stamp,
+  startFold,
 } from '@colloquy/core'
 import { emptyHead } from './load.ts'
 import type { Snapshots } from './snapshots.ts'
@@ -183,14 +184,17 @@ async function readKnown<State>(key: ConversationKey, { log, reducer, sha256 }: 
   }
   if (head === undefined) return known
   const resolve = resolverOf(log, key, reducer)
+  // What cannot be applied is history too: replay reports it.
+  const fold = startFold(reducer)
   for await (const page of log.read(key, { to: head.position })) {
     for (const envelope of page) {
-      known.state = reducer.reduce(known.state, await readAction(reducer, envelope, resolve), ignore)
+      fold.apply(await readAction(reducer, envelope, resolve))
       const { commandId, commandIndex, position, salt, inputHash } = envelope
       const isOwn = envelope.conversationId === key.conversationId
       if (isOwn && commandId !== null && commandIndex === 0) known.commands.set(commandId, { position, salt, inputHash })
     }
   }
+  known.state = fold.finish().state
   return known
 }
 
@@ -218,7 +222,8 @@ function pageWriter<State>(key: ConversationKey, cause: string, known: Known<Sta
   const { log, reducer, snapshots, clock, random, sha256, limits } = ports
   const resolve = resolverOf(log, key, reducer)
   let { position, hash, occurredAt } = known.head
-  let { state } = known
+  /** As a replay does it, which is several times as fast as action by action: between two pages nobody looks at the state. */
+  let fold = startFold(reducer, { state: known.state, position, occurredAt })
   let envelopes: Envelope[] = []
   let media: Media[] = []
   let bytes = 0
@@ -255,13 +260,15 @@ function pageWriter<State>(key: ConversationKey, cause: string, known: Known<Sta
       const stamped = { ...action, position, occurredAt, actor: null }
       // Only few actions ask for others, and a step of the event loop for each of the rest would be felt.
       const asks = reducer.definition(type)?.resolve !== undefined
-      state = reducer.reduce(state, asks ? await resolveAction(reducer, stamped, resolve) : stamped, ignore)
+      fold.apply(asks ? await resolveAction(reducer, stamped, resolve) : stamped)
     }
   }
 
   async function send(): Promise<void> {
     await appending
     if (envelopes.length === 0) return
+    const { state } = fold.finish()
+    fold = startFold(reducer, { state, position, occurredAt })
     const page = { state, head: { position, hash, occurredAt, archived: false }, envelopes, media }
     envelopes = []
     media = []
@@ -320,6 +327,3 @@ function movedRange([from, to]: PositionRange, places: ReadonlyMap<number, numbe
   }
   return moved
 }
-
-/** What is imported is history: an action that cannot be applied is history too. Replay reports it. */
-const ignore = (): void => {}

@@ -53,9 +53,9 @@ function replayFrom<State>(
   to: number,
 ): Promise<Replayed<State>> {
   const resolve = resolverOf(log, key, reducer)
-  if (!snapshot?.body) return replay(reducer, log.read(key, { to }), { resolve })
+  if (!snapshot?.body) return replay(reducer, log.actions(key, { from: 1, to }), { resolve })
   const from = { state: decodeState(snapshot.body) as State, position: snapshot.position, occurredAt: 0 }
-  return replay(reducer, log.read(key, { from: snapshot.position + 1, to }), { resolve, from })
+  return replay(reducer, log.actions(key, { from: snapshot.position + 1, to }), { resolve, from })
 }
 
 export function emptyHead(key: ConversationKey, sha256: Sha256): Head {

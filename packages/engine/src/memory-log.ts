@@ -2,8 +2,10 @@
 import {
   type AppendOutcome,
   type AppendRequest,
+  actionPageSize,
   assertForkOf,
   type Clock,
+  ColloquyError,
   type ConversationKey,
   type Envelope,
   type EventLog,
@@ -161,6 +163,16 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
       }
     },
 
+    async *actions(key, { from, to }) {
+      for (let next = from; next <= to; next += actionPageSize) {
+        const last = Math.min(next - 1 + actionPageSize, to)
+        const conversation = find(key)
+        const page = conversation ? history(conversation, next, last) : []
+        if (page.length !== last - next + 1) throw missing(key, next + page.length)
+        yield page.map(copyEnvelope)
+      }
+    },
+
     command: async (key, commandId) => commandOf(find(key), commandId),
 
     async conversations({ tenant, after = '', limit }) {
@@ -257,6 +269,10 @@ function withSnapshot(kept: readonly Snapshot[], added: Snapshot): Snapshot[] {
   const all = [...kept.filter((snapshot) => snapshot !== present), merged].sort((a, b) => a.position - b.position)
   const youngest = all.findLast(({ body }) => body !== null)
   return all.map((snapshot) => (snapshot === youngest ? snapshot : { ...snapshot, body: null }))
+}
+
+function missing({ conversationId }: ConversationKey, position: number): ColloquyError {
+  return new ColloquyError('log_corrupt', { conversationId, position, problem: 'there is no such envelope' })
 }
 
 function assertPositions(expectedPosition: number, envelopes: readonly Envelope[]): void {

@@ -72,9 +72,9 @@ test('a snapshot is saved every 100 envelopes, keeps one body, and a load replay
   expect(await log.snapshot(key, { stateKey: engine.reducer.stateKey, atOrBefore: 199 })).toBeUndefined()
   const reads: unknown[] = []
   const spying = Object.assign(Object.create(log) as EventLog, {
-    read: (...args: Parameters<EventLog['read']>) => {
+    actions: (...args: Parameters<EventLog['actions']>) => {
       reads.push(args[1])
-      return log.read(...args)
+      return log.actions(...args)
     },
   })
   await using again = createEngine({ log: spying })

@@ -465,19 +465,35 @@ export class Writer<State> {
 
   /** Another writer came first: what it appended is applied; the caller runs the dispatches again. */
   async #rebase(head: Head, missed: readonly StoredEnvelope[]): Promise<void> {
-    const follows = missed.length > 0 && missed[0]?.position === this.#head.position + 1
-    if (!follows) throw this.#differs(head)
+    const [next] = missed
+    if (next === undefined) throw this.#rewound(head.position)
+    if (next.position !== this.#head.position + 1) {
+      throw new ColloquyError('log_corrupt', {
+        conversationId: this.#key.conversationId,
+        position: this.#head.position + 1,
+        problem: `position ${next.position} is stored, and nothing before it`,
+      })
+    }
     await this.#apply(missed, head)
     if (this.#head.position < head.position) await this.#catchUp()
   }
 
   async #catchUp(): Promise<void> {
+    const held = this.#head
     const head = await this.#ports.log.head(this.#key)
-    if (head === undefined) return
-    if (head.position < this.#head.position) throw this.#differs(head)
-    if (head.position > this.#head.position) {
-      for await (const page of this.#ports.log.read(this.#key, { from: this.#head.position + 1, to: head.position }))
-        await this.#apply(page, head)
+    if (head === undefined && held.position === 0) return
+    if (head === undefined || head.position < held.position) throw this.#rewound(head?.position ?? 0)
+    if (head.position === held.position && !isEqual(head.hash, held.hash)) throw this.#rewound(head.position)
+    if (head.position > held.position) {
+      // The one held is read again: that it is still the same is what makes those behind it follow.
+      for await (const page of this.#ports.log.read(this.#key, { from: Math.max(held.position, 1), to: head.position })) {
+        const [first] = page
+        const isHeld = first !== undefined && first.position === held.position
+        // A fork without envelopes of its own stands on its parent's.
+        const isOwn = first?.conversationId === this.#key.conversationId
+        if (isHeld && isOwn && !isEqual(first.hash, held.hash)) throw this.#rewound(head.position)
+        await this.#apply(isHeld ? page.slice(1) : page, head)
+      }
     }
     this.#head = { ...this.#head, archived: head.archived }
   }
@@ -494,12 +510,10 @@ export class Writer<State> {
     onStored({ envelopes: missed.map(openEnvelope), state: this.#state, own: false })
   }
 
-  #differs(head: Head): ColloquyError {
-    return new ColloquyError('log_corrupt', {
-      conversationId: this.#key.conversationId,
-      position: this.#head.position,
-      problem: `this process was told that position ${this.#head.position} is stored, and the log ends at ${head.position} with another history`,
-    })
+  #rewound(headPosition: number): ColloquyError {
+    this.#damaged = true
+    const { conversationId } = this.#key
+    return new ColloquyError('history_rewound', { conversationId, heldPosition: this.#head.position, headPosition })
   }
 
   #middlewareApi(): MiddlewareApi<State> {
@@ -538,6 +552,8 @@ export function checked(
   if (definition === undefined) throw new ColloquyError('action_unknown', { type, known: reducer.actionCount })
   return { action: checkAction(definition, given, limits), schemaVersion: definition.schemaVersion }
 }
+
+const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
 /** Writers that keep colliding step apart: at most 2 ms an attempt, at random. */
 const pause = (attempt: number) => new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(attempt, 16) * 2))

@@ -5,6 +5,7 @@
 import type { Envelope, Head } from '@colloquy/core'
 import { type Answer, type AppendCall, partitionsOf } from './append-function.ts'
 import type { AppendSession } from './append-session.ts'
+import { textArray } from './binary-array.ts'
 import { toHead } from './conversation-row.ts'
 import { safeInteger } from './int8.ts'
 import type { PreparedRequest } from './prepared-request.ts'
@@ -19,6 +20,7 @@ export const callByStatements: AppendCall = {
   // The values of later statements depend on the answers to the first ones.
   parametersOf: () => [],
   async send(session, _parameters, batch) {
+    await nameTenants(session, batch)
     const { counters, recordedAt } = await lockPartitions(session, batch)
     const found = await readHeads(session, batch)
     const repeated = await readRepeated(session, batch, found)
@@ -44,6 +46,12 @@ export const callByStatements: AppendCall = {
     await countPartitions(session, counters)
     return answers
   },
+}
+
+/** What row-level security lets the transaction see, where it holds. */
+async function nameTenants(session: AppendSession, batch: readonly PreparedRequest[]): Promise<void> {
+  const tenants = [...new Set(batch.map(({ request }) => request.key.tenant))]
+  await session.query({ text: `select set_config('app.tenants', $1::text[]::text, true)` }, [textArray(tenants)])
 }
 
 interface Counter {

@@ -1,9 +1,11 @@
 import { ColloquyError } from '@colloquy/core'
-import type { Kysely } from 'kysely'
+import { type Kysely, type PostgresPool, sql } from 'kysely'
 import type { StoredSegment } from './ancestry.ts'
 import { kyselySessions, type WithAppendSession } from './append-session.ts'
 import type { Database } from './database.ts'
 import { toColloquyError } from './failures.ts'
+import type { Settings } from './settings.ts'
+import { tenantSessions } from './tenant-session.ts'
 
 /** A database and how to let go of it. */
 export interface Connection {
@@ -12,6 +14,8 @@ export interface Connection {
   readonly target: string
   /** Where there is more than Kysely to append through. */
   readonly withAppendSession?: WithAppendSession
+  /** What `kysely` takes its connections from, where that is known. */
+  readonly pool?: PostgresPool
   /** Frees what was opened here, and only that: a pool or a Kysely that was handed in stays open. */
   readonly close: () => Promise<void>
 }
@@ -24,9 +28,12 @@ export interface LogConnection {
   /** Sessions do not start at read committed, so an append has to ask for it. */
   readonly needsReadCommitted: boolean
   readonly withAppendSession: WithAppendSession
+  /** @throws `tenant_missing` where row-level security holds for the role: what names no tenant would see none, and look empty */
+  readonly assertSeesAllTenants: (operation: string) => void
   /**
-   * Does `work` on a connection that may see this tenant, or with null every one: where row-level security holds for the role, what
-   * names no tenant sees nothing.
+   * Does `work` where this tenant can be seen; with null, what the role itself may see, which is nothing of any tenant where row-level
+   * security holds for it. The tenant is set for one transaction and never for a session, which others use after us: over a pool,
+   * each statement of `work` is a transaction of its own and one round trip.
    */
   readonly asTenant: <T>(tenant: string | null, work: (kysely: Kysely<Database>) => Promise<T>) => Promise<T>
   /** As `asTenant`, in a transaction at read committed: each statement sees what was committed before it. */
@@ -40,21 +47,38 @@ export interface LogConnection {
 }
 
 export function logConnection(
-  { kysely, target, withAppendSession = kyselySessions(kysely), close }: Connection,
-  facts: Pick<LogConnection, 'partitions' | 'needsReadCommitted'>,
+  { kysely, target, pool, withAppendSession = kyselySessions(kysely), close }: Connection,
+  facts: Pick<LogConnection, 'partitions' | 'needsReadCommitted'> & Pick<Settings, 'role' | 'seesAllTenants'>,
 ): LogConnection {
   const pending = new Set<Promise<unknown>>()
   let closing: Promise<void> | undefined
+  const sessions = pool && tenantSessions(pool)
+
+  function inTransaction<T>(tenant: string | null, work: (trx: Kysely<Database>) => Promise<T>): Promise<T> {
+    const working = async (trx: Kysely<Database>): Promise<T> => {
+      if (tenant !== null && !facts.seesAllTenants)
+        await sql`select set_config('app.tenants', array[${tenant}::text]::text, true)`.execute(trx)
+      return work(trx)
+    }
+    // The application's own transaction, where the log was opened on one.
+    return kysely.isTransaction ? working(kysely) : kysely.transaction().setIsolationLevel('read committed').execute(working)
+  }
+
   return {
-    ...facts,
     kysely,
+    partitions: facts.partitions,
+    needsReadCommitted: facts.needsReadCommitted,
     target,
     withAppendSession,
     segments: new Map(),
-    asTenant: (_tenant, work) => work(kysely),
-    inTransaction: (_tenant, work) =>
-      // The application's own transaction, where the log was opened on one.
-      kysely.isTransaction ? work(kysely) : kysely.transaction().setIsolationLevel('read committed').execute(work),
+    assertSeesAllTenants(operation) {
+      if (!facts.seesAllTenants) throw new ColloquyError('tenant_missing', { role: facts.role, operation })
+    },
+    asTenant(tenant, work) {
+      if (tenant === null || facts.seesAllTenants) return work(kysely)
+      return sessions ? work(sessions(tenant)) : inTransaction(tenant, work)
+    },
+    inTransaction,
     async run(operation, work) {
       if (closing) throw new ColloquyError('log_closed', { target })
       const working = work()

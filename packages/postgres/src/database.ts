@@ -3,6 +3,8 @@ import type { ColumnType, Generated } from 'kysely'
 
 /** A bigint as some driver gives it; `safeInteger` makes it a number. */
 type Int8 = ColumnType<string | number | bigint, number, number>
+/** One that the database fills in when it is left out. */
+type GeneratedInt8 = ColumnType<string | number | bigint, number | undefined, number>
 /** A Buffer or a Uint8Array. */
 type Bytes = ColumnType<Uint8Array>
 
@@ -73,9 +75,29 @@ interface SubscriptionTable {
   partition: number
   name: string
   feed_position: Int8
-  epoch: Int8
+  epoch: GeneratedInt8
   leased_by: string | null
   leased_until: Int8 | null
+  problem: string | null
+}
+
+interface SubscriberTable {
+  partition: number
+  name: string
+  member: string
+  alive_until: Int8
+}
+
+interface DeadLetterTable {
+  partition: number
+  name: string
+  feed_position: Int8
+  tenant: string
+  conversation_id: string
+  position: Int8
+  tries: number
+  problem: string
+  parked_at: GeneratedInt8
 }
 
 export interface Database {
@@ -85,6 +107,8 @@ export interface Database {
   media: MediaTable
   snapshot: SnapshotTable
   subscription: SubscriptionTable
+  subscriber: SubscriberTable
+  dead_letter: DeadLetterTable
   /** Kysely's record of the migrations that were applied. */
   colloquy_migration: { name: string; timestamp: string }
 }

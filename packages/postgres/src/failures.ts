@@ -19,6 +19,9 @@ const refusedCodes = new Set([
 /** The connection ended. If a statement was on its way, nobody knows whether it took effect. */
 const lostCodes = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', '40003', '57P01', '57P02', '57P05'])
 
+/** A write on a standby, or in a session that was made read-only. Found out by the write: a standby may be promoted meanwhile. */
+const readOnlyCode = '25006'
+
 /** The texts of node-postgres for what it gives no code to. */
 const lostTexts = new Set(['Connection terminated', 'Connection terminated unexpectedly', 'Query read timeout'])
 const refusedTexts = new Set([
@@ -50,6 +53,7 @@ export function toColloquyError(error: unknown, operation: string, target: strin
   if (isColloquyError(error)) return error
   if (failureKind(error) === 'failed') {
     const code = codeOf(error)
+    if (code === readOnlyCode) return new ColloquyError('log_read_only', { operation, target }, { cause: error })
     const sqlState = code !== undefined && /^[0-9A-Z]{5}$/.test(code) ? code : null
     return new ColloquyError('database_failed', { operation, sqlState, problem: textOf(error) }, { cause: error })
   }

@@ -13,6 +13,8 @@ const scanLimit = 10_000
 /** See `EventLog.feed`. The id is looked up row by row: a join would leave it to the planner whether the order of the index survives. */
 export async function readFeed(log: LogConnection, query: FeedQuery): Promise<FeedPage> {
   const { partition, after, limit } = query
+  // An empty page would say that there is nothing.
+  if (query.tenant === undefined) log.assertSeesAllTenants(`give the feed of partition ${partition}`)
   const isFiltered = query.tenant !== undefined || query.types !== undefined || query.conversationId !== undefined
   // The end first: what is read after it can only be longer, and is cut off there.
   const end = isFiltered ? Math.min((await readFeedHead(log, partition)) ?? 0, after + scanLimit) : undefined

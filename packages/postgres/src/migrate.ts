@@ -9,24 +9,26 @@ import type { Connection } from './connection.ts'
 import type { Database } from './database.ts'
 import { toColloquyError } from './failures.ts'
 import { createPartitions, readPartitions } from './partitions.ts'
+import { grantRoles, type Roles } from './roles.ts'
 
 /** Partitions of a new database on a server; an embedded one gets 1, and with it a total order. */
 export const defaultServerPartitions = 64
 
 /**
  * Brings the schema up to date; a new database gets `partitions` (default 64), which never change. Any number of processes may do this
- * at once: one applies, the others wait and find nothing to do.
+ * at once: one applies, the others wait and find nothing to do. `roles` are given what they need and nothing more, on every call.
  * @returns the names of the migrations that were applied now
- * @throws `schema_newer`, `partitions_differ`, `database_unreachable`, `database_failed`
+ * @throws `schema_newer`, `partitions_differ`, `id_invalid` for a role, `database_unreachable`, `database_failed`
  */
 export async function migrate(
-  options: PostgresTarget & { readonly partitions?: number },
+  options: PostgresTarget & { readonly partitions?: number; readonly roles?: Roles },
 ): Promise<{ readonly applied: readonly string[] }> {
   // The longest statement of a migration may take as long as it takes.
   const connection = await connect(options, { statementMs: 0, appendMs: 0 })
   try {
     const applied = await applyMigrations(connection, options.partitions ?? defaultServerPartitions)
     await readPartitions(connection.kysely, options.partitions)
+    if (options.roles) await grantRoles(connection.kysely, options.roles)
     return { applied }
   } catch (error) {
     throw toColloquyError(error, 'migrate', connection.target)

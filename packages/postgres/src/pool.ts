@@ -8,6 +8,7 @@ import type { Connection } from './connection.ts'
 import type { Database } from './database.ts'
 import { codeOf, textOf } from './failures.ts'
 import { safeInteger } from './int8.ts'
+import { preparedReads } from './read-actions.ts'
 
 /** What connections of our own are opened with. The server gives up first: a client that gave up would not know what became of it. */
 export interface Timeouts {
@@ -45,6 +46,8 @@ function ownSettings(url: string, statementMs: number): PoolConfig {
     connectionTimeoutMillis: connectTimeoutMs,
     keepAlive: true,
     fallback_application_name: 'colloquy',
+    // Lets a transaction of one statement leave in one go (`tenantSessions`).
+    pipeline: true,
     ...(statementMs > 0 && { statement_timeout: statementMs, query_timeout: Math.ceil(statementMs * 1.25) }),
   }
 }
@@ -127,6 +130,7 @@ async function connectionOver(
   return {
     target,
     kysely: new Kysely<Database>({ dialect: new PostgresDialect({ pool: ourPool }) }),
+    pool: ourPool,
     withAppendSession: overClients(() => adopted(connectToAppend), appendSettings),
   }
 }
@@ -160,7 +164,10 @@ function adopt(client: PoolClient, types: CustomTypesConfig, target: string): Ad
   }
   return {
     send: send as unknown as Adopted['send'],
-    query: ((text: string, values: unknown[]) => send({ text, values })) as unknown as PostgresPoolClient['query'],
+    query: ((text: string, values: unknown[]) => {
+      const name = preparedReads.get(text)
+      return send({ text, values, ...(name !== undefined && { name }) })
+    }) as unknown as PostgresPoolClient['query'],
     release: (destroy) => client.release(isUnsure || destroy),
     localCommits: () => localCommits,
   }

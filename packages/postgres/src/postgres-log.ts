@@ -1,5 +1,5 @@
 import { assertForkOf, type EventLog, type StoredEnvelope } from '@colloquy/core'
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import { readAncestry } from './ancestry.ts'
 import { type AppendOptions, appender } from './append.ts'
 import { commandLookup } from './command-lookup.ts'
@@ -12,6 +12,8 @@ import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
 import { assertPositions } from './prepared-request.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
+import { readActions } from './read-actions.ts'
+import { readSettings, type Settings } from './settings.ts'
 import { type Growth, growthBy, type Signals } from './signals/growth.ts'
 import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
@@ -28,12 +30,14 @@ export interface PostgresLog extends EventLog {
 export async function openLog(
   connection: Connection,
   asked: AppendOptions & { readonly partitions?: number; readonly signals?: Signals },
+  judge: (settings: Settings) => void = () => {},
 ): Promise<PostgresLog> {
   await checkSchema(connection)
   const { kysely } = connection
+  const settings = await readSettings(kysely)
+  judge(settings)
   const partitions = await readPartitions(kysely, asked.partitions)
-  const isolation = await sql<{ level: string }>`select current_setting('default_transaction_isolation') as level`.execute(kysely)
-  const log = logConnection(connection, { partitions, needsReadCommitted: isolation.rows[0]?.level !== 'read committed' })
+  const log = logConnection(connection, { ...settings, partitions, needsReadCommitted: settings.isolation !== 'read committed' })
   return postgresLog(log, asked, growthBy(asked.signals ?? 'local'))
 }
 
@@ -59,6 +63,7 @@ function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth)
     },
     ancestry: (key) => log.run(`give the ancestry of ${key.conversationId}`, () => readAncestry(log, key)),
     read: (key, range) => readPages(log, key, range),
+    actions: (key, range) => readActions(log, key, range),
     command: commandLookup(log),
     conversations: (query) => log.run(`list the conversations of ${query.tenant}`, () => listConversations(log, query)),
     feed: (query) => log.run(`give the feed of partition ${query.partition}`, () => readFeed(log, query)),

@@ -1,5 +1,6 @@
-import { type ConversationKey, type Head, partitionOf, type Snapshot } from '@colloquy/core'
+import { type ConversationKey, type Head, isForkId, partitionOf, type Snapshot } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
+import { ancestorsAsJson, keepAncestors } from './ancestry.ts'
 import type { LogConnection } from './connection.ts'
 import { conversationOf, headColumns, toHead } from './conversation-row.ts'
 import type { Database } from './database.ts'
@@ -124,9 +125,12 @@ export async function readLatest(
         (join) => join.onTrue(),
       )
       .select(['youngest.position', 'youngest.state_hash', 'youngest.body'])
+      // With where its envelopes lie, so that a load of a fork takes no third query.
+      .$if(isForkId(key.conversationId), (qb) => qb.select(ancestorsAsJson(log, key).as('ancestors')))
       .executeTakeFirst(),
   )
   if (!row) return undefined
+  if (row.ancestors !== undefined) keepAncestors(log, key, row.ancestors)
   const { position, state_hash, body } = row
   const snapshot =
     position === null || state_hash === null || body === null

@@ -1,70 +1,103 @@
-import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
-import { finished } from 'node:stream/promises'
-import { type OpenedEnvelope, openEnvelope, type StoredEnvelope } from '@colloquy/core'
-import { exportJsonLine, exportMarkdown, exportTranscriptJson } from '@colloquy/formats'
+import { randomUUID } from 'node:crypto'
+import { open, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { ColloquyError, type OpenedEnvelope, openEnvelope } from '@colloquy/core'
+import { type Exporter, exporters, exportJsonLine } from '@colloquy/formats'
 import type { Context } from '../context.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
+import type { ExportFormat } from '../export-formats.ts'
 import { printableJson, printableLines } from '../printable.ts'
 import { headOf, openStore, type Store } from '../store.ts'
 
-export const exportFormats = ['jsonl', 'json', 'markdown'] as const
-export type ExportFormat = (typeof exportFormats)[number]
-
 export interface ExportOptions {
   readonly format: ExportFormat
-  /** A file; '-' is stdout. */
+  /** A file, or a directory for a file of the usual name; '-' is stdout. */
   readonly output?: string
 }
 
 /**
- * Writes a conversation out: `jsonl` is the log, one envelope a line, byte for byte; `json` and `markdown` are the transcript.
- * Only what goes to a terminal is made harmless: a file or a pipe gets what is stored.
+ * Writes a conversation out: `jsonl` is the log, one envelope a line, byte for byte; the others are the transcript, as the exporters
+ * of formats make it. Only what goes to a terminal is made harmless: a file or a pipe gets what is stored.
  */
 export async function exportConversation(context: Context, id: string, options: ExportOptions): Promise<ExitCode> {
   const { output } = context
-  const { format, output: file = '-' } = options
+  const { format, output: target = '-' } = options
   await using store = await openStore(context)
   const { position } = await headOf(store, id)
-  const texts = exported(store, id, format)
-  if (file === '-') {
-    const harmless = format === 'markdown' ? printableLines : printableJson
-    for await (const text of texts) await output.write(output.isTerminal ? harmless(text) : text)
+  const exporter = exporters.find((one) => one.id === format)
+  const exported = exporter ? await transcript(store, id, exporter) : logOf(store, id)
+  if (target === '-') {
+    const harmless = exported.extension.startsWith('json') ? printableJson : printableLines
+    for await (const text of exported.texts) await output.write(output.isTerminal ? harmless(text) : text)
   } else {
-    await writeFile(file, texts)
+    const file = (await isDirectory(target)) ? join(target, exported.name) : target
+    await writeWhole(file, exported.texts)
     output.say(`Wrote ${position} positions of ${id} to ${file}.`)
   }
   output.next(['verify', id])
   return exitCodes.ok
 }
 
-async function* exported(store: Store, id: string, format: ExportFormat): AsyncIterable<string> {
-  const pages = store.log.read(store.key(id))
-  switch (format) {
-    case 'jsonl':
-      for await (const page of pages) yield page.map((envelope) => `${exportJsonLine(envelope)}\n`).join('')
-      return
-    case 'json':
-      yield `${exportTranscriptJson(await opened(pages))}\n`
-      return
-    case 'markdown':
-      yield exportMarkdown(await opened(pages))
-      return
-    default:
-      format satisfies never
+interface Exported {
+  readonly texts: AsyncIterable<string> | Iterable<string>
+  readonly extension: string
+  /** What the file is called where only its directory was named. */
+  readonly name: string
+}
+
+function logOf(store: Store, id: string): Exported {
+  async function* texts(): AsyncGenerator<string> {
+    for await (const page of store.log.read(store.key(id))) yield page.map((envelope) => `${exportJsonLine(envelope)}\n`).join('')
+  }
+  return { texts: texts(), extension: 'jsonl', name: `${fileSafe(id)}.jsonl` }
+}
+
+async function transcript(store: Store, id: string, exporter: Exporter): Promise<Exported> {
+  const envelopes: OpenedEnvelope[] = []
+  for await (const page of store.log.read(store.key(id))) envelopes.push(...page.map(openEnvelope))
+  const text = await withMedia(store, id, (media) => exporter.export(envelopes, { media }))
+  const name = exporter.fileName?.(envelopes) ?? `${id}.${exporter.extension}`
+  return { texts: [text.endsWith('\n') ? text : `${text}\n`], extension: exporter.extension, name: fileSafe(name) }
+}
+
+/** Files are read only when an exporter asks for them, and exporters wait for nothing: so it is asked twice when it wants any. */
+async function withMedia(
+  { log, key }: Store,
+  id: string,
+  write: (media: (hash: string) => Uint8Array | undefined) => string,
+): Promise<string> {
+  const found = new Map<string, Uint8Array | undefined>()
+  const wanted = new Set<string>()
+  const text = write((hash) => void wanted.add(hash))
+  if (wanted.size === 0) return text
+  for (const hash of wanted) found.set(hash, (await log.media(key(id), hash))?.bytes)
+  return write((hash) => found.get(hash))
+}
+
+const isDirectory = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined))?.isDirectory() === true
+
+/** Ids and names in files come from anywhere; a name must not lead to another directory, or be hidden. */
+const fileSafe = (name: string): string => name.replace(/[^\w.@+=-]/g, '_').replace(/^\./, '_')
+
+/**
+ * Whole or not at all, and for nobody else to read: written beside the file first, then put in its place.
+ * @throws `file_unwritable`
+ */
+async function writeWhole(file: string, texts: Exported['texts']): Promise<void> {
+  const unwritable = (problem: string, cause?: unknown) => new ColloquyError('file_unwritable', { file, problem }, { cause })
+  const present = await stat(file).catch(() => undefined)
+  if (present !== undefined && !present.isFile()) throw unwritable('it is no regular file, and would be replaced by one')
+  const beside = join(dirname(file), `.${basename(file).slice(0, 100)}.${randomUUID()}`)
+  try {
+    await using handle = await open(beside, 'wx', 0o600)
+    for await (const text of texts) await handle.appendFile(text)
+    await handle.sync()
+    await rename(beside, file)
+  } catch (error) {
+    await rm(beside, { force: true }).catch(() => {})
+    if (!isSystemError(error)) throw error
+    throw unwritable(error.message.replaceAll(beside, file), error)
   }
 }
 
-async function opened(pages: AsyncIterable<readonly StoredEnvelope[]>): Promise<OpenedEnvelope[]> {
-  const envelopes: OpenedEnvelope[] = []
-  for await (const page of pages) envelopes.push(...page.map(openEnvelope))
-  return envelopes
-}
-
-async function writeFile(file: string, texts: AsyncIterable<string>): Promise<void> {
-  const stream = createWriteStream(file)
-  await once(stream, 'open')
-  for await (const text of texts) if (!stream.write(text)) await once(stream, 'drain')
-  stream.end()
-  await finished(stream)
-}
+const isSystemError = (error: unknown): error is NodeJS.ErrnoException => error instanceof Error && 'syscall' in error

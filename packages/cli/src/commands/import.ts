@@ -1,13 +1,21 @@
-import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { ColloquyError, type ErrorCode, type ImportedFile, isColloquyError, toHex } from '@colloquy/core'
+import {
+  ColloquyError,
+  type ErrorCode,
+  type ImportedConversation,
+  type ImportedFile,
+  isColloquyError,
+  toHex,
+} from '@colloquy/core'
 import { type ImportedResult, sha256 } from '@colloquy/engine'
-import { type ImportOptions as FormatOptions, importFile } from '@colloquy/formats'
+import { type ImportOptions as FormatOptions, type OpenedTranscript, openTranscript } from '@colloquy/formats'
 import type { Context } from '../context.ts'
 import { type ExitCode, exitCodeOf, exitCodes, failureText } from '../exit.ts'
 import type { Listing } from '../output.ts'
 import { printable } from '../printable.ts'
+import { type Progress, startProgress } from '../progress.ts'
 import { openStore, type Store } from '../store.ts'
+import { type FoundFile, findFiles, openFile, openStdin } from '../transcript-files.ts'
 
 export interface ImportOptions {
   readonly id?: string
@@ -15,62 +23,88 @@ export interface ImportOptions {
   readonly keepBadLines?: boolean
 }
 
-interface ImportReport {
-  readonly file: string
-  readonly content: ImportedFile
-  readonly results: readonly ImportedResult[]
-}
+/** What is told of a file when it is done: its content is not kept. */
+type ImportReport = { readonly file: string } & (
+  | { readonly skipped: string }
+  | (Pick<ImportedFile, 'format' | 'records' | 'skipped' | 'remarks'> & { readonly results: readonly ImportedResult[] })
+)
+type Imported = Extract<ImportReport, { results: unknown }>
 
 /**
  * Imports transcripts. Each file is checked whole before its first append, and stands for itself: one that is refused leaves
  * nothing and does not keep the others out.
  */
-export async function importFiles(context: Context, files: readonly string[], options: ImportOptions): Promise<ExitCode> {
+export async function importFiles(context: Context, paths: readonly string[], options: ImportOptions): Promise<ExitCode> {
   const { output } = context
-  if (options.id !== undefined && files.length > 1) {
+  const files: FoundFile[] = []
+  for await (const file of findFiles(paths)) files.push(file)
+  if (options.id !== undefined && (files.length !== 1 || paths.length !== 1)) {
     throw new ColloquyError('usage_invalid', {
-      problem: `--id names the conversation of one file, and ${files.length} were given`,
+      problem: `--id names the conversation of one file, and ${Math.max(files.length, paths.length)} were given`,
     })
   }
   await using store = await openStore(context, { create: true })
   const reports: ImportReport[] = []
+  let failures = 0
   let failed: ExitCode = exitCodes.ok
-  for (const file of files) {
+  for (const [index, file] of files.entries()) {
+    if ('skipped' in file) {
+      reports.push({ file: file.path, skipped: file.skipped })
+      continue
+    }
+    const counted = files.length > 1 ? ` (${index + 1} of ${files.length})` : ''
     try {
-      reports.push(await importOne(context, store, file, options))
+      reports.push(await importOne(context, store, { ...file, label: `${basename(file.path)}${counted}` }, options))
     } catch (error) {
       if (!isAboutFile(error)) throw error
+      failures += 1
       failed = exitCodeOf(error)
       context.io.stderr.write(`${failureText(error, { json: output.json, debug: context.options.debug ?? false })}\n`)
     }
   }
-  await report(context, reports)
+  await report(context, reports, failures)
   return failed
 }
 
-async function importOne(context: Context, store: Store, file: string, { id, ...flags }: ImportOptions): Promise<ImportReport> {
-  const formatOptions: FormatOptions = { ...flags, ...(id !== undefined && { conversationId: id }) }
-  const source = file === '-' ? 'stdin' : file
-  const content = importFile({ source, content: await contentOf(context, file), sha256, options: formatOptions })
-  const actions = content.conversations
-    .flatMap(({ commands }) => commands)
-    .reduce((sum, command) => sum + command.actions.length, 0)
-  using _progress = store.progress(`Importing ${basename(source)}`, actions)
-  return { file: source, content, results: await store.engine.importConversation(content.conversations) }
+async function importOne(
+  context: Context,
+  store: Store,
+  { path, isAsked, label }: { readonly path: string; readonly isAsked: boolean; readonly label: string },
+  { id, ...flags }: ImportOptions,
+): Promise<ImportReport> {
+  const options: FormatOptions = { ...flags, ...(id !== undefined && { conversationId: id }) }
+  const source = path === '-' ? 'stdin' : path
+  let reading: Progress | undefined
+  using file = path === '-' ? await openStdin(context.io) : openFile(path, (bytes) => reading?.advance(bytes))
+  let opened: OpenedTranscript
+  try {
+    opened = openTranscript({ source, content: file.content, sha256, options })
+  } catch (error) {
+    if (isAsked || !isColloquyError(error, 'import_refused')) throw error
+    return { file: source, skipped: error.details.problem }
+  }
+  // Directories hold other files too; one that was asked for is refused by `import`.
+  if (opened.format === undefined && !isAsked)
+    return { file: source, skipped: 'its content is of no format that can be imported' }
+  // Read once for its lines and once for what they say.
+  reading = startProgress(context.io, `Reading ${label}`, file.content.size * 2, { isHidden: context.options.quiet ?? false })
+  let content: ImportedFile<ImportedConversation>
+  try {
+    content = opened.import()
+  } finally {
+    reading[Symbol.dispose]()
+    reading = undefined
+  }
+  const { format, records, skipped, remarks, conversations } = content
+  using _progress = store.progress(
+    `Importing ${label}`,
+    conversations.reduce((sum, conversation) => sum + actionsIn(conversation), 0),
+  )
+  return { file: source, format, records, skipped, remarks, results: await store.engine.importConversation(conversations) }
 }
 
-async function contentOf({ io }: Context, file: string): Promise<Uint8Array> {
-  if (file === '-') {
-    const chunks: Uint8Array[] = []
-    for await (const chunk of io.stdin) chunks.push(Buffer.from(chunk))
-    return Buffer.concat(chunks)
-  }
-  try {
-    return await readFile(file)
-  } catch (cause) {
-    const problem = `the file cannot be read (${(cause as Error).message})`
-    throw new ColloquyError('import_refused', { source: file, line: 0, problem }, { cause })
-  }
+function actionsIn({ checked, commands }: ImportedConversation): number {
+  return checked?.actions ?? [...commands].reduce((sum, { actions }) => sum + actions.length, 0)
 }
 
 /** Failures of the store end everything; all others say something about the file. */
@@ -80,14 +114,14 @@ function isAboutFile(error: unknown): boolean {
   return isColloquyError(error) && !storeFailures.includes(error.code)
 }
 
-async function report({ output }: Context, reports: readonly ImportReport[]): Promise<void> {
+async function report({ output }: Context, reports: readonly ImportReport[], failures: number): Promise<void> {
+  const imported = reports.filter((one): one is Imported => 'results' in one)
   if (output.json) await output.list(fileListing, [reports])
   else {
-    const rows = reports.flatMap(({ file, results }) => results.map((result) => ({ ...result, file })))
+    const rows = imported.flatMap(({ file, results }) => results.map((result) => ({ ...result, file })))
     await output.list(conversationListing, [rows])
   }
-  for (const { file, content } of reports) {
-    const { skipped, remarks, records } = content
+  for (const { file, skipped, remarks, records } of imported) {
     if (skipped.length > 0)
       output.say(`${printable(file)}: ${skipped.length} of ${records} records became no action of their own:`)
     for (const line of grouped(skipped.map((record) => ({ ...record, text: `${record.recordType}: ${record.reason}` }))))
@@ -95,8 +129,23 @@ async function report({ output }: Context, reports: readonly ImportReport[]): Pr
     if (remarks.length > 0) output.say(`${printable(file)}: worth knowing:`)
     for (const line of grouped(remarks.map(({ line, remark }) => ({ line, text: remark })))) output.say(line)
   }
-  const first = reports[0]?.results[0]?.conversationId
+  for (const one of reports) if (!('results' in one)) output.say(`${printable(one.file)}: skipped: ${printable(one.skipped)}`)
+  if (reports.length + failures > 1) output.say(summary(imported, reports.length - imported.length, failures))
+  const first = imported[0]?.results[0]?.conversationId
   if (first !== undefined) output.next(['list'], ['show', first], ['replay', first, '--verify'])
+}
+
+function summary(imported: readonly Imported[], skipped: number, failures: number): string {
+  const results = imported.flatMap((one) => one.results)
+  const whole = results.filter(({ appended }) => appended === 0).length
+  const actions = results.reduce((sum, { appended }) => sum + appended, 0)
+  const files = (count: number) => `${count} ${count === 1 ? 'file' : 'files'}`
+  return [
+    `${files(imported.length)} with ${results.length} conversations imported`,
+    `${actions} actions stored, ${whole} of the conversations were there already`,
+    `${files(skipped)} skipped`,
+    `${failures} refused`,
+  ].join('; ')
 }
 
 const linesShown = 5
@@ -125,16 +174,19 @@ const conversationListing: Listing<ImportedResult & { readonly file: string }> =
 /** What was skipped belongs to the file, so in JSON the files are the list. */
 const fileListing: Listing<ImportReport> = {
   columns: [],
-  json: ({ file, content, results }) => ({
-    id: file,
-    format: content.format,
-    records: content.records,
-    conversations: results.map(({ conversationId, stateHash, ...rest }) => ({
-      id: conversationId,
-      ...rest,
-      stateHash: toHex(stateHash),
-    })),
-    skipped: content.skipped,
-    remarks: content.remarks,
-  }),
+  json: (report) =>
+    'results' in report
+      ? {
+          id: report.file,
+          format: report.format,
+          records: report.records,
+          conversations: report.results.map(({ conversationId, stateHash, ...rest }) => ({
+            id: conversationId,
+            ...rest,
+            stateHash: toHex(stateHash),
+          })),
+          skipped: report.skipped,
+          remarks: report.remarks,
+        }
+      : { id: report.file, isSkipped: true, reason: report.skipped },
 }

@@ -39,7 +39,7 @@ export interface FollowedFeed extends AsyncIterable<FollowedPage> {
  * The feed of all partitions: what is there, then what comes, without end. Each envelope once, in order inside a partition; between
  * partitions in any. Asks for no page before the one ahead of it was taken, but for a few of other partitions.
  *
- * The iteration rejects with `cursor_invalid`, `feed_hole`, `log_closed`, `database_failed`; while the database cannot be reached it waits.
+ * The iteration rejects with `cursor_invalid`, `history_rewound`, `feed_hole`, `log_closed`, `database_failed`; while the database cannot be reached it waits.
  */
 export function followFeed(log: EventLog, options: FollowOptions): FollowedFeed {
   const { from, limit = pageSize, timer, sweepMs, onTrouble = () => {}, ...filter } = options

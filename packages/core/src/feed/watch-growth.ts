@@ -46,7 +46,7 @@ export function watchGrowth(log: Pick<EventLog, 'partitions' | 'feedHeads' | 'on
       grown = all.filter((partition) => (heads[partition] ?? 0) > (positionOf(partition) ?? Number.POSITIVE_INFINITY))
     } catch (error) {
       if (stopped) return
-      const isFinal = isColloquyError(error, 'log_closed') || isColloquyError(error, 'cursor_invalid')
+      const isFinal = isColloquyError(error, 'log_closed') || isColloquyError(error, 'history_rewound')
       if (isFinal) stop()
       onError(error, isFinal)
       if (isFinal) return
@@ -67,10 +67,11 @@ export function watchGrowth(log: Pick<EventLog, 'partitions' | 'feedHeads' | 'on
   return { headOf: (partition) => heads[partition] ?? 0, stop }
 }
 
-/** A reader that is past the end of a partition has a cursor of another history: what comes up to there would be taken for read. */
+/**
+ * A reader that is past the end of a partition has a cursor of another history: what comes up to there would be taken for read.
+ * @throws `history_rewound`
+ */
 function assertNotBeyond(partition: number, position: number, head: number): void {
   if (position <= head) return
-  throw new ColloquyError('cursor_invalid', {
-    problem: `it is at ${position} in partition ${partition}, which ends at ${head}`,
-  })
+  throw new ColloquyError('history_rewound', { partition, heldPosition: position, headPosition: head })
 }

@@ -1,4 +1,4 @@
-import type { Envelope, StoredEnvelope } from '../envelope.ts'
+import type { Envelope, StoredAction, StoredEnvelope } from '../envelope.ts'
 import type { ConversationKey } from '../ids.ts'
 
 /** Where a conversation ends. */
@@ -97,11 +97,14 @@ export interface Media {
 /** Envelopes in one page of `read` and of a conflict's `missed`. */
 export const pageSize = 500
 
+/** Envelopes in one page of `actions`. A load whose tail fits into one asks its log twice. */
+export const actionPageSize = 2_000
+
 /**
  * The log: the truth. Implementations pass one contract suite.
  *
  * Order: positions of a conversation are 1, 2, 3 without gaps; feed positions of a partition too, in the order of the commits.
- * Every method rejects with `database_unreachable`, `database_failed` or, from `append`, `append_outcome_unknown` when its store fails,
+ * Every method rejects with `database_unreachable`, `database_failed`, those that write with `log_read_only` or, from `append`, `append_outcome_unknown` when its store fails,
  * and with `log_closed` behind `close`.
  */
 export interface EventLog extends AsyncDisposable {
@@ -134,6 +137,12 @@ export interface EventLog extends AsyncDisposable {
    * shares are its parent's, with the parent's id.
    */
   read(key: ConversationKey, range?: { readonly from?: number; readonly to?: number }): AsyncIterable<readonly StoredEnvelope[]>
+
+  /**
+   * Pages of what replay needs of the envelopes at positions `from` to `to`, which the caller knows to be there: what `read` gives,
+   * without what verifies it, and as fast as can be.
+   */
+  actions(key: ConversationKey, range: { readonly from: number; readonly to: number }): AsyncIterable<readonly StoredAction[]>
 
   /** The envelopes of a command, in order; empty when it is not stored. A fork has its own commands only. */
   command(key: ConversationKey, commandId: string): Promise<readonly StoredEnvelope[]>

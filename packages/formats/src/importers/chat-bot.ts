@@ -37,6 +37,8 @@ export type MessageType = (typeof messageTypes)[number]
 
 export const chatBot: TranscriptFormat = {
   id: chatBotFormat,
+  describe: 'conversations of a chat bot of a Discord-style service',
+  files: ['json'],
   matches: (file) => isChatBot(file.jsonDocument()?.value),
   importFile,
 }

@@ -36,6 +36,8 @@ const format = 'claude-code-sdk'
 
 export const claudeCodeSdk: TranscriptFormat = {
   id: format,
+  describe: 'what the Claude Code SDK and `claude -p` print as stream-json',
+  files: ['jsonl', 'json'],
   matches: (file) => readableRecords(file).some(isSdkRecord),
   importFile,
 }

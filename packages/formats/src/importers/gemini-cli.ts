@@ -33,6 +33,8 @@ const origin = { provider: 'gemini', api: 'generate_content' }
 
 export const geminiCli: TranscriptFormat = {
   id: format,
+  describe: 'chats of the Gemini CLI',
+  files: ['json'],
   matches: (file) => isSession(file.jsonDocument()?.value),
   importFile,
 }

@@ -1,4 +1,4 @@
-import type { ImportedConversation, ImportedFile } from '@colloquy/core'
+import { type ImportedConversation, type ImportedFile, isColloquyError } from '@colloquy/core'
 import { chatBot } from './chat-bot.ts'
 import { chatgpt } from './chatgpt/chatgpt.ts'
 import { claudeCode } from './claude-code/claude-code.ts'
@@ -14,7 +14,7 @@ import { openaiChat } from './openai-chat.ts'
 import { openHands } from './openhands/openhands.ts'
 import { pi } from './pi.ts'
 import { sharegpt } from './sharegpt.ts'
-import { type HeldInput, type ImportInput, openSource, type TranscriptFormat } from './source-file.ts'
+import { type HeldInput, type ImportInput, openSource, type SourceFile, type TranscriptFormat } from './source-file.ts'
 import { type ByteSource, openStreamed, readWhole } from './streamed-file.ts'
 import { sweAgent } from './swe-agent.ts'
 
@@ -44,6 +44,13 @@ export const longestDocument = 2 ** 26
 /** What is looked at of a long file to know its format. */
 const headBytes = 2 ** 21
 
+/** A file whose format is known, or known to be none of ours. */
+export interface OpenedTranscript {
+  readonly format: TranscriptFormat | undefined
+  /** @throws `import_refused` for a file of no known format, or that is damaged */
+  import(): ImportedFile<ImportedConversation>
+}
+
 /**
  * Imports a transcript of any format that we know. What is given as a `ByteSource` and is too large to be held is read twice for
  * the import, and again each time the commands are walked; only formats that stream (see `TranscriptFormat`) can be larger than
@@ -53,19 +60,25 @@ const headBytes = 2 ** 21
 export function importFile(input: HeldInput): ImportedFile
 export function importFile(input: ImportInput): ImportedFile<ImportedConversation>
 export function importFile(input: ImportInput): ImportedFile<ImportedConversation> {
+  return openTranscript(input).import()
+}
+
+/** Looks what a file is, without importing it. @throws `import_refused` for a file that is empty, no text, or too large */
+export function openTranscript(input: ImportInput): OpenedTranscript {
   const { source, content, sha256, options } = input
   const more = { source, sha256, ...(options && { options }) }
-  if (typeof content === 'string' || content instanceof Uint8Array) return importHeld({ ...more, content })
+  if (typeof content === 'string' || content instanceof Uint8Array) return opened(openSource({ ...more, content }))
   if (content.size > (options?.heldBytes ?? heldBytes)) {
     const format = streamedFormat({ ...more, content })
-    if (format !== undefined) return format.importFile(openStreamed({ ...more, content }))
+    if (format !== undefined)
+      return { format, import: () => refusing(source, () => format.importFile(openStreamed({ ...more, content }))) }
   }
   if (content.size > longestDocument) {
     const streaming = formats.filter(({ streams }) => streams).map(({ id }) => id)
     const problem = `the file has ${content.size} bytes and begins as none of those that may have more than ${longestDocument}`
     throw refusal(source, 1, `${problem} (JSON lines of ${streaming.join(', ')}). Split it`)
   }
-  return importHeld({ ...more, content: readWhole(source, content) })
+  return opened(openSource({ ...more, content: readWhole(source, content) }))
 }
 
 /** The format of a long file, by its first lines. */
@@ -77,15 +90,32 @@ function streamedFormat({ content, ...more }: ImportInput & { readonly content: 
   return formats.find((format) => format.streams && format.matches(file))
 }
 
-function importHeld(input: HeldInput): ImportedFile {
-  const file = openSource(input)
+function opened(file: SourceFile): OpenedTranscript {
   const format = formats.find((candidate) => candidate.matches(file))
-  // Of a file that is held all is held.
-  if (format !== undefined) return format.importFile(file) as ImportedFile
+  return {
+    format,
+    import() {
+      if (format === undefined) throw unknownFormat(file)
+      return refusing(file.source, () => format.importFile(file))
+    },
+  }
+}
+
+/** Whatever of a file cannot be stored refuses the file, also where the importer does not know the line. */
+function refusing<Imported>(source: string, read: () => Imported): Imported {
+  try {
+    return read()
+  } catch (error) {
+    if (!isColloquyError(error) || error.code === 'import_refused') throw error
+    throw refusal(source, 1, error.message, error)
+  }
+}
+
+function unknownFormat(file: SourceFile) {
   const { records, bad } = file.jsonLines()
   const known = formats.map(({ id }) => id).join(', ')
   const found = records.length === 0 && bad[0] ? `${bad[0].problem}, and nothing else in the file is` : 'the content'
-  throw refusal(
+  return refusal(
     file.source,
     bad[0]?.line ?? 1,
     `${found} of a format that can be imported (${known}). Give a transcript as its program wrote it`,

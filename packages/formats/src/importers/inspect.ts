@@ -31,6 +31,8 @@ const format = 'inspect'
 
 export const inspect: TranscriptFormat = {
   id: format,
+  describe: 'evaluation logs of Inspect',
+  files: ['json'],
   matches: (file) => valuesIn(file).some(({ value }) => isLog(asObject(value))),
   importFile,
 }

@@ -25,10 +25,10 @@ test.each([
 test('what is nested too deep is kept as text from there on', () => {
   const deep = `${'['.repeat(100)}1${']'.repeat(100)}`
   const { value, problems } = readJsonDocument(`{"a":${deep},"b":2}`) ?? {}
-  expect(problems).toMatchObject([{ problem: 'nested deeper than 60 levels' }])
+  expect(problems).toMatchObject([{ problem: 'nested deeper than 58 levels' }])
   let inner = (value as { a: unknown; b: number }).a
-  for (let level = 0; level < 59; level++) inner = (inner as unknown[])[0]
-  expect(inner).toEqual({ $text: `${'['.repeat(41)}1${']'.repeat(41)}` })
+  for (let level = 0; level < 57; level++) inner = (inner as unknown[])[0]
+  expect(inner).toEqual({ $text: `${'['.repeat(43)}1${']'.repeat(43)}` })
   expect(value).toMatchObject({ b: 2 })
 })
 

@@ -18,8 +18,8 @@ interface DocumentProblem {
   readonly problem: string
 }
 
-/** Levels that our actions put around a record, and those of the document that are around the record are not counted against it. */
-const levelsAround = 4
+/** Levels that our actions put around a record, and around one that holds the fields of the document itself. */
+const levelsAround = 6
 const depth = defaultLimits.depth - levelsAround
 /** Lists of conversations and of messages are taken apart, so they may be of any length here; see `storable`. */
 const noLimit = { depth: Number.POSITIVE_INFINITY, keys: Number.POSITIVE_INFINITY }

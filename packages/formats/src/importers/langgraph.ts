@@ -29,6 +29,8 @@ const format = 'langgraph'
 
 export const langgraph: TranscriptFormat = {
   id: format,
+  describe: 'threads of LangGraph, messages of LangChain',
+  files: ['json', 'jsonl'],
   matches: (file) => threadsIn(valuesIn(file).map(({ value }) => value)).some(({ messages }) => messages.some(isLangChain)),
   importFile,
 }

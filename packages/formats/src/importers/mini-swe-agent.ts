@@ -27,6 +27,8 @@ const format = 'mini-swe-agent'
 
 export const miniSweAgent: TranscriptFormat = {
   id: format,
+  describe: 'trajectories of mini-swe-agent',
+  files: ['json'],
   matches: (file) => isTrajectory(file.jsonDocument()?.value),
   importFile,
 }

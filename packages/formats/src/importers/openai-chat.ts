@@ -30,6 +30,8 @@ const format = 'openai-chat'
 
 export const openaiChat: TranscriptFormat = {
   id: format,
+  describe: 'messages of the Chat Completions API: tau-bench, tau2, logs of OpenHands',
+  files: ['json', 'jsonl'],
   matches: (file) => listsIn(valuesIn(file)).some(({ messages }) => messages.some(isMessage)),
   importFile,
 }

@@ -43,6 +43,8 @@ const format = 'pi'
 
 export const pi: TranscriptFormat = {
   id: format,
+  describe: 'sessions of the coding agent pi',
+  files: ['jsonl'],
   matches: (file) => readableRecords(file).some(isHeader),
   streams: true,
   importFile,

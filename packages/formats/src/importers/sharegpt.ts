@@ -31,6 +31,8 @@ const format = 'sharegpt'
 
 export const sharegpt: TranscriptFormat = {
   id: format,
+  describe: 'training data of the kind of ShareGPT',
+  files: ['json', 'jsonl'],
   matches: (file) => valuesIn(file).some(({ value }) => isConversation(asObject(value))),
   importFile,
 }

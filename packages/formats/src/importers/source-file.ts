@@ -49,6 +49,10 @@ export interface SourceFile {
 export interface TranscriptFormat {
   /** Goes into `format` and command ids; never changed, because stored command ids hold it. */
   readonly id: string
+  /** Whose transcripts they are, in a few words. */
+  readonly describe: string
+  /** What such files are usually called, without the dot: a hint for people, nothing is known by it. */
+  readonly files: readonly string[]
   /** By content, never by name: formats are found under each other's extensions. */
   readonly matches: (file: SourceFile) => boolean
   /** Files of JSON lines that do not fit into memory are imported too. */

@@ -82,9 +82,9 @@ export function openStreamed(input: ImportInput & { readonly content: ByteSource
   }
 
   function valueOf(record: StreamedRecord): Json {
-    const { line, ordinal, place } = record
-    const text = textOf(place.from, place.end, line)
-    const found = place.isWholeLine ? parsed(text) : readLine(text)[ordinal - 1]
+    const { line, ordinal, from, end, isWholeLine } = record
+    const text = textOf(from, end, line)
+    const found = isWholeLine ? parsed(text) : readLine(text)[ordinal - 1]
     if (found === undefined || !('value' in found))
       throw refusal(source, line, 'the line was changed while the file was imported. Import it when nothing writes to it')
     values.keep(record, found.value)
@@ -113,11 +113,13 @@ interface Place {
   readonly isWholeLine: boolean
 }
 
-class StreamedRecord implements JsonRecord {
+class StreamedRecord implements JsonRecord, Place {
   readonly line: number
   readonly ordinal: number
   readonly problems: readonly JsonProblem[]
-  readonly place: Place
+  readonly from: number
+  readonly end: number
+  readonly isWholeLine: boolean
   /** The value, for a while. */
   kept: Json | undefined
   readonly #load: (record: StreamedRecord) => Json
@@ -126,7 +128,9 @@ class StreamedRecord implements JsonRecord {
     this.line = record.line
     this.ordinal = record.ordinal
     this.problems = record.problems
-    this.place = { from: record.from, end: record.end, isWholeLine: record.isWholeLine }
+    this.from = record.from
+    this.end = record.end
+    this.isWholeLine = record.isWholeLine
     this.#load = record.load
   }
 
@@ -164,7 +168,7 @@ function recentValues() {
   }
 }
 
-const sizeOf = ({ place }: StreamedRecord): number => place.end - place.from
+const sizeOf = ({ from, end }: StreamedRecord): number => end - from
 
 interface Windowed {
   /** Only until the next call. */

@@ -33,6 +33,8 @@ const format = 'swe-agent'
 
 export const sweAgent: TranscriptFormat = {
   id: format,
+  describe: 'trajectories of SWE-agent',
+  files: ['traj', 'json'],
   matches: (file) => isTrajectory(file.jsonDocument()?.value),
   importFile,
 }

@@ -41,6 +41,8 @@ const format = 'chatgpt'
 
 export const chatgpt: TranscriptFormat = {
   id: format,
+  describe: 'the data export of ChatGPT; a branch is a conversation of its own',
+  files: ['json'],
   matches: (file) => valuesIn(file).some(({ value }) => isConversation(value)),
   importFile,
 }

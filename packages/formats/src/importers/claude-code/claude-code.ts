@@ -25,6 +25,8 @@ import { type PromptingCall, writeBranch } from './write-branch.ts'
 
 export const claudeCode: TranscriptFormat = {
   id: 'claude-code',
+  describe: 'sessions of Claude Code',
+  files: ['jsonl'],
   matches: (file) => isClaudeCode(file.jsonLines().records.map((record) => record.value)),
   streams: true,
   importFile: importSession,

@@ -16,6 +16,7 @@ export interface SessionRecord {
   readonly type: string
   /** Undefined when the record has none that can be an id. */
   readonly uuid: string | undefined
+  /** Of sidechains, which are told apart by it. */
   readonly parentUuid: string | undefined
   readonly isSidechain: boolean
   /** Microseconds since 1970. */
@@ -36,7 +37,13 @@ export function sessionRecord(record: JsonRecord, unreadable?: string): SessionR
 export function unreadRecord(record: SessionRecord, reason: string): SessionRecord {
   const { line, ordinal, type, parentUuid, isSidechain, occurredAt, facts } = record
   return {
-    ...{ line, ordinal, type, parentUuid, isSidechain, occurredAt, facts },
+    line,
+    ordinal,
+    type,
+    parentUuid,
+    isSidechain,
+    occurredAt,
+    facts,
     uuid: undefined,
     unread: reason,
     get raw() {
@@ -72,8 +79,8 @@ class LineRecord implements SessionRecord {
     this.ordinal = record.ordinal
     this.type = unreadable !== undefined ? 'unreadable' : subtype === undefined ? type : `${type}/${subtype}`
     this.uuid = asId(fields.uuid)
-    this.parentUuid = asId(fields.parentUuid)
     this.isSidechain = fields.isSidechain === true
+    this.parentUuid = this.isSidechain ? asId(fields.parentUuid) : undefined
     this.occurredAt = parseIsoTime(fields.timestamp)
     this.facts = factsOf(fields, this.message)
     this.unread = unreadable ?? unreadReason(record)

@@ -53,6 +53,8 @@ const format = 'codex'
 
 export const codex: TranscriptFormat = {
   id: format,
+  describe: 'rollouts of the Codex CLI',
+  files: ['jsonl'],
   matches: (file) => readableRecords(file).some(isRolloutRecord),
   streams: true,
   importFile,

@@ -39,6 +39,8 @@ const format = 'exchanges'
 
 export const exchanges: TranscriptFormat = {
   id: format,
+  describe: 'requests with their answers of the Messages API and the Responses API',
+  files: ['json', 'jsonl'],
   matches: (file) => valuesIn(file).some(({ value }) => readExchange(value) !== undefined),
   importFile,
 }

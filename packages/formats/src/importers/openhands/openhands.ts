@@ -30,6 +30,8 @@ import { sdkEntries } from './sdk-events.ts'
 
 export const openHands: TranscriptFormat = {
   id: format,
+  describe: 'histories and events of OpenHands',
+  files: ['json', 'jsonl'],
   matches: (file) => readableRecords(file).some((value) => isRun(value) || isEvent(value) || isSdkEvent(value)),
   importFile,
 }
