@@ -6,6 +6,7 @@ import { races } from './rows/d08-races.ts'
 import { commitThatRollsBack } from './rows/d09-commit-that-rolls-back.ts'
 import { killedDirectory } from './rows/d12-killed-directory.ts'
 import { clocks } from './rows/d13-clocks.ts'
+import { soak } from './rows/d16-soak.ts'
 import { listHistories } from './rows/d17-list-histories.ts'
 
 /** In the order in which they run. */
@@ -17,5 +18,6 @@ export const rows: readonly Row[] = [
   commitThatRollsBack,
   killedDirectory,
   clocks,
+  soak,
   listHistories,
 ]
