@@ -1,68 +1,89 @@
-/** What a log must hold, whatever happened to those who wrote it. */
-import { type EventLog, type StoredEnvelope, toHex } from '@colloquy/core'
+/** Compares what callers were told with what the log has. */
+import { type ConversationKey, type EventLog, type StoredEnvelope, toHex } from '@colloquy/core'
 import { sha256, verifyChain } from '@colloquy/engine'
-import type { Fact } from './fact.ts'
+import type { DispatchEntry } from './workers/dispatch.ts'
 
-/** What somebody was told is stored. */
-export interface Acknowledged {
-  readonly tenant?: string
-  readonly conversationId: string
-  readonly commandId: string
-  readonly position: number
-  /** In hex. */
-  readonly hash: string
-}
-
-/** Reads the whole log by its feeds and checks it, every conversation's chain, and every acknowledgement. */
-export async function audit(log: EventLog, acknowledged: readonly Acknowledged[]): Promise<Fact[]> {
-  const conversations = new Map<string, StoredEnvelope[]>()
-  let feedGaps = 0
-  for (const [partition, head] of (await log.feedHeads()).entries()) {
-    let last = 0
-    for await (const envelope of feedOf(log, partition)) {
-      if (envelope.feedPosition !== last + 1) feedGaps += 1
-      last = envelope.feedPosition
-      const name = nameOf(envelope)
-      const known = conversations.get(name)
-      if (known) known.push(envelope)
-      else conversations.set(name, [envelope])
+/** Everything there is, in the order of each partition's feed. */
+export async function wholeFeed(log: EventLog): Promise<StoredEnvelope[][]> {
+  const partitions: StoredEnvelope[][] = []
+  for (let partition = 0; partition < log.partitions; partition++) {
+    const envelopes: StoredEnvelope[] = []
+    for (let after = 0; ; ) {
+      const page = await log.feed({ partition, after, limit: 500 })
+      envelopes.push(...page.envelopes)
+      if (page.scannedTo === after) break
+      after = page.scannedTo
     }
-    if (last !== head) feedGaps += 1
+    partitions.push(envelopes)
   }
-  const all = [...conversations.values()]
-  let broken = 0
-  for (const [first] of all) if (first && !(await verifyChain(log, first, sha256)).ok) broken += 1
-  const gaps = all.flatMap((envelopes) => envelopes.filter(({ position }, i) => position !== i + 1))
-  return [
-    { what: 'acknowledged', seen: acknowledged.length },
-    { what: 'stored', seen: all.flat().length },
-    { what: 'lost', seen: acknowledged.filter((ack) => !isStored(ack, conversations)).length, is: 0 },
-    { what: 'duplicated', seen: duplicated(all.flat()), is: 0 },
-    { what: 'gaps', seen: gaps.length + feedGaps, is: 0 },
-    { what: 'broken chains', seen: broken, is: 0 },
-  ]
+  return partitions
 }
 
-async function* feedOf(log: EventLog, partition: number): AsyncGenerator<StoredEnvelope> {
-  let after = 0
-  for (;;) {
-    const { envelopes } = await log.feed({ partition, after, limit: 1_000 })
-    if (envelopes.length === 0) return
-    yield* envelopes
-    after = envelopes.at(-1)?.feedPosition ?? after
+export interface LogCheck {
+  readonly envelopes: readonly StoredEnvelope[]
+  readonly wrong: string[]
+}
+
+/** Gaps in feeds and conversations, commands that are there twice, chains that do not hold. */
+export async function checkLog(log: EventLog): Promise<LogCheck> {
+  const wrong: string[] = []
+  const feeds = await wholeFeed(log)
+  const heads = await log.feedHeads()
+  for (const [partition, feed] of feeds.entries()) {
+    const gap = feed.findIndex(({ feedPosition }, i) => feedPosition !== i + 1)
+    if (gap !== -1) wrong.push(`partition ${partition}: the feed has no position ${gap + 1}`)
+    if (heads[partition] !== feed.length)
+      wrong.push(`partition ${partition}: counts ${heads[partition]} envelopes and has ${feed.length}`)
   }
+  const envelopes = feeds.flat()
+  const conversations = new Map<string, ConversationKey>()
+  const commands = new Map<string, number>()
+  for (const { tenant, conversationId, commandId, commandIndex } of envelopes) {
+    conversations.set(JSON.stringify([tenant, conversationId]), { tenant, conversationId })
+    const command = JSON.stringify([tenant, conversationId, commandId, commandIndex])
+    if (commandId !== null) commands.set(command, (commands.get(command) ?? 0) + 1)
+  }
+  const doubled = [...commands].filter(([, count]) => count > 1)
+  if (doubled.length > 0) wrong.push(`${doubled.length} commands are stored more than once, first ${doubled[0]?.[0]}`)
+  for (const key of conversations.values()) {
+    try {
+      const { ok, problem } = await verifyChain(log, key, sha256)
+      if (!ok) wrong.push(`${key.conversationId}: the chain is broken at ${problem?.position}: ${problem?.text}`)
+    } catch (error) {
+      wrong.push(`${key.conversationId}: cannot be verified: ${String(error)}`)
+    }
+  }
+  return { envelopes, wrong }
 }
 
-function isStored(ack: Acknowledged, conversations: ReadonlyMap<string, readonly StoredEnvelope[]>): boolean {
-  const envelope = conversations.get(nameOf(ack))?.[ack.position - 1]
-  return envelope !== undefined && toHex(envelope.hash) === ack.hash && envelope.commandId === ack.commandId
+export interface DispatchCheck {
+  readonly facts: { stored: number; again: number; unknown: number; duplicates: number }
+  readonly wrong: string[]
 }
 
-/** Envelopes too many: each command has each of its places once. */
-function duplicated(envelopes: readonly StoredEnvelope[]): number {
-  const commands = envelopes.filter(({ commandId }) => commandId !== null)
-  return commands.length - new Set(commands.map((e) => JSON.stringify([nameOf(e), e.commandId, e.commandIndex]))).size
+/** Every acknowledged command must be stored where it was said, and nothing be stored that no caller sent. */
+export function checkDispatches(envelopes: readonly StoredEnvelope[], entries: readonly DispatchEntry[]): DispatchCheck {
+  const wrong: string[] = []
+  const stored = new Map(
+    envelopes.map((envelope) => [`${envelope.conversationId} ${envelope.position} ${envelope.commandId}`, envelope]),
+  )
+  const acknowledged = entries.filter((entry) => entry.kind === 'stored')
+  const lost = acknowledged.filter(({ conversationId, position, commandId, hash }) => {
+    const envelope = stored.get(`${conversationId} ${position} ${commandId}`)
+    return envelope === undefined || toHex(envelope.hash) !== hash
+  })
+  if (lost.length > 0) wrong.push(`${lost.length} acknowledged commands are lost, first ${JSON.stringify(lost[0])}`)
+  const failed = entries.filter((entry) => entry.kind === 'failed')
+  if (failed.length > 0) wrong.push(`${failed.length} commands failed, first ${failed[0]?.commandId}: ${failed[0]?.text}`)
+  const known = new Set(acknowledged.map(({ commandId }) => commandId))
+  const extra = envelopes.length - known.size - failed.length
+  if (extra > 0) wrong.push(`${extra} envelopes are stored beyond the ${known.size} commands`)
+  const again = entries.filter((entry) => entry.kind === 'again')
+  const facts = {
+    stored: known.size,
+    again: again.length,
+    unknown: again.filter(({ code }) => code === 'append_outcome_unknown').length,
+    duplicates: acknowledged.filter(({ duplicate }) => duplicate).length,
+  }
+  return { facts, wrong }
 }
-
-const nameOf = ({ tenant = 'default', conversationId }: { readonly tenant?: string; readonly conversationId: string }): string =>
-  JSON.stringify([tenant, conversationId])

@@ -1,46 +1,44 @@
-import type { Fact } from './fact.ts'
+import type { PostgresServer } from '../support/postgres-server.ts'
 import type { MutantName } from './mutants.ts'
 
-/** One promise under attack. */
-export interface Row<Scale = unknown> {
-  readonly id: string
-  /** In a sentence. */
-  readonly proves: string
-  /** How much of it: `quick` runs with the tests, `full` by `npm run chaos`. */
-  readonly scales: { readonly quick: Scale; readonly full: Scale }
-  /** Only when it is asked for by its id. */
-  readonly byHand?: boolean
-  /** Each of them must break it: a row that survives its mutant proves nothing. */
-  readonly mutants: readonly MutantName[]
-  /** @throws Unavailable where this machine lacks what the row needs */
-  run(run: Run<Scale>): Promise<readonly Fact[]>
-}
+export type Scale = 'quick' | 'full'
 
-export interface Run<Scale> {
+/** What a row runs with. */
+export interface Chaos {
+  /** Decides every choice that is the row's own; the order in which processes run is the machine's. */
   readonly seed: number
   readonly scale: Scale
-  readonly minutes: number
-  /** An empty directory that is removed afterwards. */
+  /** Breaks the product on purpose: the row must then find something wrong. */
+  readonly mutant: MutantName | undefined
+  /** Of this run alone, for the files of its processes. Open to other users, since the server's user is another one. */
   readonly directory: string
-  /** Called at the end, last first. */
-  readonly defer: (end: () => unknown) => void
+  /** How long what runs by the clock goes on. */
+  readonly minutes: number
+  /** The shared server. Only rows with `service: 'postgres'` may ask. */
+  readonly postgres: PostgresServer
 }
 
-/** Keeps the scale's type for `run`, and forgets it for everybody else. */
-export function defineRow<Scale>(row: Row<Scale>): Row {
-  return row
+interface Findings {
+  /** What was counted. */
+  readonly facts: Readonly<Record<string, number | string>>
+  /** One sentence for each broken promise; none: the row is green. */
+  readonly wrong: readonly string[]
 }
 
-/** This machine lacks what a row needs. */
-export class Unavailable extends Error {}
-
-/** Numbers in [0, 1) that a seed decides. mulberry32, public domain. */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let bits = Math.imul(state ^ (state >>> 15), state | 1)
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61)
-    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32
-  }
+/** A way in which things die, and what must not be lost by it. */
+export interface Row {
+  readonly id: string
+  /** One sentence. */
+  readonly promise: string
+  /** `postgres`: the shared server. `own postgres`: one that the row may kill. */
+  readonly service: 'postgres' | 'own postgres' | 'none'
+  /** Each must be found. */
+  readonly mutants: readonly MutantName[]
+  /** Runs only when it is asked for by its id. */
+  readonly byHand?: true
+  /** @throws ServiceMissing where this machine cannot do it */
+  run(chaos: Chaos): Promise<Findings>
 }
+
+/** This machine cannot run the row. */
+export class ServiceMissing extends Error {}

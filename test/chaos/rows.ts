@@ -1,23 +1,29 @@
 import type { Row } from './row.ts'
-import { killedServer } from './rows/d01-killed-server.ts'
+import { power } from './rows/d01-power.ts'
 import { cutLines } from './rows/d02-cut-lines.ts'
+import { feedOfAll } from './rows/d03-feed.ts'
 import { sameCommand } from './rows/d07-same-command.ts'
 import { races } from './rows/d08-races.ts'
-import { commitThatRollsBack } from './rows/d09-commit-that-rolls-back.ts'
-import { killedDirectory } from './rows/d12-killed-directory.ts'
+import { rollbackTag } from './rows/d09-rollback-tag.ts'
+import { backends } from './rows/d10-backends.ts'
+import { fullDisk } from './rows/d11-full-disk.ts'
+import { embedded } from './rows/d12-embedded.ts'
 import { clocks } from './rows/d13-clocks.ts'
-import { soak } from './rows/d16-soak.ts'
-import { listHistories } from './rows/d17-list-histories.ts'
+import { slowReader } from './rows/d14-slow-reader.ts'
+import { history } from './rows/d17-history.ts'
 
-/** In the order in which they run. */
+/** In the order of the plan. */
 export const rows: readonly Row[] = [
-  killedServer,
+  power,
   cutLines,
+  feedOfAll,
   sameCommand,
   races,
-  commitThatRollsBack,
-  killedDirectory,
+  rollbackTag,
+  backends,
+  fullDisk,
+  embedded,
   clocks,
-  soak,
-  listHistories,
+  slowReader,
+  history,
 ]

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { styleText } from 'node:util'
 import { Argument, Command, CommanderError, Option } from 'commander'
+import type { MigrateOptions } from './commands/migrate.ts'
 import type { Context, GlobalOptions } from './context.ts'
 import { type ExitCode, exitCodeOf, exitCodes, failureText, OutputClosed } from './exit.ts'
 import { type ExportFormat, exportFormats } from './export-formats.ts'
@@ -38,6 +39,10 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [command]', 'print the help of a command')
     .option('--db <store>', 'a directory, postgres://... or memory: (COLLOQUY_DB; default ./.colloquy)')
+    .option(
+      '--read-url <url>',
+      'a standby, postgres://..., for what only reads: show, replay, diff, verify, export, list (COLLOQUY_READ_URL, unless --db is given)',
+    )
     .option('--tenant <id>', 'whose conversations (COLLOQUY_TENANT; default "default")')
     .option('--json', 'print data and errors as JSON')
     .option('-q, --quiet', 'print no words beside the data')
@@ -101,7 +106,7 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
   program
     .command('list')
     .description('list conversations by id')
-    .option('--limit <count>', 'at most so many', positiveInteger)
+    .option('--limit <count>', 'at most so many', wholeNumber('--limit'))
     .option('--after <id>', 'only those after this id')
     .action(calls(async (context, options: object) => (await import('./commands/list.ts')).list(context, options)))
 
@@ -179,8 +184,16 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
 
   program
     .command('migrate')
-    .description('create the tables, or bring them to this version')
-    .action(calls(async (context) => (await import('./commands/migrate.ts')).migrate(context)))
+    .description('create the tables, or bring them to this version; give roles their rights')
+    .option(
+      '--roles [names]',
+      'narrow app=NAME,worker=NAME,auditor=NAME to what they need; made where missing (colloquy_app, ...)',
+    )
+    .option('--partitions <count>', 'how many a new database gets, for ever (default 64)', wholeNumber('--partitions'))
+    .addOption(
+      new Option('--engine <engine>', 'citus: spread the log over the nodes of the cluster').choices(['postgres', 'citus']),
+    )
+    .action(calls(async (context, options: MigrateOptions) => (await import('./commands/migrate.ts')).migrate(context, options)))
 
   program
     .command('doctor')
@@ -192,11 +205,13 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
 
 const idArgument = () => new Argument('<id>', 'a conversation, as `list` shows it')
 
-function positiveInteger(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text))
-    throw new CommanderError(2, 'colloquy.limit', `error: --limit takes a whole number from 1, not "${text}"`)
-  return Number(text)
-}
+const wholeNumber =
+  (option: string) =>
+  (text: string): number => {
+    if (!/^[1-9]\d{0,8}$/.test(text))
+      throw new CommanderError(2, 'colloquy.number', `error: ${option} takes a whole number from 1, not "${text}"`)
+    return Number(text)
+  }
 
 /** Commander's errors as ours. Core is loaded here and not above: most calls never need it for this. */
 async function usageError({ message }: CommanderError): Promise<Error> {

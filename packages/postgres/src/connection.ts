@@ -1,11 +1,11 @@
 import { ColloquyError } from '@colloquy/core'
-import { type Kysely, type PostgresPool, sql } from 'kysely'
+import { CompiledQuery, type Kysely, type PostgresPool } from 'kysely'
 import type { StoredSegment } from './ancestry.ts'
 import { kyselySessions, type WithAppendSession } from './append-session.ts'
 import type { Database } from './database.ts'
 import { toColloquyError } from './failures.ts'
 import type { Settings } from './settings.ts'
-import { tenantSessions } from './tenant-session.ts'
+import { setTenant, tenantSessions } from './tenant-session.ts'
 
 /** A database and how to let go of it. */
 export interface Connection {
@@ -56,12 +56,20 @@ export function logConnection(
 
   function inTransaction<T>(tenant: string | null, work: (trx: Kysely<Database>) => Promise<T>): Promise<T> {
     const working = async (trx: Kysely<Database>): Promise<T> => {
-      if (tenant !== null && !facts.seesAllTenants)
-        await sql`select set_config('app.tenants', array[${tenant}::text]::text, true)`.execute(trx)
-      return work(trx)
+      if (tenant !== null && !facts.seesAllTenants) await trx.executeQuery(CompiledQuery.raw(setTenant(tenant)))
+      const result = await work(trx)
+      if (!pool) await assertNotAborted(trx)
+      return result
     }
     // The application's own transaction, where the log was opened on one.
     return kysely.isTransaction ? working(kysely) : kysely.transaction().setIsolationLevel('read committed').execute(working)
+  }
+
+  /** Where the answer to a commit cannot be seen (`pool.ts` sees it): after a failure that `work` swallowed, any statement fails. */
+  async function assertNotAborted(trx: Kysely<Database>): Promise<void> {
+    await trx.executeQuery(CompiledQuery.raw('select 1')).catch((error: unknown) => {
+      throw new ColloquyError('transaction_aborted', { target }, { cause: error })
+    })
   }
 
   return {

@@ -1,9 +1,12 @@
 import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
 import { startPostgres } from '../../../test/support/postgres-server.ts'
+import { createRoles } from '../../../test/support/roles.ts'
+import type { Check } from './check.ts'
 import { doctor } from './doctor.ts'
 import { migrate } from './migrate.ts'
 import { openEmbeddedLog } from './open-embedded.ts'
+import { openPostgresLog } from './open-postgres.ts'
 
 const server = await startPostgres()
 afterAll(() => server?.stop())
@@ -15,12 +18,17 @@ async function statuses(target: Parameters<typeof doctor>[0]): Promise<Record<st
 const healthy = {
   'server version': 'ok',
   'schema version': 'ok',
+  schema: 'ok',
   fsync: 'ok',
   synchronous_commit: 'ok',
+  standbys: 'ok',
   full_page_writes: 'ok',
   encoding: 'ok',
   isolation: 'ok',
+  statement_timeout: 'ok',
   role: 'ok',
+  'append only': 'ok',
+  'row security': 'ok',
   partitions: 'ok',
 }
 
@@ -70,6 +78,86 @@ describe.skipIf(!server)('on a server', () => {
     await admin.end()
   })
 
+  test('the roles that migrate makes are sound, and what they are told apart by is said', async () => {
+    const url = (await server?.createDatabase()) ?? ''
+    const roles = await createRoles(url, { partitions: 4 })
+    for (const role of Object.values(roles)) expect(await statuses({ url: role })).toEqual(healthy)
+    const sight = async (role: string) => (await doctor({ url: role })).find(({ name }) => name === 'row security')?.found
+    expect(await Promise.all([sight(roles.app), sight(roles.worker), sight(roles.auditor)])).toEqual([
+      'on',
+      'on; this role sees every tenant',
+      'on; this role sees every tenant',
+    ])
+  })
+
+  test('a role that may change envelopes, or passes row-level security by, is found', async () => {
+    const { url, admin } = await setUp()
+    const app = await as(admin, url, 'app_four')
+    const found = async (right: string) => {
+      await admin.query(`grant ${right} on envelope to app_four`)
+      const { status, found } = (await doctor({ url: app })).find(({ name }) => name === 'append only') as Check
+      await admin.query(`revoke ${right} on envelope from app_four`)
+      return { status, found }
+    }
+    for (const right of ['update', 'delete', 'truncate', 'trigger'])
+      expect(await found(right)).toEqual({ status: 'fail', found: `app_four has ${right} on envelope` })
+    expect(await found('update (body)')).toEqual({ status: 'fail', found: 'app_four has update on envelope' })
+    await admin.query('alter role app_four bypassrls')
+    expect(await statuses({ url: app })).toEqual({ ...healthy, 'row security': 'warn' })
+    await admin.end()
+  })
+
+  test.each([
+    ['drop index envelope_command', /index .*envelope_command/],
+    ['alter table envelope drop column input_hash', /column envelope.input_hash/],
+    ['alter table conversation alter column head_hash drop not null', /column conversation.head_hash bytea not null/],
+    ['drop table media cascade', /column media\./],
+    ['drop function log_append_one_v1', /function log_append_one_v1/],
+    [
+      `do $$ begin execute replace(pg_get_functiondef('log_append_v1'::regproc), 'begin', 'BEGIN'); end $$`,
+      /function log_append_v1/,
+    ],
+    ['drop policy own_tenants on snapshot', /policy snapshot.own_tenants/],
+    ['alter policy own_tenants on envelope using (true)', /policy envelope.own_tenants/],
+  ])('a schema that is not as it was migrated is a failure that names what is missing: %s', async (change, advice) => {
+    const { url, admin } = await setUp()
+    await admin.query(change)
+    expect((await doctor({ url })).find(({ name }) => name === 'schema')).toMatchObject({
+      status: 'fail',
+      advice: expect.stringMatching(advice),
+    })
+    await admin.end()
+  })
+
+  test('what somebody added to the schema is theirs', async () => {
+    const { url, admin } = await setUp()
+    await admin.query('create index by_actor on envelope (partition, actor)')
+    await admin.query('alter table conversation add column title text')
+    await admin.query('create table log_of_mine (it int)')
+    expect(await statuses({ url })).toMatchObject({ schema: 'ok' })
+    await admin.end()
+  })
+
+  test('row-level security that was switched off is a failure', async () => {
+    const { url, admin } = await setUp()
+    const app = await as(admin, url, 'app_five')
+    await admin.query('alter table media disable row level security')
+    expect(await doctor({ url: app })).toContainEqual(
+      expect.objectContaining({ name: 'row security', status: 'fail', found: 'off on media' }),
+    )
+    await admin.end()
+  })
+
+  test('standbys that commits wait for, and a statement timeout, are told', async () => {
+    const { url, admin } = await setUp()
+    const app = await as(admin, url, 'app_six')
+    const found = async (name: string) => (await doctor({ url: app })).find((check) => check.name === name)?.found
+    expect([await found('standbys'), await found('statement_timeout')]).toEqual(['none that commits wait for', 'none'])
+    await admin.query(`alter role app_six set statement_timeout = '30s'`)
+    expect(await found('statement_timeout')).toBe('30s')
+    await admin.end()
+  })
+
   test('settings that lose acknowledged appends are failures', async () => {
     const { url, admin } = await setUp()
     const app = await as(admin, url, 'app_three')
@@ -77,10 +165,33 @@ describe.skipIf(!server)('on a server', () => {
       await admin.query(`alter system set ${setting} = off`)
       await admin.query('select pg_reload_conf()')
       await expect.poll(async () => (await statuses({ url: app }))[setting]).toBe('fail')
+      if (setting === 'fsync') {
+        await expect(openPostgresLog({ url: app })).rejects.toMatchObject({ code: 'durability_off', details: { setting } })
+        await (await openPostgresLog({ url: app, allowFsyncOff: true })).close()
+      }
       await admin.query(`alter system reset ${setting}`)
       await admin.query('select pg_reload_conf()')
       await expect.poll(async () => (await statuses({ url: app }))[setting]).toBe('ok')
     }
+    await admin.end()
+  })
+
+  test('a log is opened with a word about what weakens it', async () => {
+    const { url, admin } = await setUp()
+    const app = await as(admin, url, 'app_seven')
+    const heard = async (target: string) => {
+      const texts: string[] = []
+      await (await openPostgresLog({ url: target, onWarning: (text) => void texts.push(text) })).close()
+      return texts
+    }
+    expect(await heard(url)).toEqual([expect.stringContaining('a superuser')])
+    expect(await heard(app)).toEqual([])
+    await admin.query('alter role app_seven set synchronous_commit = off')
+    await admin.query('alter table envelope owner to app_seven')
+    expect(await heard(app)).toEqual([
+      expect.stringContaining('synchronous_commit=off'),
+      expect.stringContaining('the owner of its tables'),
+    ])
     await admin.end()
   })
 

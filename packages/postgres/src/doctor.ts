@@ -1,19 +1,15 @@
 import { isColloquyError } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
+import type { Check } from './check.ts'
+import { preflight } from './citus/preflight.ts'
 import { connect, type PostgresTarget } from './connect.ts'
 import type { Database } from './database.ts'
 import { toColloquyError } from './failures.ts'
 import { schemaVersion } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
-
-export interface Check {
-  readonly name: string
-  /** `warn`: it works, but a promise is weaker. `fail`: a promise does not hold. */
-  readonly status: 'ok' | 'warn' | 'fail'
-  readonly found: string
-  /** What to do, or why it is as it is; null when there is nothing to say. */
-  readonly advice: string | null
-}
+import { tenantTables } from './roles.ts'
+import { missingFacts } from './schema-facts.ts'
+import { readSettings, type Settings } from './settings.ts'
 
 /**
  * Looks whether a database can keep the log's promises. Takes an opened log too. Reads only.
@@ -30,46 +26,25 @@ export async function doctor(target: PostgresTarget): Promise<readonly Check[]> 
   }
 }
 
-interface Settings {
-  readonly version: string
-  readonly version_number: string
-  readonly fsync: string
-  readonly synchronous_commit: string
-  readonly full_page_writes: string
-  readonly encoding: string
-  readonly isolation: string
-  readonly role: string
-  readonly is_superuser: boolean
-  readonly owner: string | null
-}
-
 async function examine(kysely: Kysely<Database>): Promise<Check[]> {
-  const { rows } = await sql<Settings>`
-    select
-      version() as version,
-      current_setting('server_version_num') as version_number,
-      current_setting('fsync') as fsync,
-      current_setting('synchronous_commit') as synchronous_commit,
-      current_setting('full_page_writes') as full_page_writes,
-      current_setting('server_encoding') as encoding,
-      current_setting('default_transaction_isolation') as isolation,
-      current_user::text as role,
-      (select rolsuper from pg_roles where rolname = current_user) as is_superuser,
-      (select pg_get_userbyid(relowner)::text from pg_class where oid = to_regclass('envelope')) as owner
-  `.execute(kysely)
-  const settings = rows[0] as Settings
-  // PGlite is Postgres compiled to WebAssembly, and says so.
-  const isEmbedded = settings.version.includes('emscripten')
+  const settings = await readSettings(kysely)
+  const exists = settings.owner !== null
+  const schema = await checkSchemaVersion(kysely)
   return [
     checkVersion(settings),
-    await checkSchemaVersion(kysely),
-    checkFsync(settings, isEmbedded),
+    schema,
+    ...(schema.status === 'ok' ? [await checkSchema(kysely)] : []),
+    checkFsync(settings),
     checkSynchronousCommit(settings),
-    checkFullPageWrites(settings, isEmbedded),
+    checkStandbys(settings),
+    checkFullPageWrites(settings),
     checkEncoding(settings),
     checkIsolation(settings),
-    checkRole(settings, isEmbedded),
-    await checkPartitions(kysely, settings.owner !== null),
+    checkStatementTimeout(settings),
+    checkRole(settings),
+    ...(exists ? [await checkAppendOnly(kysely, settings), await checkRowSecurity(kysely, settings)] : []),
+    await checkPartitions(kysely, exists),
+    ...(settings.isCluster ? await preflight(kysely) : []),
   ]
 }
 
@@ -82,8 +57,8 @@ const check = (name: string, status: Check['status'], found: string, advice: str
 
 const oldestVersion = 15
 
-function checkVersion({ version, version_number }: Settings): Check {
-  const major = Math.floor(Number(version_number) / 10_000)
+function checkVersion({ version, versionNumber }: Settings): Check {
+  const major = Math.floor(versionNumber / 10_000)
   if (major >= oldestVersion) return check('server version', 'ok', version)
   return check('server version', 'fail', version, `Upgrade to Postgres ${oldestVersion} or later; Colloquy is tested on 18.`)
 }
@@ -104,7 +79,18 @@ async function checkSchemaVersion(kysely: Kysely<Database>): Promise<Check> {
   }
 }
 
-function checkFsync({ fsync }: Settings, isEmbedded: boolean): Check {
+async function checkSchema(kysely: Kysely<Database>): Promise<Check> {
+  const missing = await missingFacts(kysely)
+  if (missing.length === 0) return check('schema', 'ok', 'as migrated')
+  return check(
+    'schema',
+    'fail',
+    `${missing.length} differences`,
+    `Restore what was dropped or changed: ${missing.slice(0, 5).join('; ')}${missing.length > 5 ? '; ...' : ''}`,
+  )
+}
+
+function checkFsync({ fsync, isEmbedded }: Settings): Check {
   if (fsync === 'on') return check('fsync', 'ok', fsync)
   return isEmbedded
     ? check(
@@ -121,7 +107,7 @@ function checkFsync({ fsync }: Settings, isEmbedded: boolean): Check {
       )
 }
 
-function checkSynchronousCommit({ synchronous_commit: found }: Settings): Check {
+function checkSynchronousCommit({ synchronousCommit: found }: Settings): Check {
   if (found !== 'off') return check('synchronous_commit', 'ok', found)
   return check(
     'synchronous_commit',
@@ -131,7 +117,19 @@ function checkSynchronousCommit({ synchronous_commit: found }: Settings): Check 
   )
 }
 
-function checkFullPageWrites({ full_page_writes: found }: Settings, isEmbedded: boolean): Check {
+/** For information: the choice between never losing an acknowledged append in a fail-over, and going on while the standby is away. */
+function checkStandbys({ synchronousStandbys, isStandby }: Settings): Check {
+  if (isStandby) return check('standbys', 'ok', 'this is one', 'It answers reads, and refuses the rest until it is promoted.')
+  if (synchronousStandbys !== '') return check('standbys', 'ok', synchronousStandbys)
+  return check(
+    'standbys',
+    'ok',
+    'none that commits wait for',
+    'A fail-over to an asynchronous standby may lose acknowledged appends; who holds them is told history_rewound.',
+  )
+}
+
+function checkFullPageWrites({ fullPageWrites: found, isEmbedded }: Settings): Check {
   if (found === 'on') return check('full_page_writes', 'ok', found)
   return isEmbedded
     ? check('full_page_writes', 'warn', found, 'As with fsync: a power cut may damage the directory.')
@@ -158,9 +156,19 @@ function checkIsolation({ isolation }: Settings): Check {
   )
 }
 
-function checkRole({ role, is_superuser, owner }: Settings, isEmbedded: boolean): Check {
+function checkStatementTimeout({ statementTimeout: found }: Settings): Check {
+  if (found !== '0') return check('statement_timeout', 'ok', found)
+  return check(
+    'statement_timeout',
+    'ok',
+    'none',
+    'Set one for the role of the application, so that the server ends what nobody waits for.',
+  )
+}
+
+function checkRole({ role, isSuperuser, owner, isEmbedded }: Settings): Check {
   if (isEmbedded) return check('role', 'ok', role, 'Roles separate nothing inside one process.')
-  if (is_superuser)
+  if (isSuperuser)
     return check(
       'role',
       'warn',
@@ -175,6 +183,47 @@ function checkRole({ role, is_superuser, owner }: Settings, isEmbedded: boolean)
       'Let the application use a role that may insert into envelope but not update it.',
     )
   return check('role', 'ok', role)
+}
+
+/** Of a role that the database holds to its rights; what others may do is said under `role`. */
+async function checkAppendOnly(kysely: Kysely<Database>, { role, owner, isSuperuser }: Settings): Promise<Check> {
+  if (isSuperuser || role === owner) return check('append only', 'ok', 'not held by rights', 'See role.')
+  const { rows } = await sql<{ right: string }>`
+    select r as "right" from unnest(array['delete', 'truncate', 'trigger']) r
+    where has_table_privilege('envelope', r)
+    union all select 'update' where has_any_column_privilege('envelope', 'update')
+    order by 1
+  `.execute(kysely)
+  if (rows.length === 0) return check('append only', 'ok', 'envelopes are only added')
+  return check(
+    'append only',
+    'fail',
+    `${role} has ${rows.map(({ right }) => right).join(', ')} on envelope`,
+    'Take that away ("colloquy migrate --roles" narrows a role): history could be changed.',
+  )
+}
+
+async function checkRowSecurity(kysely: Kysely<Database>, settings: Settings): Promise<Check> {
+  const { rows } = await sql<{ name: string }>`
+    select relname::text as name from pg_class
+    where oid in (select to_regclass(name) from unnest(array[${sql.join(tenantTables)}]::text[]) name) and not relrowsecurity
+    order by 1
+  `.execute(kysely)
+  if (rows.length > 0) {
+    const names = rows.map(({ name }) => name).join(', ')
+    return check('row security', 'fail', `off on ${names}`, `Turn it on: alter table ... enable row level security.`)
+  }
+  const { role, owner, isSuperuser, bypassesRowSecurity, isEmbedded, seesAllTenants } = settings
+  if (isEmbedded) return check('row security', 'ok', 'on', 'The one role of an embedded store passes it by.')
+  if (isSuperuser || role === owner) return check('row security', 'ok', 'on', 'The role passes it by; see role.')
+  if (bypassesRowSecurity)
+    return check(
+      'row security',
+      'warn',
+      `${role} bypasses it`,
+      'Take the attribute BYPASSRLS away; a worker gets its sight from "colloquy migrate --roles".',
+    )
+  return check('row security', 'ok', seesAllTenants ? 'on; this role sees every tenant' : 'on')
 }
 
 async function checkPartitions(kysely: Kysely<Database>, exists: boolean): Promise<Check> {

@@ -1,6 +1,7 @@
+export type { Check } from './check.ts'
 export type { PostgresTarget } from './connect.ts'
 export type { Database } from './database.ts'
-export { type Check, doctor } from './doctor.ts'
+export { doctor } from './doctor.ts'
 export { migrate } from './migrate.ts'
 export { type EmbeddedOptions, openEmbeddedLog } from './open-embedded.ts'
 export { openPostgresLog, type PostgresOptions } from './open-postgres.ts'

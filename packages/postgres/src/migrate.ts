@@ -1,9 +1,11 @@
 /** The schema: `migrations/*.sql`, applied in the order of their names by Kysely's Migrator. */
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { ColloquyError } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
+import { distribute } from './citus/distribute.ts'
 import { connect, type PostgresTarget } from './connect.ts'
 import type { Connection } from './connection.ts'
 import type { Database } from './database.ts'
@@ -12,22 +14,28 @@ import { createPartitions, readPartitions } from './partitions.ts'
 import { grantRoles, type Roles } from './roles.ts'
 
 /** Partitions of a new database on a server; an embedded one gets 1, and with it a total order. */
-export const defaultServerPartitions = 64
+const defaultServerPartitions = 64
 
 /**
  * Brings the schema up to date; a new database gets `partitions` (default 64), which never change. Any number of processes may do this
  * at once: one applies, the others wait and find nothing to do. `roles` are given what they need and nothing more, on every call.
  * @returns the names of the migrations that were applied now
- * @throws `schema_newer`, `partitions_differ`, `id_invalid` for a role, `database_unreachable`, `database_failed`
+ * @throws `schema_newer`, `partitions_differ`, `id_invalid` for a role, `citus_unfit`, `database_unreachable`, `database_failed`
  */
 export async function migrate(
-  options: PostgresTarget & { readonly partitions?: number; readonly roles?: Roles },
+  options: PostgresTarget & {
+    readonly partitions?: number
+    readonly roles?: Roles
+    /** `citus` spreads the log over the nodes of a cluster as well. Default `postgres`. */
+    readonly engine?: 'postgres' | 'citus'
+  },
 ): Promise<{ readonly applied: readonly string[] }> {
   // The longest statement of a migration may take as long as it takes.
   const connection = await connect(options, { statementMs: 0, appendMs: 0 })
   try {
     const applied = await applyMigrations(connection, options.partitions ?? defaultServerPartitions)
     await readPartitions(connection.kysely, options.partitions)
+    if (options.engine === 'citus') await distribute(connection.kysely)
     if (options.roles) await grantRoles(connection.kysely, options.roles)
     return { applied }
   } catch (error) {
@@ -80,24 +88,33 @@ async function appliedMigrations(kysely: Kysely<Database>): Promise<string[]> {
 }
 
 /** In a package beside `dist`; in the repository at its root. */
-const directory = ['../migrations/', '../../../migrations/']
+export const migrationsDirectory = ['../migrations/', '../../../migrations/']
   .map((path) => new URL(path, import.meta.url))
   .find((url) => existsSync(url)) as URL
 
 async function migrationNames(): Promise<string[]> {
-  const files = await readdir(directory)
+  const files = await readdir(migrationsDirectory)
   return files
     .filter((file) => file.endsWith('.sql'))
     .map((file) => file.slice(0, -'.sql'.length))
     .sort()
 }
 
+/** Of the text of all migrations: what a database that is at the last of them was made of. */
+export async function migrationsHash(): Promise<string> {
+  const hash = createHash('sha256')
+  for (const name of await migrationNames()) hash.update(name).update(await readFile(new URL(`${name}.sql`, migrationsDirectory)))
+  return hash.digest('hex')
+}
+
 async function readMigrations(partitions: number): Promise<Record<string, Migration>> {
   const names = await migrationNames()
   const [first] = names
   const migrations = names.map(async (name): Promise<[string, Migration]> => {
-    const text = await readFile(new URL(`${name}.sql`, directory), 'utf8')
+    const text = await readFile(new URL(`${name}.sql`, migrationsDirectory), 'utf8')
     const up = async (kysely: Kysely<Database>): Promise<void> => {
+      // Citus refuses to change several distributed tables in parallel in one transaction. No other server knows the setting, or minds.
+      await sql`select set_config('citus.multi_shard_modify_mode', 'sequential', true)`.execute(kysely)
       // One by one: PGlite takes no two commands in one call.
       for (const statement of text.split(/^-- statement-break$/m)) await sql.raw(statement).execute(kysely)
       // In the same transaction, so that of two migrators with two wishes only one is heard.

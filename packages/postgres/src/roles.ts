@@ -18,7 +18,7 @@ type Kind = keyof Roles
 const reads = 'select'
 
 /** The rights of each role on each table. A table that is not here is closed to all of them. */
-export const rights: Readonly<Record<keyof Database, Readonly<Record<Kind, string>>>> = {
+const rights: Readonly<Record<keyof Database, Readonly<Record<Kind, string>>>> = {
   partition: { app: 'select, update (last_feed_position, last_conversation_no)', worker: reads, auditor: reads },
   conversation: {
     app: 'select, insert, update (head_position, head_hash, head_occurred_at, archived)',
@@ -28,14 +28,20 @@ export const rights: Readonly<Record<keyof Database, Readonly<Record<Kind, strin
   envelope: { app: 'select, insert', worker: reads, auditor: reads },
   media: { app: 'select, insert', worker: reads, auditor: reads },
   snapshot: { app: 'select, insert, update (body)', worker: reads, auditor: reads },
-  subscription: { app: 'select, insert, update', worker: 'select, insert, update', auditor: reads },
+  subscription: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
   subscriber: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
   dead_letter: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
   colloquy_migration: { app: reads, worker: reads, auditor: reads },
 }
 
 /** Tables with rows of tenants: row-level security holds on them. */
-export const tenantTables = ['conversation', 'envelope', 'media', 'snapshot', 'dead_letter'] as const satisfies readonly (keyof Database)[]
+export const tenantTables = [
+  'conversation',
+  'envelope',
+  'media',
+  'snapshot',
+  'dead_letter',
+] as const satisfies readonly (keyof Database)[]
 
 /** Gives the roles these rights and no others on our tables. Idempotent. @throws `id_invalid`, and what the driver throws */
 export async function grantRoles(kysely: Kysely<Database>, roles: Roles): Promise<void> {

@@ -8,6 +8,8 @@ export interface Settings {
   /** PGlite is Postgres compiled to WebAssembly, and says so. */
   readonly isEmbedded: boolean
   readonly isStandby: boolean
+  /** Of Citus. */
+  readonly isCluster: boolean
   readonly fsync: string
   readonly synchronousCommit: string
   readonly synchronousStandbys: string
@@ -32,6 +34,7 @@ export async function readSettings(kysely: Kysely<Database>): Promise<Settings> 
       current_setting('server_version_num')::int as "versionNumber",
       version() like '%emscripten%' as "isEmbedded",
       pg_is_in_recovery() as "isStandby",
+      to_regproc('citus_version') is not null as "isCluster",
       current_setting('fsync') as fsync,
       current_setting('synchronous_commit') as "synchronousCommit",
       current_setting('synchronous_standby_names') as "synchronousStandbys",

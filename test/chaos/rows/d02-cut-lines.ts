@@ -1,106 +1,78 @@
-import { isColloquyError } from '@colloquy/core'
-import { createEngine } from '@colloquy/engine'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { openPostgresLog } from '@colloquy/postgres'
-import { type Attack, type Batch, startFrameProxy } from '../../support/frame-proxy.ts'
-import { say } from '../../support/given.ts'
-import { newDatabase } from '../database.ts'
-import type { Fact } from '../fact.ts'
-import { type Acknowledged, audit } from '../oracle.ts'
-import { acknowledgement } from '../retry.ts'
-import { defineRow, type Run, randomFrom } from '../row.ts'
-import { sleep } from '../worker.ts'
+import { type AppendCut, startFramingProxy } from '../../support/framing-proxy.ts'
+import { createLogDatabase } from '../database.ts'
+import { checkDispatches, checkLog } from '../oracle.ts'
+import { endOf, goTogether, startWorker } from '../processes.ts'
+import { randomFrom } from '../random.ts'
+import type { Row } from '../row.ts'
+import type { DispatchEntry, DispatchJob } from '../workers/dispatch.ts'
 
-const attacks = ['before', 'middle', 'after', 'late', 'silent'] as const satisfies Attack[]
-const lanes = 10
-/** How long a lane waits for an answer that never comes. */
-const patienceMs = 400
-/** Half of the lanes give up soon, and hear that the outcome is unknown; the others send again until it is known. */
-const shortDeadlineMs = 800
-
-export const cutLines = defineRow({
-  id: 'D2',
-  proves: 'a line that is cut around an append loses nothing, stores nothing twice, and never lies about what happened',
-  scales: { quick: { cuts: 100 }, full: { cuts: 500 } },
-  mutants: ['duplicate-check-off', 'loss-forgotten'],
-  async run(run) {
-    const url = await newDatabase(run)
-    const acknowledged: Acknowledged[] = []
-    const refused: string[] = []
-    const facts: Fact[] = []
-    for (const attack of attacks) {
-      const { cuts, unknown } = await attackAppends(run, url, attack, acknowledged, refused)
-      facts.push({ what: `cut ${attack}`, seen: cuts, atLeast: run.scale.cuts }, { what: 'unknown', seen: unknown })
-    }
-    await using log = await openPostgresLog({ url })
-    const ofRefused = await Promise.all(refused.map(async (id) => (await log.command(keyOf(id), id)).length))
-    return [
-      ...facts,
-      { what: 'told that they are not stored', seen: refused.length },
-      { what: 'of these stored', seen: ofRefused.filter((stored) => stored > 0).length, is: 0 },
-      ...(await audit(log, acknowledged)),
-    ]
-  },
-})
-
-const keyOf = (commandId: string) => ({ tenant: 'default', conversationId: commandId.split(' ', 2).join(' ') })
-
-/** Appends on all lanes until `cuts` of them were attacked. */
-async function attackAppends(
-  run: Run<{ readonly cuts: number }>,
-  url: string,
-  attack: Attack,
-  acknowledged: Acknowledged[],
-  refused: string[],
-): Promise<{ readonly cuts: number; readonly unknown: number }> {
-  const random = randomFrom(run.seed + attacks.indexOf(attack as (typeof attacks)[number]))
-  let cuts = 0
-  let unknown = 0
-  const isAppend = ({ statements }: Batch): boolean => statements.some((name) => name.startsWith('colloquy_append'))
-  const proxy = await startFrameProxy(url, (batch) => {
-    if (!isAppend(batch) || cuts >= run.scale.cuts || random() < 0.3) return undefined
-    cuts += 1
-    return attack
-  })
-  const given = new URL(proxy.url)
-  if (attack === 'silent') given.searchParams.set('query_timeout', String(patienceMs))
-
-  async function lane(number: number): Promise<void> {
-    // A log of its own: lanes that shared one would share its appends.
-    await using log = await openPostgresLog({ url: given.href, ...(number % 2 === 0 && { deadlineMs: shortDeadlineMs }) })
-    await using engine = createEngine({ log })
-    for (let i = 0; cuts < run.scale.cuts; i++) {
-      const conversationId = `${attack} ${number}`
-      const commandId = `${conversationId} ${i}`
-      for (let isAnswered = false; !isAnswered; ) {
-        try {
-          const conversation = await engine.open(conversationId)
-          const result = await conversation.dispatch(say(commandId), { commandId })
-          acknowledged.push(acknowledgement(conversation, commandId, result))
-          isAnswered = true
-        } catch (error) {
-          if (isColloquyError(error, 'append_outcome_unknown')) {
-            unknown += 1
-            // At times before what is late has arrived, at times after.
-            await sleep(random() * 600)
-          } else if (isRefusal(error)) {
-            refused.push(commandId)
-            isAnswered = true
-          } else throw error
-        }
-      }
-    }
-  }
-  await Promise.all(Array.from({ length: lanes }, (_, number) => lane(number)))
-  // What is late may still be on its way.
-  await sleep(500)
-  await proxy.close()
-  return { cuts, unknown }
+const figures = {
+  quick: { cuts: 50 },
+  full: { cuts: 500 },
 }
+const modes: readonly AppendCut[] = ['after', 'before', 'late', 'mid-message', 'half-open']
+const processes = 2
+const lanes = 8
+/** For all cuts: what hangs is found. */
+const patienceMs = 120_000
 
-/** What says that nothing was stored: nobody was reached, or the server itself ended the statement in time. */
-function isRefusal(error: unknown): boolean {
-  return (
-    isColloquyError(error, 'database_unreachable') ||
-    (isColloquyError(error, 'database_failed') && error.details.sqlState === '57014')
-  )
+export const cutLines: Row = {
+  id: 'D2',
+  promise: 'A line that is cut around an append, before it, after it, in it or for good, loses nothing and doubles nothing.',
+  service: 'postgres',
+  mutants: ['check-then-retry', 'no-second-look'],
+
+  async run({ seed, scale, mutant, directory, postgres }) {
+    const wanted = figures[scale].cuts * modes.length
+    const random = randomFrom(seed)
+    const url = await createLogDatabase(postgres, { mutant })
+    // Every mode in turn, at one append in two: what is sent again may be cut again.
+    let next = 0
+    const proxy = await startFramingProxy(url, {
+      cut: () => (next < wanted && random.below(2) === 0 ? modes[next++ % modes.length] : undefined),
+    })
+    try {
+      const workers = Array.from({ length: processes }, (_, i) => {
+        const job: DispatchJob = {
+          url: proxy.url,
+          seed: seed + i + 1,
+          count: null,
+          conversations: Array.from({ length: 40 }, (_, c) => `conversation-${i}-${c}`),
+          lanes,
+          // Past the 300 ms of a late append: some are sent again before it arrives, some after.
+          retryWaitMs: 600,
+          // The one sends again by itself until it knows; the other has to tell its caller that it does not.
+          deadlineMs: i === 0 ? 2_500 : 500,
+        }
+        return startWorker<DispatchEntry>('dispatch', `w${i}`, job, { directory, mutant })
+      })
+      await goTogether(workers)
+      let done = false
+      const ended = endOf(workers).finally(() => {
+        done = true
+      })
+      const deadline = performance.now() + patienceMs
+      while (!done && proxy.cuts() < wanted && performance.now() < deadline) await sleep(20)
+      for (const worker of workers) worker.stop()
+      const wrong = await ended
+      if (proxy.cuts() < wanted)
+        wrong.push(`only ${proxy.cuts()} of ${wanted} cuts could be made: appends do not go on after a cut`)
+      // The last late append is on its way still.
+      await sleep(400)
+      await using log = await openPostgresLog({ url })
+      const check = await checkLog(log)
+      const dispatches = checkDispatches(
+        check.envelopes,
+        workers.flatMap((worker) => worker.entries()),
+      )
+      return {
+        facts: { cuts: proxy.cuts(), appends: proxy.appends(), ...dispatches.facts },
+        wrong: [...wrong, ...check.wrong, ...dispatches.wrong],
+      }
+    } finally {
+      await proxy.close()
+    }
+  },
 }
