@@ -18,7 +18,7 @@ export interface Chaos {
   readonly postgres: PostgresServer
 }
 
-export interface Findings {
+interface Findings {
   /** What was counted. */
   readonly facts: Readonly<Record<string, number | string>>
   /** One sentence for each broken promise; none: the row is green. */
