@@ -12,13 +12,13 @@ import { startPostgres } from '../support/postgres-server.ts'
 import { startRedis } from '../support/redis-server.ts'
 import { medianRatio, type Report, row } from './report.ts'
 
-const rounds = 5
-const samples = 100
+const rounds = 3
+const samples = 80
 /** Without signals each takes up to a second. */
-const samplesOfSweep = 5
+const samplesOfSweep = 3
 const writers = 8
 const inFlight = 256
-const throughputMs = 1_500
+const throughputMs = 1_000
 const signalNames = ['none', 'postgres', 'redis'] as const
 type SignalName = (typeof signalNames)[number]
 

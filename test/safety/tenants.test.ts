@@ -55,6 +55,7 @@ describe.skipIf(!server)('as the app role', () => {
   async function appLog(change: (text: string) => string): Promise<PostgresLog> {
     const pool = new pg.Pool({ connectionString: app, max: 3, pipeline: true })
     pools.push(pool)
+    pool.on('error', () => {})
     pool.on('connect', (client) => {
       const send = client.query.bind(client) as (query: unknown, ...rest: unknown[]) => unknown
       const query = (given: unknown, ...rest: unknown[]) =>
@@ -100,6 +101,7 @@ describe.skipIf(!server)('as the app role', () => {
   test('the same as a superuser, for whom no row-level security holds, sees foreign rows: the test can fail', async () => {
     const pool = new pg.Pool({ connectionString: url, max: 3 })
     pools.push(pool)
+    pool.on('error', () => {})
     pool.on('connect', (client) => {
       const send = client.query.bind(client) as (query: { text: string }) => unknown
       Object.assign(client, { query: (given: { text: string }) => send({ ...given, text: withoutTenant(given.text) }) })

@@ -12,6 +12,8 @@ const server = await startPostgres()
 afterAll(() => server?.stop())
 
 const partitions = 8
+const writers = 8
+const commits = Number(process.env['COLLOQUY_FEED_COMMITS'] ?? 10_000)
 
 async function newLogs(url: string, count: number): Promise<readonly [PostgresLog, ...PostgresLog[]]> {
   const open = (migrate: boolean) => openPostgresLog({ url, migrate, partitions, signals: postgresSignals({ url }) })
@@ -20,8 +22,8 @@ async function newLogs(url: string, count: number): Promise<readonly [PostgresLo
 }
 
 describe.skipIf(!server)('the feed', () => {
-  test('misses nothing, repeats nothing and keeps the order under 8 writers and rollbacks, 10,000 commits (D3)', async () => {
-    const [reading, ...writing] = await newLogs((await server?.createDatabase()) ?? '', 9)
+  test(`misses nothing, repeats nothing and keeps the order under ${writers} writers and rollbacks, ${commits} commits (D3)`, async () => {
+    const [reading, ...writing] = await newLogs((await server?.createDatabase()) ?? '', writers + 1)
     const heard: string[] = []
     const last = new Map<string, number>()
     const failures: unknown[] = []
@@ -49,7 +51,7 @@ describe.skipIf(!server)('the feed', () => {
     await holder
     const heads = await reading.feedHeads()
     const stored = heads.flatMap((head, partition) => Array.from({ length: head }, (_, i) => `${partition}/${i + 1}`))
-    expect(stored.length).toBeGreaterThanOrEqual(10_000)
+    expect(stored.length).toBeGreaterThanOrEqual(commits)
     await vi.waitFor(() => expect(heard.length).toBeGreaterThanOrEqual(stored.length), { timeout: 60_000 })
     expect(failures).toEqual([])
     expect(heard.toSorted()).toEqual(stored.toSorted())
@@ -59,7 +61,7 @@ describe.skipIf(!server)('the feed', () => {
     }
     await engine.close()
     await Promise.all([reading, ...writing].map((log) => log.close()))
-  })
+  }, 600_000)
 
   for (const consumer of ['observable', 'iterable']) {
     test(`keeps nothing in memory behind a consumer that is slow (${consumer}, 100,000 envelopes, D14)`, async () => {
@@ -104,10 +106,10 @@ describe.skipIf(!server)('the feed', () => {
   }
 })
 
-/** 1,250 commits to conversations of its own and to shared ones, and a rollback among each fifty. */
+/** Its part of the commits, to conversations of its own and to shared ones, and a rollback among each fifty. */
 async function write(log: PostgresLog, writer: number, shared: readonly ConversationKey[]): Promise<void> {
   const own = Array.from({ length: 5 }, () => newKey()).map((key) => ({ key, head: beginningOf(key) }))
-  for (let commit = 0; commit < 1_250; commit++) {
+  for (let commit = 0; commit < commits / writers; commit++) {
     const mine = own[commit % 5] as (typeof own)[number]
     if (commit % 50 === 10) await rollBack(log, mine.key)
     if (commit % 10 === writer) await appendSomehow(log, shared[commit % 4] as ConversationKey)

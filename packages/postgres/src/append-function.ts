@@ -28,7 +28,7 @@ export interface AppendCall {
   readonly prepare: (batch: readonly PreparedRequest[]) => (session: AppendSession) => Promise<BatchAnswer>
 }
 
-export const noRefusals: ReadonlyMap<number, Refusal> = new Map()
+const noRefusals: ReadonlyMap<number, Refusal> = new Map()
 
 type Int8 = string | number | bigint
 

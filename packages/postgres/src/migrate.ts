@@ -14,7 +14,7 @@ import { createPartitions, readPartitions } from './partitions.ts'
 import { grantRoles, type Roles } from './roles.ts'
 
 /** Partitions of a new database on a server; an embedded one gets 1, and with it a total order. */
-export const defaultServerPartitions = 64
+const defaultServerPartitions = 64
 
 /**
  * Brings the schema up to date; a new database gets `partitions` (default 64), which never change. Any number of processes may do this
