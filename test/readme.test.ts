@@ -15,13 +15,13 @@ function section(name: string): string {
   return (text.split(`<!-- /${name} -->`)[0] ?? '').replace(/^```\w*\n/, '').replace(/```\n$/, '')
 }
 
-test('the program in the README runs as it stands and prints what the README says', async () => {
+test.each(['program', 'subscription'])('the %s in the README runs as it stands and prints what the README says', async (name) => {
   const folder = await mkdtemp(new URL('.readme-', import.meta.url).pathname)
   try {
     const file = `${folder}/program.ts`
-    await writeFile(file, section('program'))
+    await writeFile(file, section(name))
     const { stdout, stderr } = await run(process.execPath, ['--conditions=@colloquy/source', file])
-    expect(stdout).toBe(section('program-output'))
+    expect(stdout).toBe(section(`${name}-output`))
     expect(stderr).toBe('')
   } finally {
     await rm(folder, { recursive: true })

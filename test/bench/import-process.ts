@@ -12,6 +12,9 @@ export interface ImportCost {
   readonly envelopes: number
   readonly readMs: number
   readonly storeMs: number
+  /** Of the processor, by all threads of the process: what a busy machine takes away is not in it. */
+  readonly readCpuMs: number
+  readonly storeCpuMs: number
   /** The largest the process ever was, with Node itself. */
   readonly peakBytes: number
 }
@@ -31,17 +34,20 @@ const [path = '', place = 'null'] = process.argv.slice(2)
 await using log = place === 'null' ? openNullLog() : await openEmbeddedLog({ directory: place })
 await using engine = createEngine({ log })
 using file = openFile(path)
-const begun = performance.now()
+const cpuMs = (): number => (process.cpuUsage().user + process.cpuUsage().system) / 1e3
+const [begun, begunCpu] = [performance.now(), cpuMs()]
 const content = importFile({ source: path, content: file.content, sha256 })
-const read = performance.now()
+const [read, readCpu] = [performance.now(), cpuMs()]
 const results = await engine.importConversation(content.conversations)
-const stored = performance.now()
+const [stored, storedCpu] = [performance.now(), cpuMs()]
 const cost: ImportCost = {
   bytes: file.content.size,
   records: content.records,
   envelopes: results.reduce((sum, { appended }) => sum + appended, 0),
   readMs: read - begun,
   storeMs: stored - read,
+  readCpuMs: readCpu - begunCpu,
+  storeCpuMs: storedCpu - readCpu,
   peakBytes: process.resourceUsage().maxRSS * 1024,
 }
 process.stdout.write(JSON.stringify(cost))

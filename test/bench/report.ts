@@ -6,6 +6,9 @@ export interface Report {
   readonly checks: readonly Check[]
 }
 
+/** `isQuick`: fewer and shorter rounds, where a bench has them; good for a look, too noisy for its checks. */
+export type Bench = (say: (text: string) => void, options: { readonly isQuick: boolean }) => Promise<Report>
+
 export interface Row {
   readonly variant: string
   readonly n: number

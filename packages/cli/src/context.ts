@@ -3,6 +3,7 @@ import type { Io, Output } from './output.ts'
 /** Options of every command. */
 export interface GlobalOptions {
   readonly db?: string
+  /** Where commands that only read go, instead of `db`. */
   readonly readUrl?: string
   readonly tenant?: string
   readonly json?: boolean

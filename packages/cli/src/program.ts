@@ -39,7 +39,10 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [command]', 'print the help of a command')
     .option('--db <store>', 'a directory, postgres://... or memory: (COLLOQUY_DB; default ./.colloquy)')
-    .option('--read-url <store>', 'where commands that only read look, for example a standby (COLLOQUY_READ_URL; default --db)')
+    .option(
+      '--read-url <url>',
+      'a standby, postgres://..., for what only reads: show, replay, diff, verify, export, list (COLLOQUY_READ_URL, unless --db is given)',
+    )
     .option('--tenant <id>', 'whose conversations (COLLOQUY_TENANT; default "default")')
     .option('--json', 'print data and errors as JSON')
     .option('-q, --quiet', 'print no words beside the data')

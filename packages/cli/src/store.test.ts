@@ -1,5 +1,7 @@
 import { resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { capturedIo } from '../../../test/cli/captured-io.ts'
+import { run } from './program.ts'
 import { type Place, placeName, placeOf, readPlaceOf } from './store.ts'
 
 describe('the store', () => {
@@ -22,20 +24,60 @@ describe('the store', () => {
     },
   )
 
-  test('a command that only reads goes where --read-url says, else --db, else COLLOQUY_READ_URL, else COLLOQUY_DB', () => {
-    const env = { COLLOQUY_DB: 'postgres://primary/d', COLLOQUY_READ_URL: 'postgres://standby/d' }
-    const url = (options: { db?: string; readUrl?: string }, from: Record<string, string> = env) =>
-      placeName(readPlaceOf(options, from))
-    expect(url({ db: 'postgres://a/d', readUrl: 'postgres://b/d' })).toBe('postgres://b/d')
-    expect(url({ db: 'postgres://a/d' })).toBe('postgres://a/d')
-    expect(url({})).toBe('postgres://standby/d')
-    expect(url({}, { COLLOQUY_DB: 'postgres://primary/d' })).toBe('postgres://primary/d')
-  })
-
   test.each([
     ['postgres://ann:secret@db.example:5433/talks?sslmode=require&password=secret', 'postgres://db.example:5433/talks'],
     ['postgres://ann:sec%ret@[broken/talks', 'postgres'],
   ])('%s is named without user and password', (url, name) => {
     expect(placeName({ kind: 'postgres', url })).toBe(name)
+  })
+})
+
+describe('the read url', () => {
+  const primary = 'postgres://primary/talk'
+  const standby = 'postgres://ann:secret@standby/talk'
+  const sample = new URL('../samples/claude-code.jsonl', import.meta.url).pathname
+
+  /** The places that a command opened. */
+  async function opened(given: readonly string[], env: Record<string, string>): Promise<Place[]> {
+    const places: Place[] = []
+    const io = capturedIo({ env })
+    await run(given, {
+      ...io,
+      openLog: (place: Place) => {
+        places.push(place)
+        return io.openLog()
+      },
+    })
+    expect(io.stdout.text + io.stderr.text).not.toContain('secret')
+    return places
+  }
+
+  test.each([
+    [['show', 'c']],
+    [['replay', 'c']],
+    [['diff', 'c', '--from', '0', '--to', '1']],
+    [['verify', '--all']],
+    [['export', 'c', '--format', 'json']],
+    [['list']],
+  ])('%j goes there', async (command) => {
+    const there: Place[] = [{ kind: 'postgres', url: standby }]
+    expect(await opened(command, { COLLOQUY_DB: primary, COLLOQUY_READ_URL: standby })).toEqual(there)
+    expect(await opened([...command, '--read-url', standby], { COLLOQUY_DB: primary })).toEqual(there)
+    expect(await opened(command, { COLLOQUY_DB: primary })).toEqual([{ kind: 'postgres', url: primary }])
+  })
+
+  test.each([[['import', sample]], [['fork', 'c', '--at', '1']]])('%j writes, and does not', async (command) => {
+    const env = { COLLOQUY_DB: primary, COLLOQUY_READ_URL: standby }
+    expect(await opened(command, env)).toEqual([{ kind: 'postgres', url: primary }])
+  })
+
+  test('a store named on the command line is the one that is read, unless a read url is named there too', () => {
+    const env = { COLLOQUY_DB: primary, COLLOQUY_READ_URL: standby }
+    expect(readPlaceOf({ db: 'memory:' }, env)).toEqual({ kind: 'memory' })
+    expect(readPlaceOf({ db: 'memory:', readUrl: primary }, env)).toEqual({ kind: 'postgres', url: primary })
+  })
+
+  test.each(['memory:', './here', ''])('%j is refused: a standby is a server', (readUrl) => {
+    expect(() => readPlaceOf({ readUrl }, {})).toThrow(expect.objectContaining({ code: 'usage_invalid' }))
   })
 })

@@ -1,9 +1,9 @@
-/** Which log: `--db`, else `COLLOQUY_DB`, else `./.colloquy`. */
+/** Which log: `--db`, else `COLLOQUY_DB`, else `./.colloquy`; to read, a standby of it where one is named. */
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { ColloquyError, type ConversationKey, type ConversationState, type EventLog, type Head } from '@colloquy/core'
 import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
-import type { Context, GlobalOptions } from './context.ts'
+import type { Context } from './context.ts'
 import { type Progress, startProgress } from './progress.ts'
 
 export type Place =
@@ -25,7 +25,7 @@ export interface Store extends AsyncDisposable {
 export function placeOf(db: string | undefined, env: Context['io']['env']): Place {
   const name = db ?? env['COLLOQUY_DB'] ?? './.colloquy'
   if (name === 'memory:') return { kind: 'memory' }
-  if (/^postgres(ql)?:\/\//.test(name)) return { kind: 'postgres', url: name }
+  if (isPostgresUrl(name)) return { kind: 'postgres', url: name }
   const scheme = /^[a-z][a-z0-9+.-]+:/i.exec(name)?.[0]
   // Only the scheme is repeated: the rest may hold a password.
   if (scheme !== undefined)
@@ -35,11 +35,15 @@ export function placeOf(db: string | undefined, env: Context['io']['env']): Plac
 }
 
 /**
- * Where a command that only reads looks: a standby, perhaps, which is a moment behind. A `--db` that is given beats a variable.
+ * Where a command that only reads goes: `--read-url`, else `COLLOQUY_READ_URL`, else where the others go. A store that is named on the
+ * command line is the one that is read: the variable is about another.
  * @throws `usage_invalid`
  */
-export function readPlaceOf({ db, readUrl }: Pick<GlobalOptions, 'db' | 'readUrl'>, env: Context['io']['env']): Place {
-  return placeOf(readUrl ?? db ?? env['COLLOQUY_READ_URL'], env)
+export function readPlaceOf({ db, readUrl }: Context['options'], env: Context['io']['env']): Place {
+  const url = readUrl ?? (db === undefined ? env['COLLOQUY_READ_URL'] : undefined)
+  if (url === undefined) return placeOf(db, env)
+  if (!isPostgresUrl(url)) throw usageInvalid('The read url is not a postgres://... url; a standby is a server')
+  return { kind: 'postgres', url }
 }
 
 /** The place in words, without user and password. */
@@ -59,6 +63,8 @@ export function placeName(place: Place): string {
   }
 }
 
+const isPostgresUrl = (name: string): boolean => /^postgres(ql)?:\/\//.test(name)
+
 /** Whether there is anything to open yet. A server is asked by opening it. */
 export function isThere(place: Place): boolean {
   return place.kind !== 'directory' || existsSync(join(place.directory, 'postgres'))
@@ -68,18 +74,15 @@ export function isThere(place: Place): boolean {
  * The store for a command. One that only reads finds nothing in a directory that is not there, and leaves it so.
  * @throws `directory_locked`, `database_unreachable`, `schema_newer`, `schema_missing`
  */
-export async function openStore(
-  context: Context,
-  options: { readonly create?: boolean; readonly readsOnly?: boolean } = {},
-): Promise<Store> {
-  const { env } = context.io
-  const place = options.readsOnly ? readPlaceOf(context.options, env) : placeOf(context.options.db, env)
+export async function openStore(context: Context, access: 'read' | 'append' | 'create' = 'read'): Promise<Store> {
+  const { options, io } = context
+  const place = access === 'read' ? readPlaceOf(options, io.env) : placeOf(options.db, io.env)
   if (!isThere(place)) {
-    if (options.create) context.output.say(`Creating an embedded database in ${placeName(place)} (once).`)
+    if (access === 'create') context.output.say(`Creating an embedded database in ${placeName(place)} (once).`)
     else context.output.say(`There is no store at ${placeName(place)} yet; --db names another one.`)
   }
-  const open = context.io.openLog ?? ((found: Place) => openLog(found, (text) => context.output.say(text)))
-  return storeOf(await open(isThere(place) || options.create ? place : { kind: 'memory' }), place, context)
+  const open = context.io.openLog ?? openLog
+  return storeOf(await open(isThere(place) || access === 'create' ? place : { kind: 'memory' }), place, context)
 }
 
 /** A store over an open log, which it closes. */
@@ -126,7 +129,7 @@ export async function headOf({ log, key }: Pick<Store, 'log' | 'key'>, conversat
   return head
 }
 
-async function openLog(place: Place, onWarning: (text: string) => void): Promise<EventLog> {
+async function openLog(place: Place): Promise<EventLog> {
   switch (place.kind) {
     case 'memory':
       return openMemoryLog()
@@ -136,7 +139,7 @@ async function openLog(place: Place, onWarning: (text: string) => void): Promise
     }
     case 'postgres': {
       const { openPostgresLog } = await import('@colloquy/postgres')
-      return openPostgresLog({ url: place.url, onWarning })
+      return openPostgresLog({ url: place.url })
     }
     default:
       return place satisfies never

@@ -33,6 +33,7 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   position_not_found: { conversationId: 'c1', position: 9, headPosition: 6 },
   slice_invalid: { slice: 'todos', problem: 'another slice has this name' },
   log_corrupt: { conversationId: 'c1', position: 3, problem: 'the body is not JSON' },
+  snapshot_differs: { conversationId: 'c-1', position: 200, problem: 'the state in it cannot be read' },
   directory_locked: { directory: '/data/colloquy', pid: 4711, since: '2026-01-01T00:00:00Z' },
   store_missing: { directory: '/data/colloquy' },
   database_unreachable: { target: 'localhost:5432', problem: 'connection refused' },

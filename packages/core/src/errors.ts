@@ -134,6 +134,10 @@ const errorTable = {
     (d) =>
       `Conversation ${d.conversationId} is damaged at position ${d.position}: ${d.problem}. Run "colloquy verify" and restore from a copy that passes.`,
   ),
+  snapshot_differs: row<{ conversationId: string; position: number; problem: string }>(
+    (d) =>
+      `The snapshot of conversation ${d.conversationId} at position ${d.position} is not used any more: ${d.problem}. Nothing is lost, its log was replayed instead; run "colloquy replay --verify" to see whether log or code changed.`,
+  ),
   directory_locked: row<{ directory: string; pid: number; since: string }>(
     (d) =>
       `${d.directory} is in use by process ${d.pid} since ${d.since}. An embedded store serves one process: stop that one, or use Postgres.`,

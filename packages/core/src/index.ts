@@ -12,7 +12,7 @@ export {
   type Upcast,
 } from './action.ts'
 export { toHex } from './bytes.ts'
-export { combineSlices, type Reducer, type StateOf, type Unapplied } from './combine-slices.ts'
+export { combineSlices, freezeState, type Reducer, type StateOf, type Unapplied } from './combine-slices.ts'
 export { type BudgetState, budgetRefused, budgetSet, budgetWarned } from './conversation/budget.ts'
 export { compactionUndone, contextCompacted } from './conversation/compaction.ts'
 export type { ContextState } from './conversation/context.ts'

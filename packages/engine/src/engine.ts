@@ -59,6 +59,8 @@ export interface EngineOptions<Slices extends readonly Slice[]> {
   readonly idleMs?: number
   /** A state hash is kept each time so many envelopes were appended to a conversation, with the state when that is worth its bytes. Default 100. */
   readonly snapshotEvery?: number
+  /** Of so many loads from a snapshot one is compared, in the background, with a replay of the whole log. Default 100. */
+  readonly verifySnapshotEvery?: number
   /** Told what subscribers and effects throw, what a reducer cannot apply, and that a snapshot failed. Default: a process warning. */
   readonly onError?: ErrorListener
   readonly clock?: () => number
@@ -134,7 +136,14 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
   const reducer = combineSlices([...conversationSlices, ...(options.slices ?? [])]) as unknown as Reducer<State>
   const publisher = new Publisher<State>(onError)
   const feeds = new Feeds(log, tenant, onError)
-  const snapshots = new Snapshots<State>({ log, reducer, sha256, every: options.snapshotEvery ?? 100, onError })
+  const snapshots = new Snapshots<State>({
+    log,
+    reducer,
+    sha256,
+    every: options.snapshotEvery ?? 100,
+    verifyEvery: options.verifySnapshotEvery ?? 100,
+    onError,
+  })
   const residents = new Map<string, Resident<State>>()
   let closed = false
 
@@ -167,8 +176,8 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
 
   function settle(conversationId: string): Promise<Writer<State>> {
     const key = keyOf(conversationId)
-    const plan = snapshots.plan()
-    const writer = load(log, key, reducer, sha256).then((loaded) => {
+    const writer = load(log, key, { reducer, sha256, snapshots }).then((loaded) => {
+      const plan = snapshots.plan(loaded.readBytes)
       const made = new Writer<State>(key, loaded, {
         log,
         reducer,
@@ -185,6 +194,9 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
         onUnapplied: (unapplied) => onError(unapplied, `replay of ${conversationId}`),
       })
       entry.loaded = made
+      for (const unapplied of loaded.unapplied) onError(unapplied, `replay of ${conversationId}`)
+      // Whoever holds the wrong state keeps it until then: what it appends is checked by position all the same.
+      if (loaded.snapshot) snapshots.verifySome(key, loaded.snapshot, () => leave(conversationId, entry))
       if (residents.get(conversationId) === entry) entry.effects.push(...startEffects(conversationId, made))
       return made
     })
@@ -264,7 +276,10 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       switch (outcome.status) {
         case 'forked': {
           // A snapshot of its own, so that loads of the fork need none of its parent's.
-          if (outcome.created) await snapshots.fork(key, await loadAt(log, keyOf(conversationId), reducer, position), position)
+          if (outcome.created) {
+            const loaded = await loadAt(log, keyOf(conversationId), { reducer, snapshots, position })
+            await snapshots.fork(key, loaded, position)
+          }
           const fork = conversation(forkId, await resident(forkId))
           await fork.dispatch(conversationForked({ parentId: conversationId, position, ...(reason !== undefined && { reason }) }))
           return fork

@@ -107,6 +107,8 @@ type StoredCommand = Pick<StoredEnvelope, 'position' | 'salt' | 'inputHash'>
 interface Known<State> {
   state: State
   head: Head
+  /** Of all bodies: what a load without a snapshot reads. */
+  bytes: number
   readonly commands: Map<string, StoredCommand>
 }
 
@@ -171,7 +173,7 @@ async function resultOf<State>(
   { tenant, snapshots }: ImportPorts<State>,
 ): Promise<ImportedResult> {
   const { position } = known.head
-  const stateHash = await snapshots.save({ tenant, conversationId }, known.state, position)
+  const stateHash = await snapshots.save({ tenant, conversationId }, known.state, position, known.bytes)
   return { conversationId, appended: position - before, alreadyThere, position, stateHash }
 }
 
@@ -180,6 +182,7 @@ async function readKnown<State>(key: ConversationKey, { log, reducer, sha256 }: 
   const known: Known<State> = {
     state: Object.freeze(reducer.initial()),
     head: head ?? emptyHead(key, sha256),
+    bytes: 0,
     commands: new Map(),
   }
   if (head === undefined) return known
@@ -192,6 +195,7 @@ async function readKnown<State>(key: ConversationKey, { log, reducer, sha256 }: 
       const { commandId, commandIndex, position, salt, inputHash } = envelope
       const isOwn = envelope.conversationId === key.conversationId
       if (isOwn && commandId !== null && commandIndex === 0) known.commands.set(commandId, { position, salt, inputHash })
+      known.bytes += envelope.body.length
     }
   }
   known.state = fold.finish().state
@@ -287,6 +291,7 @@ function pageWriter<State>(key: ConversationKey, cause: string, known: Known<Sta
       case 'appended':
         known.state = page.state
         known.head = page.head
+        for (const { body } of page.envelopes) known.bytes += body.length
         hasAppended = true
         return
       case 'archived':

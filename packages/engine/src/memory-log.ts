@@ -216,6 +216,15 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
       conversation.snapshots.set(snapshot.stateKey, withSnapshot(kept, copySnapshot(snapshot)))
     },
 
+    async dropSnapshot(key, { position, stateKey }) {
+      const snapshots = find(key)?.snapshots
+      const kept = snapshots?.get(stateKey) ?? []
+      snapshots?.set(
+        stateKey,
+        kept.map((snapshot) => (snapshot.position === position ? { ...snapshot, body: null } : snapshot)),
+      )
+    },
+
     async putMedia(key, media) {
       for (const item of media) {
         const name = JSON.stringify([partitionOf(key, partitions, sha256), key.tenant, item.hash])

@@ -1,8 +1,20 @@
-import { conversationTitled, type EventLog } from '@colloquy/core'
-import { expect, test, vi } from 'vitest'
+import {
+  contextCompacted,
+  conversationTitled,
+  type EventLog,
+  encodeState,
+  freezeState,
+  type Snapshot,
+  stateHash,
+  textMessage,
+} from '@colloquy/core'
+import { describe, expect, test, vi } from 'vitest'
 import { given, say, storedIn } from '../../../test/support/given.ts'
 import { createEngine } from './engine.ts'
 import { openMemoryLog } from './memory-log.ts'
+import { sha256 } from './node-ports.ts'
+
+const key = { tenant: 'default', conversationId: 'c' }
 
 /** A log that counts how often a conversation is loaded. */
 function counting(log: EventLog) {
@@ -59,14 +71,13 @@ test('close finishes what was dispatched, completes the streams and refuses what
   await engine.close()
 })
 
-test('a snapshot is saved every 100 envelopes, keeps one body, and a load replays only what came after', async () => {
+test('a state that is small beside its log is saved, one body is kept, and a load replays only what came after', async () => {
   const log = openMemoryLog()
   const engine = createEngine({ log })
   const conversation = await engine.open('c')
-  for (let i = 0; i < 250; i++) await conversation.dispatch(say(`m${i}`))
+  for (let i = 0; i < 250; i++) await conversation.dispatch(conversationTitled({ title: `${i}` }))
   await conversation.dispatch(conversationTitled({ title: 'x' }))
   await engine.close()
-  const key = { tenant: 'default', conversationId: 'c' }
   const hashes = await log.stateHashes(key, engine.reducer.stateKey)
   expect(hashes.map((h) => h.position)).toEqual([100, 200])
   expect(await log.snapshot(key, { stateKey: engine.reducer.stateKey, atOrBefore: 199 })).toBeUndefined()
@@ -90,4 +101,106 @@ test('a snapshot that cannot be saved is reported and costs nobody anything', as
   await dispatch(say('m1'))
   await engine.close()
   expect(errors).toMatchObject([{ where: 'snapshot', error: { message: 'disk full' } }])
+})
+
+test('a conversation that only grows keeps hashes, and no state: its log is as fast to read', async () => {
+  const log = openMemoryLog()
+  const engine = createEngine({ log, snapshotEvery: 10 })
+  const conversation = await engine.open('c')
+  for (let i = 0; i < 100; i++) await conversation.dispatch(say(`m${i}`, 'text '.repeat(20)))
+  await engine.close()
+  expect(await log.stateHashes(key, engine.reducer.stateKey)).toHaveLength(10)
+  expect(await log.snapshot(key, { stateKey: engine.reducer.stateKey })).toBeUndefined()
+})
+
+test('after a compaction the state is saved at the next occasion, however long it was before', async () => {
+  const log = openMemoryLog()
+  await using engine = createEngine({ log, snapshotEvery: 10 })
+  const conversation = await engine.open('c')
+  for (let i = 1; i <= 89; i++) await conversation.dispatch(say(`m${i}`, 'text '.repeat(20)))
+  const messageIds = Array.from({ length: 89 }, (_, i) => `m${i + 1}`)
+  await conversation.dispatch(
+    contextCompacted({
+      covered: { messageIds, ranges: [[1, 89]], tokens: 89 },
+      summary: { message: textMessage('s', 'user', 'summary'), tokenCount: 1 },
+      strategy: 'test',
+      trigger: 'manual',
+      before: { messages: 89, tokens: 89 },
+      after: { messages: 1, tokens: 1 },
+    }),
+  )
+  await engine.close()
+  expect(await log.snapshot(key, { stateKey: engine.reducer.stateKey })).toMatchObject({ position: 90 })
+})
+
+describe('a snapshot that is not what its log leads to', () => {
+  /** A log with 250 titles, and a snapshot at 200. */
+  async function titled() {
+    const log = openMemoryLog()
+    const engine = createEngine({ log })
+    const conversation = await engine.open('c')
+    for (let i = 0; i < 250; i++) await conversation.dispatch(conversationTitled({ title: `${i}` }))
+    await engine.close()
+    const { stateKey } = engine.reducer
+    const snapshot = (await log.snapshot(key, { stateKey })) as Snapshot
+    /** Opens the conversation in a log that has another snapshot. */
+    const openWith = async (other: Partial<Snapshot>, options: { verifySnapshotEvery?: number } = {}) => {
+      const errors: unknown[] = []
+      let isDropped = false
+      const changed = Object.assign(Object.create(log) as EventLog, {
+        latest: async () => ({ head: await log.head(key), snapshot: isDropped ? undefined : { ...snapshot, ...other } }),
+        dropSnapshot: async () => void (isDropped = true),
+      })
+      const again = createEngine({ log: changed, onError: (error) => errors.push(error), ...options })
+      const reopened = await again.open('c')
+      return { again, reopened, errors, isDropped: () => isDropped }
+    }
+    return { log, state: conversation.getState(), snapshot, openWith }
+  }
+  const differs = expect.objectContaining({ code: 'snapshot_differs', details: expect.objectContaining({ position: 200 }) })
+
+  test.each<[string, (body: Uint8Array) => Uint8Array]>([
+    ['cannot be decoded', (body) => body.slice(0, -1)],
+    ['is not UTF-8', () => Uint8Array.of(0xff)],
+    ['is of another state', (body) => Buffer.from(Buffer.from(body).toString().replace('"199"', '"198"'))],
+    ['is not a state', () => Buffer.from('{"state":null,"vectors":[["a"]]}')],
+  ])('because it %s is not used, reported, and dropped; the load replays the whole log', async (_why, change) => {
+    const { state, snapshot, openWith } = await titled()
+    const { again, reopened, errors, isDropped } = await openWith({ body: change(snapshot.body as Uint8Array) })
+    expect(reopened.getState()).toEqual(state)
+    await again.close()
+    expect(errors).toEqual([differs])
+    expect(isDropped()).toBe(true)
+  })
+
+  test('of a position that the log does not have is not used', async () => {
+    const { state, openWith } = await titled()
+    const { reopened, errors } = await openWith({ position: 251 })
+    expect(reopened.getState()).toEqual(state)
+    expect(errors).toEqual([])
+  })
+
+  test('although it is whole is found by the one load in so many that is compared, and the conversation loads anew', async () => {
+    const { state, openWith } = await titled()
+    const wrong = { ...state, metadata: { ...state.metadata, invented: 1 } }
+    const forged = { body: encodeState(wrong), stateHash: stateHash(freezeState(wrong), sha256) }
+    const trusting = await openWith(forged, { verifySnapshotEvery: 2 })
+    expect(trusting.reopened.getState()).not.toEqual(state)
+    await trusting.again.close()
+    expect(trusting.errors).toEqual([])
+
+    const { again, reopened, errors, isDropped } = await openWith(forged, { verifySnapshotEvery: 1 })
+    await vi.waitUntil(isDropped)
+    expect(errors).toEqual([differs])
+    expect((await reopened.refresh()).metadata).toEqual(state.metadata)
+    await again.close()
+  })
+
+  test('is dropped in the log itself, where its hash stays', async () => {
+    const { log, snapshot } = await titled()
+    await log.dropSnapshot(key, snapshot)
+    await log.dropSnapshot(key, { ...snapshot, position: 7 })
+    expect(await log.snapshot(key, { stateKey: snapshot.stateKey })).toBeUndefined()
+    expect((await log.stateHashes(key, snapshot.stateKey)).map(({ position }) => position)).toEqual([100, 200])
+  })
 })

@@ -140,5 +140,11 @@ describe('verifyReplay', () => {
       chain: { problem: { position: 5 } },
       difference: { position: 6 },
     })
+    // Both: the log is not what was appended, so nothing can be said of the code; the first state that differs is named all the same.
+    expect(await verifyReplay(edited, key, changed, sha256)).toMatchObject({
+      verdict: 'log_changed',
+      chain: { problem: { position: 5 } },
+      difference: { position: 2 },
+    })
   })
 })

@@ -33,7 +33,6 @@ import {
   stamp,
   type Unapplied,
 } from '@colloquy/core'
-import type { Loaded } from './load.ts'
 import { composeMiddleware, type Middleware, type MiddlewareApi, type Next } from './middleware.ts'
 
 export interface DispatchOptions {
@@ -130,7 +129,7 @@ export class Writer<State> {
   #attempt: Attempt<State> | undefined
   #run: Run<State> | undefined
 
-  constructor(key: ConversationKey, loaded: Loaded<State>, ports: WriterPorts<State>) {
+  constructor(key: ConversationKey, loaded: { readonly state: State; readonly head: Head }, ports: WriterPorts<State>) {
     this.#key = key
     this.#ports = ports
     this.#state = loaded.state

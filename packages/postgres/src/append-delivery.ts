@@ -8,7 +8,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { type AppendRequest, ColloquyError, toHex } from '@colloquy/core'
 import { type AppendFailure, appendFailure } from './append-failure.ts'
-import type { Answer, AppendCall } from './append-function.ts'
+import type { AppendCall, BatchAnswer } from './append-function.ts'
 import type { AppendSession, WithAppendSession } from './append-session.ts'
 import { toColloquyError } from './failures.ts'
 import type { PreparedRequest } from './prepared-request.ts'
@@ -22,7 +22,7 @@ export interface Delivery {
   readonly withSession: WithAppendSession
   readonly callFor: (batch: readonly PreparedRequest[]) => AppendCall
   /** Settles the requests that were answered. */
-  readonly settle: (batch: readonly PreparedRequest[], answers: readonly Answer[], isLocalOnly: boolean) => void
+  readonly settle: (batch: readonly PreparedRequest[], answer: BatchAnswer, isLocalOnly: boolean) => void
 }
 
 const firstPauseMs = 10
@@ -56,16 +56,20 @@ interface Failure {
 }
 
 async function send(delivery: Delivery, batch: readonly PreparedRequest[]): Promise<Failure | undefined> {
-  const call = delivery.callFor(batch)
-  let parameters: unknown[]
+  const { prepare, isSeveralStatements } = delivery.callFor(batch)
+  const isOwnTransaction = delivery.needsTransaction || (isSeveralStatements && !delivery.isTransaction)
+  let call: ReturnType<typeof prepare>
   try {
-    parameters = call.parametersOf(batch)
+    call = prepare(batch)
   } catch (error) {
     return { kind: 'refused', error }
   }
   try {
-    const { answers, isLocalOnly } = await delivery.withSession((session) => answer(delivery, call, session, parameters, batch))
-    delivery.settle(batch, answers, isLocalOnly)
+    const { answer, isLocalOnly } = await delivery.withSession(async (session) => {
+      const answer = await (isOwnTransaction ? inTransaction(session, call) : call(session))
+      return { answer, isLocalOnly: session.isLocalOnly() }
+    })
+    delivery.settle(batch, answer, isLocalOnly)
     return undefined
   } catch (error) {
     const kind = appendFailure(error)
@@ -74,22 +78,15 @@ async function send(delivery: Delivery, batch: readonly PreparedRequest[]): Prom
   }
 }
 
-async function answer(
-  { needsTransaction, isTransaction }: Delivery,
-  call: AppendCall,
-  session: AppendSession,
-  parameters: unknown[],
-  batch: readonly PreparedRequest[],
-): Promise<{ readonly answers: readonly Answer[]; readonly isLocalOnly: boolean }> {
-  const isOwnTransaction = needsTransaction || (call.isSeveralStatements && !isTransaction)
-  if (isOwnTransaction) await session.query({ text: 'begin isolation level read committed' }, [])
+async function inTransaction<T>(session: AppendSession, work: (session: AppendSession) => Promise<T>): Promise<T> {
+  await session.query({ text: 'start transaction isolation level read committed' }, [])
   try {
-    const answers = await call.send(session, parameters, batch)
-    if (isOwnTransaction) await session.commit()
-    return { answers, isLocalOnly: session.isLocalOnly() }
+    const result = await work(session)
+    await session.commit()
+    return result
   } catch (error) {
     // A connection that is lost takes its transaction along.
-    if (isOwnTransaction) await session.query({ text: 'rollback' }, []).catch(() => undefined)
+    await session.query({ text: 'rollback' }, []).catch(() => undefined)
     throw error
   }
 }

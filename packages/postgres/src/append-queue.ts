@@ -23,37 +23,35 @@ export interface QueueOptions {
 }
 
 /** What the queue must know of a request; what else is in it is `deliver`'s. */
-export interface QueuedRequest {
+export interface QueuedRequest<T> {
+  /** What may not be in a batch twice. */
   readonly conversation: string
   readonly partition: number
   readonly envelopes: number
   readonly bytes: number
-}
-
-interface Waiting<T extends QueuedRequest> {
-  readonly request: T
-  /** The next one of the same conversation. */
-  next: Waiting<T> | undefined
+  /** The next one of the same conversation: the queue's own. */
+  next: T | undefined
 }
 
 /** One message to the server stays at a few MiB, whatever waits. */
 const batchEnvelopes = 1_000
 const batchBytes = 4 * 1024 * 1024
 
-export class AppendQueue<T extends QueuedRequest> {
+export class AppendQueue<T extends QueuedRequest<T>> {
   readonly #limits: Required<QueueOptions>
   readonly #acrossPartitions: boolean
   readonly #deliver: (batch: readonly T[]) => Promise<void>
   /** The requests that may be sent, one for each conversation: together, or by partition where a batch must not mix them. */
-  readonly #ready = new Map<number, Fifo<Waiting<T>>>()
+  readonly #ready = new Map<number, Fifo<T>>()
   /** Partitions with something ready, each once. */
   readonly #turns = new Fifo<number>()
   /** The last request of each conversation that has any. */
-  readonly #last = new Map<string, Waiting<T>>()
+  readonly #last = new Map<string, T>()
   readonly #outside = new Fifo<T>()
   #waitingEnvelopes = 0
   #waitingBytes = 0
   #isSending = false
+  #sending: Promise<void> = Promise.resolve()
 
   /** `deliver` settles each request of a batch, and never rejects. */
   constructor(
@@ -86,6 +84,14 @@ export class AppendQueue<T extends QueuedRequest> {
     this.#outside.push(request)
   }
 
+  /** Resolves when nothing is waiting or under way. */
+  async idle(): Promise<void> {
+    while (this.#isSending) {
+      await new Promise((resolve) => setImmediate(resolve))
+      await this.#sending
+    }
+  }
+
   /** One that is larger than the whole queue is taken when nothing else is there: it would never fit. */
   #hasRoomFor({ envelopes, bytes }: T): boolean {
     return (
@@ -95,50 +101,51 @@ export class AppendQueue<T extends QueuedRequest> {
   }
 
   #admit(request: T): void {
-    const waiting: Waiting<T> = { request, next: undefined }
     const last = this.#last.get(request.conversation)
-    this.#last.set(request.conversation, waiting)
+    this.#last.set(request.conversation, request)
     this.#waitingEnvelopes += request.envelopes
     this.#waitingBytes += request.bytes
-    if (last) last.next = waiting
-    else this.#makeReady(waiting)
+    if (last) last.next = request
+    else this.#makeReady(request)
   }
 
-  #makeReady(waiting: Waiting<T>): void {
-    const lot = this.#acrossPartitions ? 0 : waiting.request.partition
+  #makeReady(request: T): void {
+    const lot = this.#acrossPartitions ? 0 : request.partition
     let ready = this.#ready.get(lot)
     if (!ready) {
       ready = new Fifo()
       this.#ready.set(lot, ready)
     }
     if (ready.length === 0) this.#turns.push(lot)
-    ready.push(waiting)
+    ready.push(request)
     if (this.#isSending) return
     this.#isSending = true
     // After what else is due in this turn of the event loop: those who were answered together come back together.
-    setImmediate(() => void this.#sendAll())
+    setImmediate(() => {
+      this.#sending = this.#sendAll()
+    })
   }
 
   async #sendAll(): Promise<void> {
     for (let batch = this.#nextBatch(); batch.length > 0; batch = this.#nextBatch()) {
-      await this.#deliver(batch.map(({ request }) => request))
-      for (const waiting of batch) this.#settle(waiting)
+      await this.#deliver(batch)
+      for (const request of batch) this.#settle(request)
       // Whoever waited for these answers may have more; they are heard before the next batch leaves.
       await new Promise((resolve) => setImmediate(resolve))
     }
     this.#isSending = false
   }
 
-  #nextBatch(): Waiting<T>[] {
-    const batch: Waiting<T>[] = []
+  #nextBatch(): T[] {
+    const batch: T[] = []
     const lot = this.#turns.shift()
     const ready = lot === undefined ? undefined : this.#ready.get(lot)
     if (lot === undefined || !ready) return batch
     let envelopes = 0
     let bytes = 0
     for (let first = ready.peek(); first; first = ready.peek()) {
-      envelopes += first.request.envelopes
-      bytes += first.request.bytes
+      envelopes += first.envelopes
+      bytes += first.bytes
       if (batch.length > 0 && (envelopes > batchEnvelopes || bytes > batchBytes)) break
       ready.shift()
       batch.push(first)
@@ -147,7 +154,8 @@ export class AppendQueue<T extends QueuedRequest> {
     return batch
   }
 
-  #settle({ request, next }: Waiting<T>): void {
+  #settle(request: T): void {
+    const { next } = request
     this.#waitingEnvelopes -= request.envelopes
     this.#waitingBytes -= request.bytes
     if (next) this.#makeReady(next)

@@ -11,7 +11,7 @@ export interface AppendSession {
   readonly isLocalOnly: () => boolean
 }
 
-export interface Statement {
+interface Statement {
   readonly text: string
   readonly name?: string
 }

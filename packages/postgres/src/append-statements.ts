@@ -3,7 +3,7 @@
  * statement sees what was committed before it; the first one locks.
  */
 import type { Envelope, Head } from '@colloquy/core'
-import { type Answer, type AppendCall, partitionsOf } from './append-function.ts'
+import { type AppendCall, partitionsOf, type Refusal } from './append-function.ts'
 import type { AppendSession } from './append-session.ts'
 import { textArray } from './binary-array.ts'
 import { toHead } from './conversation-row.ts'
@@ -17,34 +17,33 @@ const limitValues = 60_000
 
 export const callByStatements: AppendCall = {
   isSeveralStatements: true,
-  // The values of later statements depend on the answers to the first ones.
-  parametersOf: () => [],
-  async send(session, _parameters, batch) {
+  prepare: (batch) => async (session) => {
     await nameTenants(session, batch)
     const { counters, recordedAt } = await lockPartitions(session, batch)
     const found = await readHeads(session, batch)
     const repeated = await readRepeated(session, batch, found)
-    const answers = batch.map((prepared, i): Answer => {
-      const head = found[i]?.head
+    const refused = new Map<number, Refusal>()
+    const taken: Taken[] = []
+    const feedPositions = batch.map((prepared, n) => {
+      const { head, conversationNo } = found[n] ?? {}
       const outcome = outcomeOf(prepared, head, repeated.has(prepared))
-      if (outcome !== 'appended') return { outcome, head: head ?? null }
       const counter = counters.get(prepared.partition) as Counter
-      const firstFeedPosition = counter.feedPosition + 1
+      const feedPosition = counter.feedPosition + 1
+      if (outcome !== 'appended') {
+        refused.set(n, { outcome, head: head ?? null })
+        return feedPosition
+      }
       counter.feedPosition += prepared.envelopes
-      return { outcome, firstFeedPosition, recordedAt }
-    })
-    const taken = batch.flatMap((prepared, i): Taken[] => {
-      const answer = answers[i] as Answer
-      if (answer.outcome !== 'appended') return []
-      // Only a check, or an archiving of what is not there.
-      if (prepared.envelopes === 0 && !(found[i] && prepared.request.archive === true)) return []
-      const counter = counters.get(prepared.partition) as Counter
-      return [{ prepared, answer, head: found[i]?.head, conversationNo: found[i]?.conversationNo ?? ++counter.conversationNo }]
+      // Otherwise it is only a check, or an archiving of what is not there.
+      if (prepared.envelopes > 0 || (head && prepared.request.archive === true)) {
+        taken.push({ prepared, feedPosition, head, conversationNo: conversationNo ?? ++counter.conversationNo })
+      }
+      return feedPosition
     })
     await writeHeads(session, taken)
-    await writeEnvelopes(session, taken)
+    await writeEnvelopes(session, taken, recordedAt)
     await countPartitions(session, counters)
-    return answers
+    return { refused, feedPositions, recordedAt }
   },
 }
 
@@ -66,7 +65,8 @@ interface StoredHead {
 
 interface Taken {
   readonly prepared: PreparedRequest
-  readonly answer: Extract<Answer, { readonly outcome: 'appended' }>
+  /** Of its first envelope. */
+  readonly feedPosition: number
   readonly head: Head | undefined
   readonly conversationNo: number
 }
@@ -75,7 +75,7 @@ function outcomeOf(
   { request: { expected }, expectedPosition }: PreparedRequest,
   head: Head | undefined,
   isRepeated: boolean,
-): Answer['outcome'] {
+): 'appended' | Refusal['outcome'] {
   if (isRepeated) return 'duplicate'
   if (head?.archived === true) return 'archived'
   if ((head?.position ?? 0) !== expectedPosition) return 'conflict'
@@ -188,14 +188,14 @@ async function writeHeads(session: AppendSession, taken: readonly Taken[]): Prom
   }
 }
 
-async function writeEnvelopes(session: AppendSession, taken: readonly Taken[]): Promise<void> {
-  const rows = taken.flatMap(({ prepared: { request, partition }, answer, conversationNo }) =>
+async function writeEnvelopes(session: AppendSession, taken: readonly Taken[], recordedAt: number): Promise<void> {
+  const rows = taken.flatMap(({ prepared: { request, partition }, feedPosition, conversationNo }) =>
     request.envelopes.map((envelope, i) => [
       partition,
       conversationNo,
       envelope.position,
-      answer.firstFeedPosition + i,
-      answer.recordedAt,
+      feedPosition + i,
+      recordedAt,
       ...valuesOf(envelope),
     ]),
   )

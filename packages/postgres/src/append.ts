@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import {
   type AppendOutcome,
   type AppendRequest,
+  ColloquyError,
   forkHash,
   genesisHash,
   type Head,
@@ -17,12 +18,12 @@ import {
   type StoredEnvelope,
 } from '@colloquy/core'
 import { type Delivery, deliver, outcomeUnknown } from './append-delivery.ts'
-import { type Answer, callForMany, callForOne } from './append-function.ts'
+import { callForMany, callForOne, type Refusal } from './append-function.ts'
 import { AppendQueue, type QueueOptions } from './append-queue.ts'
 import { callByStatements } from './append-statements.ts'
 import type { LogConnection } from './connection.ts'
 import { failureKind } from './failures.ts'
-import { type PreparedRequest, prepareRequest, rememberedPartitions } from './prepared-request.ts'
+import { assertPositions, type PreparedRequest, prepareRequest, rememberedPartitions } from './prepared-request.ts'
 import { readCommands, readRange } from './read.ts'
 import { sha256 } from './sha256.ts'
 
@@ -43,10 +44,14 @@ export interface AppendOptions {
 
 export const defaultDeadlineMs = 30_000
 
-/** How a log appends. See `EventLog.append`. */
-export type Append = (requests: readonly AppendRequest[]) => Promise<readonly AppendOutcome[]>
+export interface Appender {
+  /** See `EventLog.append`. */
+  readonly append: (requests: readonly AppendRequest[]) => Promise<readonly AppendOutcome[]>
+  /** Takes no more, and resolves when all that was taken is settled. */
+  readonly close: () => Promise<void>
+}
 
-export function appender(log: LogConnection, options: AppendOptions, grew: (partitions: readonly number[]) => void): Append {
+export function appender(log: LogConnection, options: AppendOptions, grew: (partitions: readonly number[]) => void): Appender {
   const { deadlineMs = defaultDeadlineMs, onWarning = warnProcess, appendBy, batchAcrossPartitions = true } = options
   const partitionOf = rememberedPartitions(log.partitions)
   const delivery: Delivery = {
@@ -58,29 +63,52 @@ export function appender(log: LogConnection, options: AppendOptions, grew: (part
       if (appendBy === 'statements') return callByStatements
       return batch.length === 1 && batch[0]?.envelopes === 1 ? callForOne : callForMany
     },
-    settle(batch, answers, isLocalOnly) {
+    settle(batch, answer, isLocalOnly) {
       if (isLocalOnly) onWarning(localOnlyWarning(batch.length))
       const grown = new Set<number>()
-      for (const [i, prepared] of batch.entries()) {
-        const answer = answers[i] as Answer
-        if (answer.outcome === 'appended' || prepared.lost !== undefined) grown.add(prepared.partition)
-        prepared.resolve(outcomeOf(log, prepared, answer, isLocalOnly))
+      for (const [n, prepared] of batch.entries()) {
+        const refusal = answer.refused.get(n)
+        if (refusal === undefined || prepared.lost !== undefined) grown.add(prepared.partition)
+        if (refusal === undefined)
+          prepared.resolve(appended(storedAs(prepared, answer.feedPositions[n] as number, answer.recordedAt), isLocalOnly))
+        else outcomeOf(log, prepared, refusal, isLocalOnly).then(prepared.resolve, prepared.reject)
       }
       if (grown.size > 0) grew([...grown])
     },
   }
   const queue = new AppendQueue<PreparedRequest>({ ...options.queue, batchAcrossPartitions }, (batch) => deliver(delivery, batch))
+  let isClosed = false
 
-  const appendOne = (request: AppendRequest): Promise<AppendOutcome> =>
-    new Promise((resolve, reject) => {
-      const deadline = performance.now() + deadlineMs
-      queue.add(prepareRequest(request, partitionOf(request.key), { deadline, resolve, reject }))
-    })
-  return async (requests) => {
-    const [first] = requests
-    if (first && requests.length === 1) return [await appendOne(first)]
-    return allOf(requests, await Promise.allSettled(requests.map(appendOne)))
+  const add = (request: AppendRequest, resolve: PreparedRequest['resolve'], reject: PreparedRequest['reject']): void => {
+    if (isClosed) throw new ColloquyError('log_closed', { target: log.target })
+    const deadline = performance.now() + deadlineMs
+    queue.add(prepareRequest(request, partitionOf(request.key), { deadline, resolve, reject }))
   }
+  return {
+    append(requests) {
+      const [only] = requests
+      if (only && requests.length === 1) {
+        return new Promise((resolve, reject) => {
+          assertPositions(only)
+          add(only, (outcome) => resolve([outcome]), reject)
+        })
+      }
+      return appendAll(requests, add)
+    },
+    close() {
+      isClosed = true
+      return queue.idle()
+    },
+  }
+}
+
+async function appendAll(
+  requests: readonly AppendRequest[],
+  add: (request: AppendRequest, resolve: PreparedRequest['resolve'], reject: PreparedRequest['reject']) => void,
+): Promise<readonly AppendOutcome[]> {
+  requests.forEach(assertPositions)
+  const all = requests.map((request) => new Promise<AppendOutcome>((resolve, reject) => add(request, resolve, reject)))
+  return allOf(requests, await Promise.allSettled(all))
 }
 
 /** A call of several requests rejects as a whole, and must not say "not stored" of those that are. */
@@ -96,30 +124,29 @@ function allOf(requests: readonly AppendRequest[], settled: readonly PromiseSett
   throw stored && !isColloquyError(reason, 'append_outcome_unknown') ? outcomeUnknown(stored, reason) : reason
 }
 
-function outcomeOf(
+function storedAs({ request: { envelopes } }: PreparedRequest, feedPosition: number, recordedAt: number): StoredEnvelope[] {
+  return envelopes.map((envelope, i) => ({ ...envelope, feedPosition: feedPosition + i, recordedAt }))
+}
+
+/** What a refused request comes back with. @throws `append_outcome_unknown`, `database_unreachable`, `database_failed` */
+async function outcomeOf(
   log: LogConnection,
   prepared: PreparedRequest,
-  answer: Answer,
+  refusal: Refusal,
   isLocalOnly: boolean,
-): AppendOutcome | Promise<AppendOutcome> {
-  if (answer.outcome !== 'appended') {
-    return prepared.lost === undefined ? refusal(log, prepared, answer) : afterLoss(log, prepared, answer, isLocalOnly)
-  }
-  const { firstFeedPosition, recordedAt } = answer
-  return appended(
-    prepared.request.envelopes.map((envelope, i) => ({ ...envelope, feedPosition: firstFeedPosition + i, recordedAt })),
-    isLocalOnly,
-  )
+): Promise<AppendOutcome> {
+  if (prepared.lost !== undefined) return afterLoss(log, prepared, refusal, isLocalOnly)
+  return log.run(`read on in ${prepared.request.key.conversationId}`, () => refused(log, prepared, refusal))
 }
 
 function appended(envelopes: readonly StoredEnvelope[], isLocalOnly: boolean): AppendOutcome {
   return isLocalOnly ? { status: 'appended', envelopes, durability: 'local' } : { status: 'appended', envelopes }
 }
 
-async function refusal(
+async function refused(
   log: LogConnection,
   { request, commandIds, expectedPosition }: PreparedRequest,
-  answer: Refused,
+  answer: Refusal,
 ): Promise<AppendOutcome> {
   if (answer.outcome === 'duplicate') {
     return { status: 'duplicate', commands: await readCommands(log, request.key, commandIds) }
@@ -152,7 +179,7 @@ async function readMissed(
 async function afterLoss(
   log: LogConnection,
   prepared: PreparedRequest,
-  answer: Refused,
+  answer: Refusal,
   isLocalOnly: boolean,
 ): Promise<AppendOutcome> {
   const { envelopes, key, expected, archive } = prepared.request
@@ -171,7 +198,7 @@ async function afterLoss(
       ) {
         return appended([], isLocalOnly)
       }
-      return await refusal(log, prepared, answer)
+      return await refused(log, prepared, answer)
     } catch (error) {
       if (failureKind(error) === 'failed' || performance.now() + lookupPauseMs > prepared.deadline) {
         throw outcomeUnknown(prepared.request, error)
@@ -182,8 +209,6 @@ async function afterLoss(
 }
 
 const lookupPauseMs = 200
-
-type Refused = Exclude<Answer, { readonly outcome: 'appended' }>
 
 const localOnlyWarning = (appends: number): string =>
   `${appends} appends are stored on the primary only: their wait for the synchronous standby was cancelled. They are lost if the ` +

@@ -57,10 +57,19 @@ export function logConnection(
   function inTransaction<T>(tenant: string | null, work: (trx: Kysely<Database>) => Promise<T>): Promise<T> {
     const working = async (trx: Kysely<Database>): Promise<T> => {
       if (tenant !== null && !facts.seesAllTenants) await trx.executeQuery(CompiledQuery.raw(setTenant(tenant)))
-      return work(trx)
+      const result = await work(trx)
+      if (!pool) await assertNotAborted(trx)
+      return result
     }
     // The application's own transaction, where the log was opened on one.
     return kysely.isTransaction ? working(kysely) : kysely.transaction().setIsolationLevel('read committed').execute(working)
+  }
+
+  /** Where the answer to a commit cannot be seen (`pool.ts` sees it): after a failure that `work` swallowed, any statement fails. */
+  async function assertNotAborted(trx: Kysely<Database>): Promise<void> {
+    await trx.executeQuery(CompiledQuery.raw('select 1')).catch((error: unknown) => {
+      throw new ColloquyError('transaction_aborted', { target }, { cause: error })
+    })
   }
 
   return {

@@ -1,4 +1,5 @@
 /** The schema: `migrations/*.sql`, applied in the order of their names by Kysely's Migrator. */
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { ColloquyError } from '@colloquy/core'
@@ -13,7 +14,7 @@ import { createPartitions, readPartitions } from './partitions.ts'
 import { grantRoles, type Roles } from './roles.ts'
 
 /** Partitions of a new database on a server; an embedded one gets 1, and with it a total order. */
-export const defaultServerPartitions = 64
+const defaultServerPartitions = 64
 
 /**
  * Brings the schema up to date; a new database gets `partitions` (default 64), which never change. Any number of processes may do this
@@ -97,6 +98,13 @@ async function migrationNames(): Promise<string[]> {
     .filter((file) => file.endsWith('.sql'))
     .map((file) => file.slice(0, -'.sql'.length))
     .sort()
+}
+
+/** Of the text of all migrations: what a database that is at the last of them was made of. */
+export async function migrationsHash(): Promise<string> {
+  const hash = createHash('sha256')
+  for (const name of await migrationNames()) hash.update(name).update(await readFile(new URL(`${name}.sql`, migrationsDirectory)))
+  return hash.digest('hex')
 }
 
 async function readMigrations(partitions: number): Promise<Record<string, Migration>> {

@@ -25,7 +25,7 @@ describe('a log in a directory', () => {
     expect((await stat(directory)).mode & 0o777).toBe(0o700)
     await log.close()
     await log.close()
-    await expect(log.head(key)).rejects.toMatchObject({ code: 'database_unreachable' })
+    await expect(log.head(key)).rejects.toMatchObject({ code: 'log_closed' })
 
     await using again = await openEmbeddedLog({ directory })
     expect(await readAll(again, key)).toEqual(stored)

@@ -1,14 +1,17 @@
-import { mkdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
-import type { PGliteOptions } from '@electric-sql/pglite'
-import { Kysely, PGliteDialect } from 'kysely'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Kysely } from 'kysely'
 import type { AppendOptions } from './append.ts'
 import type { Connection } from './connection.ts'
 import type { Database } from './database.ts'
 import { lockDirectory } from './directory-lock.ts'
+import { cachedTemplate, type Template, unpackTemplate } from './embedded-template.ts'
 import { toColloquyError } from './failures.ts'
 import { int8Oid, safeInteger } from './int8.ts'
-import { applyMigrations } from './migrate.ts'
+import { applyMigrations, migrationsHash, schemaVersion } from './migrate.ts'
+import { pgliteDialect } from './pglite-dialect.ts'
 import { openLog, type PostgresLog } from './postgres-log.ts'
 
 export type EmbeddedOptions = AppendOptions &
@@ -25,9 +28,14 @@ export type EmbeddedOptions = AppendOptions &
  * @throws `directory_locked`, `schema_newer`, `partitions_differ`, `database_failed`
  */
 export async function openEmbeddedLog(options: EmbeddedOptions): Promise<PostgresLog> {
-  const connection = 'memory' in options ? await startPglite() : await startInDirectory(resolve(options.directory))
+  const partitions = options.partitions ?? 1
+  const connection =
+    'memory' in options
+      ? await startPglite({ template: await template(partitions) })
+      : await startInDirectory(resolve(options.directory), partitions)
   try {
-    await applyMigrations(connection, options.partitions ?? 1)
+    const { found, needed } = await schemaVersion(connection.kysely)
+    if (found !== needed) await applyMigrations(connection, partitions)
     return await openLog(connection, options)
   } catch (error) {
     await connection.close()
@@ -35,12 +43,14 @@ export async function openEmbeddedLog(options: EmbeddedOptions): Promise<Postgre
   }
 }
 
-async function startInDirectory(directory: string): Promise<Connection> {
+async function startInDirectory(directory: string, partitions: number): Promise<Connection> {
   // Conversations are nobody else's business on this machine.
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const lock = await lockDirectory(directory)
   try {
-    const connection = await startPglite(directory)
+    const database = join(directory, 'postgres')
+    if (!existsSync(database)) await unpackTemplate(await template(partitions), database)
+    const connection = await startPglite({ directory })
     return {
       ...connection,
       close: async () => {
@@ -54,21 +64,53 @@ async function startInDirectory(directory: string): Promise<Connection> {
   }
 }
 
-const byteaOid = 17
-
-async function startPglite(directory?: string): Promise<Connection> {
+async function startPglite({
+  directory,
+  template: beginning,
+}: {
+  readonly directory?: string
+  readonly template?: Template
+}): Promise<Connection> {
   const { PGlite } = await import('@electric-sql/pglite')
   const pglite = await PGlite.create({
     ...(directory !== undefined && { dataDir: join(directory, 'postgres') }),
-    parsers: { [int8Oid]: safeInteger, [byteaOid]: (hex) => Buffer.from(hex.slice(2), 'hex') },
-    // Bytes go as they are. PGlite's own way, in hex and a byte at a time, takes seconds for a megabyte.
-    serializers: { [byteaOid]: (bytes: Uint8Array) => bytes } as unknown as NonNullable<PGliteOptions['serializers']>,
+    ...(beginning !== undefined && { loadDataDir: new Blob([beginning]) }),
+    parsers: { [int8Oid]: safeInteger },
   })
-  // Nothing gathers statistics here, and a planner without them would rather sort a whole feed than follow its index.
-  await pglite.exec('set enable_bitmapscan = off')
+  // Nothing gathers statistics here, and a planner without them would rather sort a whole feed than follow its index. Nor may a plan that
+  // was made over small tables be kept while they grow.
+  await pglite.exec('set enable_bitmapscan = off; set plan_cache_mode = force_custom_plan')
   return {
-    kysely: new Kysely<Database>({ dialect: new PGliteDialect({ pglite }) }),
+    kysely: new Kysely<Database>({ dialect: pgliteDialect(pglite) }),
     target: directory ?? 'memory',
     close: () => pglite.close(),
   }
+}
+
+/** An empty log, as bytes. */
+async function template(partitions: number): Promise<Template> {
+  return cachedTemplate([await pgliteVersion(), await migrationsHash(), String(partitions)], async () => {
+    const { PGlite } = await import('@electric-sql/pglite')
+    const pglite = await PGlite.create()
+    try {
+      const connection = {
+        kysely: new Kysely<Database>({ dialect: pgliteDialect(pglite) }),
+        target: 'memory',
+        close: async () => {},
+      }
+      await applyMigrations(connection, partitions)
+      // So that who starts with it has no log to go through.
+      await pglite.exec('checkpoint')
+      const dump = await pglite.dumpDataDir('none')
+      return new Uint8Array(await dump.arrayBuffer())
+    } finally {
+      await pglite.close()
+    }
+  })
+}
+
+async function pgliteVersion(): Promise<string> {
+  const main = fileURLToPath(import.meta.resolve('@electric-sql/pglite'))
+  const { version } = JSON.parse(await readFile(join(dirname(main), '..', 'package.json'), 'utf8')) as { version: string }
+  return version
 }

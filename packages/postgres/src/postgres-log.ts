@@ -10,12 +10,11 @@ import { fork } from './fork.ts'
 import { putMedia, readMedia } from './media.ts'
 import { checkSchema } from './migrate.ts'
 import { readPartitions } from './partitions.ts'
-import { assertPositions } from './prepared-request.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read.ts'
 import { readActions } from './read-actions.ts'
 import { readSettings, type Settings } from './settings.ts'
 import { type Growth, growthBy, type Signals } from './signals/growth.ts'
-import { readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
+import { dropSnapshot, readLatest, readSnapshot, readStateHashes, saveSnapshot } from './snapshots.ts'
 
 /** An `EventLog` in a database. */
 export interface PostgresLog extends EventLog {
@@ -42,18 +41,16 @@ export async function openLog(
 }
 
 function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth): PostgresLog {
-  const append = appender(log, options, growth.tell)
+  const { append, close: closeAppender } = appender(log, options, growth.tell)
   const close = async (): Promise<void> => {
+    await closeAppender()
     await log.close()
     await growth.close()
   }
   return {
     kysely: log.kysely,
     partitions: log.partitions,
-    async append(requests) {
-      requests.forEach(assertPositions)
-      return log.run(`append to ${requests.length} conversations`, () => append(requests))
-    },
+    append,
     outcome: (query) => log.run(`give the outcome at position ${query.position}`, () => readOutcome(log, query)),
     head: (key) => log.run(`give the head of ${key.conversationId}`, () => readHead(log, key)),
     latest: (key, stateKey) => log.run(`give the latest of ${key.conversationId}`, () => readLatest(log, key, stateKey)),
@@ -73,6 +70,7 @@ function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth)
     stateHashes: (key, stateKey) =>
       log.run(`give the state hashes of ${key.conversationId}`, () => readStateHashes(log, key, stateKey)),
     saveSnapshot: (key, snapshot) => log.run(`keep a snapshot of ${key.conversationId}`, () => saveSnapshot(log, key, snapshot)),
+    dropSnapshot: (key, snapshot) => log.run(`drop a snapshot of ${key.conversationId}`, () => dropSnapshot(log, key, snapshot)),
     putMedia: (key, media) => log.run(`keep ${media.length} media`, () => putMedia(log, key, media)),
     media: (key, hash) => log.run(`give the media ${hash}`, () => readMedia(log, key, hash)),
     close,

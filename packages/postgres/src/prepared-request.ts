@@ -3,7 +3,7 @@ import { type AppendOutcome, type AppendRequest, type ConversationKey, genesisHa
 import type { QueuedRequest } from './append-queue.ts'
 import { sha256 } from './sha256.ts'
 
-export interface PreparedRequest extends QueuedRequest {
+export interface PreparedRequest extends QueuedRequest<PreparedRequest> {
   readonly request: AppendRequest
   /** What the head must be at; -1, which never matches, for a head at 0 that is not the genesis: before position 1 no row holds a hash. */
   readonly expectedPosition: number
@@ -11,7 +11,7 @@ export interface PreparedRequest extends QueuedRequest {
   readonly commandIds: readonly string[]
   /** When to give up, by `performance.now()`. */
   readonly deadline: number
-  readonly resolve: (outcome: AppendOutcome | PromiseLike<AppendOutcome>) => void
+  readonly resolve: (outcome: AppendOutcome) => void
   readonly reject: (error: unknown) => void
   /** The failure under which it was sent without an answer: from then on only an answer tells what became of it. */
   lost: unknown
@@ -44,7 +44,8 @@ export function prepareRequest(
   return {
     request,
     partition,
-    conversation: `${key.tenant.length}:${key.tenant}${key.conversationId}`,
+    // Two tenants may use one id; then their requests take turns as well, and no text is made for each request.
+    conversation: key.conversationId,
     envelopes: envelopes.length,
     bytes,
     expectedPosition: expectedPosition(request),
@@ -53,6 +54,7 @@ export function prepareRequest(
     resolve: settle.resolve,
     reject: settle.reject,
     lost: undefined,
+    next: undefined,
   }
 }
 

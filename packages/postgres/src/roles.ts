@@ -18,7 +18,7 @@ type Kind = keyof Roles
 const reads = 'select'
 
 /** The rights of each role on each table. A table that is not here is closed to all of them. */
-export const rights: Readonly<Record<keyof Database, Readonly<Record<Kind, string>>>> = {
+const rights: Readonly<Record<keyof Database, Readonly<Record<Kind, string>>>> = {
   partition: { app: 'select, update (last_feed_position, last_conversation_no)', worker: reads, auditor: reads },
   conversation: {
     app: 'select, insert, update (head_position, head_hash, head_occurred_at, archived)',

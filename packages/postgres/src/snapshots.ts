@@ -101,6 +101,24 @@ export async function saveSnapshot(log: LogConnection, key: ConversationKey, sna
   )
 }
 
+/** See `EventLog.dropSnapshot`. */
+export async function dropSnapshot(
+  log: LogConnection,
+  key: ConversationKey,
+  { position, stateKey }: Pick<Snapshot, 'position' | 'stateKey'>,
+): Promise<void> {
+  await log.asTenant(key.tenant, (kysely) =>
+    kysely
+      .updateTable('snapshot')
+      .set({ body: null })
+      .where('partition', '=', partitionOf(key, log.partitions, sha256))
+      .where('conversation_no', '=', conversationOf(kysely, log, key).select('conversation_no'))
+      .where('state_key', '=', stateKey)
+      .where('position', '=', position)
+      .execute(),
+  )
+}
+
 /** See `EventLog.latest`: the head, and the youngest snapshot beside it where there is one. */
 export async function readLatest(
   log: LogConnection,

@@ -20,7 +20,7 @@ export async function demo(context: Context): Promise<ExitCode> {
   const startedAt = performance.now()
   const tell = narrator(context)
   await using place = await demoPlace(context)
-  await using store = await openStore({ ...context, options: { ...context.options, db: place.db } }, { create: true })
+  await using store = await openStore({ ...context, options: { ...context.options, db: place.db } }, 'create')
 
   await tell.line(tell.strong('Colloquy: conversations as a log of actions, on Postgres'))
   const where =

@@ -30,7 +30,7 @@ export async function diff(
     from: from === undefined ? undefined : parsePosition('--from', from),
     to: to === undefined ? undefined : parsePosition('--to', to),
   }
-  await using store = await openStore(context, { readsOnly: true })
+  await using store = await openStore(context)
   const before = await stateAt(store, id, positions.from)
   const after = await stateAt(store, otherId ?? id, positions.to)
   const slices = stateDifference(before.state, after.state)

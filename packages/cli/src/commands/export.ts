@@ -22,7 +22,7 @@ export interface ExportOptions {
 export async function exportConversation(context: Context, id: string, options: ExportOptions): Promise<ExitCode> {
   const { output } = context
   const { format, output: target = '-' } = options
-  await using store = await openStore(context, { readsOnly: true })
+  await using store = await openStore(context)
   const { position } = await headOf(store, id)
   const exporter = exporters.find((one) => one.id === format)
   const exported = exporter ? await transcript(store, id, exporter) : logOf(store, id)

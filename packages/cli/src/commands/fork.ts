@@ -12,7 +12,7 @@ export interface ForkOptions {
 export async function fork(context: Context, id: string, { at, reason }: ForkOptions): Promise<ExitCode> {
   const { output } = context
   const position = parsePosition('--at', at)
-  await using store = await openStore(context)
+  await using store = await openStore(context, 'append')
   const made = await store.engine.fork(id, position, reason === undefined ? {} : { reason })
   if (output.json) await output.document({ id: made.id, parentId: id, at: position, position: made.position })
   else await output.write(`${made.id}\n`)

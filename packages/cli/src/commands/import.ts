@@ -43,7 +43,7 @@ export async function importFiles(context: Context, paths: readonly string[], op
       problem: `--id names the conversation of one file, and ${Math.max(files.length, paths.length)} were given`,
     })
   }
-  await using store = await openStore(context, { create: true })
+  await using store = await openStore(context, 'create')
   const reports: ImportReport[] = []
   let failures = 0
   let failed: ExitCode = exitCodes.ok

@@ -25,7 +25,7 @@ const pageSize = 50
 
 /** Lists the conversations of a store by id. */
 export async function list(context: Context, options: ListOptions): Promise<ExitCode> {
-  await using store = await openStore(context, { readsOnly: true })
+  await using store = await openStore(context)
   const count = await context.output.list(listing, conversations(store, options))
   if (count === 0) context.output.next(['import', '<file.jsonl>'])
   else context.output.next(['show', '<id>'], ['replay', '<id>', '--verify'])

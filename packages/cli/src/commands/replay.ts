@@ -32,7 +32,7 @@ interface Replayed extends OpenedEnvelope {
 /** Replays a conversation action by action, and with `--verify` proves that it leads to the states that it led to. */
 export async function replay(context: Context, id: string, options: ReplayOptions): Promise<ExitCode> {
   const to = options.to === undefined ? undefined : parsePosition('--to', options.to)
-  await using store = await openStore(context, { readsOnly: true })
+  await using store = await openStore(context)
   const head = await headOf(store, id)
   if (to !== undefined && (to < 1 || to > head.position)) {
     throw new ColloquyError('position_not_found', { conversationId: id, position: to, headPosition: head.position })

@@ -16,7 +16,7 @@ export interface ShowOptions {
 export async function show(context: Context, id: string, options: ShowOptions): Promise<ExitCode> {
   const { output } = context
   const moment = options.at === undefined ? undefined : parseMoment('--at', options.at)
-  await using store = await openStore(context, { readsOnly: true })
+  await using store = await openStore(context)
   const replayed = await store.engine.replay(id, moment)
   if (output.json) await output.document(documentOf(id, replayed))
   else await showState(output, id, replayed, { full: options.full ?? false })

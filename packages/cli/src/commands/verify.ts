@@ -15,7 +15,7 @@ const pageSize = 100
 export async function verify(context: Context, id: string | undefined, options: VerifyOptions): Promise<ExitCode> {
   const { output } = context
   if (id !== undefined && options.all) throw new ColloquyError('usage_invalid', { problem: 'Give an id or --all, not both' })
-  await using store = await openStore(context, { readsOnly: true })
+  await using store = await openStore(context)
   // A check of a store that is not there must not pass.
   if (id === undefined && !isThere(store.place)) {
     throw new ColloquyError('store_missing', { directory: placeName(store.place) })

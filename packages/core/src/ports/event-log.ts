@@ -98,7 +98,7 @@ export interface Media {
 export const pageSize = 500
 
 /** Envelopes in one page of `actions`. A load whose tail fits into one asks its log twice. */
-export const actionPageSize = 2_000
+export const actionPageSize = 5_000
 
 /**
  * The log: the truth. Implementations pass one contract suite.
@@ -179,6 +179,9 @@ export interface EventLog extends AsyncDisposable {
    * leaves them as they are. Idempotent.
    */
   saveSnapshot(key: ConversationKey, snapshot: Snapshot): Promise<void>
+
+  /** Lets go of the body of a snapshot that is not to be used; its hash stays. Idempotent. */
+  dropSnapshot(key: ConversationKey, snapshot: Pick<Snapshot, 'position' | 'stateKey'>): Promise<void>
 
   /** Keeps media under their hash, before the append that refers to them. Idempotent. */
   putMedia(key: ConversationKey, media: readonly Media[]): Promise<void>

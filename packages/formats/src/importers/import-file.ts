@@ -40,7 +40,7 @@ export const formats: readonly TranscriptFormat[] = [
 /** JSON lines of these formats may be of any length. */
 const heldBytes = 2 ** 23
 /** Everything else is read whole, which takes some ten times as many bytes of memory. */
-export const longestDocument = 2 ** 26
+const longestDocument = 2 ** 26
 /** What is looked at of a long file to know its format. */
 const headBytes = 2 ** 21
 

@@ -28,7 +28,7 @@ const windowsKept = 4
 /** Values of so many bytes of text are kept, because every step asks a record for several fields. */
 const valueBytes = 2 ** 22
 /** No action takes a line that is longer: an envelope is smaller by default. */
-export const longestLine = 2 ** 24
+const longestLine = 2 ** 24
 
 const byteOrderMark = [0xef, 0xbb, 0xbf]
 

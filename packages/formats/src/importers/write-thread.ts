@@ -110,7 +110,7 @@ export interface LongThread extends ThreadFrame {
 }
 
 /** The entries, with files put on a shelf, and records that are left out, or worth a remark, told. */
-export type EntriesFor = (media: MediaShelf, notes: ImportNotes) => Iterable<ThreadEntry>
+type EntriesFor = (media: MediaShelf, notes: ImportNotes) => Iterable<ThreadEntry>
 
 export interface WrittenThread<Conversation extends ImportedConversation = HeldConversation> {
   readonly conversation: Conversation

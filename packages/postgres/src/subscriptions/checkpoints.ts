@@ -86,7 +86,7 @@ export async function takeLease(
         .select('free.name')
         .where('free.partition', '=', partition)
         .where('free.name', '=', name)
-        .where(sql<boolean>`free.leased_until is null or free.leased_until < ${now}`)
+        .where(sql<boolean>`(free.leased_until is null or free.leased_until < ${now})`)
         .forUpdate()
         .skipLocked(),
     )
@@ -126,15 +126,18 @@ export async function releaseLease(kysely: Kysely<Database>, { partition, name, 
     .execute()
 }
 
-/** Locks the row until the end of the transaction. @returns false when the lease was taken over, or the position is another one */
+/**
+ * Locks the row until the end of the transaction. A process that hangs would keep it for ever, so a transaction in which nothing happens
+ * for as long as a lease is ended by the database. @returns false when the lease was taken over, or the position is another one
+ */
 export async function lockCheckpoint(
   transaction: Kysely<Database>,
   { partition, name, epoch }: Lease,
-  feedPosition: number,
+  { feedPosition, leaseMs }: { readonly feedPosition: number; readonly leaseMs: number },
 ): Promise<boolean> {
   const row = await transaction
     .selectFrom('subscription')
-    .select('partition')
+    .select(sql`set_config('idle_in_transaction_session_timeout', ${String(Math.round(leaseMs))}, true)`.as('timeout'))
     .where('partition', '=', partition)
     .where('name', '=', name)
     .where('epoch', '=', epoch)

@@ -123,8 +123,9 @@ export class PartitionReader {
 
   /** @returns what the handler failed with, when it did: then nothing has moved */
   async #deliver(envelopes: readonly StoredEnvelope[], to: number): Promise<HandlerFailed | undefined> {
-    const { log, handling } = this.#ports
+    const { log, handling, policy } = this.#ports
     const { partition } = this.lease
+    const at = { feedPosition: this.#position, leaseMs: policy.leaseMs }
     try {
       if (envelopes.length === 0) await this.#move(log.kysely, to)
       else if (handling.transactional === true) {
@@ -132,7 +133,7 @@ export class PartitionReader {
           .transaction()
           .setIsolationLevel('read committed')
           .execute(async (transaction) => {
-            if (!(await lockCheckpoint(transaction, this.lease, this.#position))) throw new LeaseLost()
+            if (!(await lockCheckpoint(transaction, this.lease, at))) throw new LeaseLost()
             await handled(() => handling.handle(envelopes.map(openEnvelope), { partition, transaction }))
             // Last: it fails where the handler passed over the failure of a statement, with which a COMMIT would roll back in silence.
             await handled(() => this.#move(transaction, to))

@@ -64,7 +64,7 @@ export async function sharePartitions(sharing: Sharing): Promise<SharedPartition
     const reader = startReader(taken.lease, taken.feedPosition)
     readers.set(partition, reader)
     void reader.done.then(() => {
-      if (readers.get(partition) === reader && !reader.isStopping) readers.delete(partition)
+      if (readers.get(partition) === reader) readers.delete(partition)
     })
   }
 
@@ -74,10 +74,7 @@ export async function sharePartitions(sharing: Sharing): Promise<SharedPartition
       .stop()
       .then(() => releaseLease(kysely, reader.lease))
       .catch((error: unknown) => onError(error, `subscription ${name}: a lease was left to end by itself`))
-      .finally(() => {
-        leaving.delete(going)
-        if (readers.get(reader.lease.partition) === reader) readers.delete(reader.lease.partition)
-      })
+      .finally(() => void leaving.delete(going))
     leaving.add(going)
   }
 

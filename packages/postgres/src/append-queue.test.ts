@@ -1,0 +1,143 @@
+import { describe, expect, test } from 'vitest'
+import { AppendQueue, type QueuedRequest, type QueueOptions } from './append-queue.ts'
+
+interface Request extends QueuedRequest<Request> {
+  readonly id: string
+}
+
+const request = (
+  id: string,
+  facts: Partial<Pick<Request, 'conversation' | 'partition' | 'envelopes' | 'bytes'>> = {},
+): Request => ({
+  id,
+  conversation: facts.conversation ?? id,
+  partition: facts.partition ?? 0,
+  envelopes: facts.envelopes ?? 1,
+  bytes: facts.bytes ?? 10,
+  next: undefined,
+})
+
+/** A queue whose batches are answered when the test says so. */
+function held(options: QueueOptions & { readonly batchAcrossPartitions?: boolean } = {}) {
+  const batches: string[][] = []
+  let answer: (() => void) | undefined
+  const queue = new AppendQueue<Request>({ batchAcrossPartitions: true, ...options }, async (batch) => {
+    batches.push(batch.map(({ id }) => id))
+    await new Promise<void>((resolve) => {
+      answer = resolve
+    })
+  })
+  const turn = async (): Promise<void> => {
+    for (let i = 0; i < 4; i++) await new Promise((resolve) => setImmediate(resolve))
+  }
+  return {
+    queue,
+    batches,
+    add: (...requests: Request[]) => {
+      for (const each of requests) queue.add(each)
+    },
+    turn,
+    async answer() {
+      answer?.()
+      answer = undefined
+      await turn()
+    },
+  }
+}
+
+describe('the queue of appends', () => {
+  test('gathers what comes while a batch is in flight, and sends it together', async () => {
+    const { batches, add, turn, answer } = held()
+    add(request('a'))
+    await turn()
+    add(request('b'))
+    await turn()
+    add(request('c'), request('d'))
+    expect(batches).toEqual([['a']])
+    await answer()
+    expect(batches).toEqual([['a'], ['b', 'c', 'd']])
+  })
+
+  test('has a conversation in one batch once, and its requests in the order in which they came', async () => {
+    const { batches, add, turn, answer } = held()
+    const same = { conversation: 'same' }
+    add(request('first', same), request('second', same), request('other'), request('third', same))
+    await turn()
+    for (let i = 0; i < 3; i++) await answer()
+    expect(batches).toEqual([['first', 'other'], ['second'], ['third']])
+  })
+
+  test('keeps partitions apart where a batch must not mix them, each in its turn', async () => {
+    const { batches, add, turn, answer } = held({ batchAcrossPartitions: false })
+    add(
+      request('a', { partition: 3 }),
+      request('b', { partition: 7 }),
+      request('c', { partition: 3 }),
+      request('d', { partition: 7 }),
+    )
+    await turn()
+    for (let i = 0; i < 2; i++) await answer()
+    expect(batches).toEqual([
+      ['a', 'c'],
+      ['b', 'd'],
+    ])
+  })
+
+  test('sends at most 1,000 envelopes and 4 MiB at once, and what is larger alone', async () => {
+    const mebibyte = 1024 * 1024
+    const { batches, add, turn, answer } = held({ limitBytes: 100 * mebibyte })
+    add(request('many', { envelopes: 999 }), request('one'), request('more', { envelopes: 2 }))
+    add(request('large', { bytes: 3 * mebibyte }), request('larger', { bytes: 9 * mebibyte }), request('small'))
+    await turn()
+    for (let i = 0; i < 4; i++) await answer()
+    expect(batches).toEqual([['many', 'one'], ['more', 'large'], ['larger'], ['small']])
+  })
+
+  test('refuses what is too much, with the numbers, when it is told to, and takes it again after an answer', async () => {
+    const { batches, add, turn, answer } = held({ limitEnvelopes: 3, whenFull: 'refuse' })
+    add(request('a', { envelopes: 2 }), request('b'))
+    expect(() => add(request('c'))).toThrow(
+      expect.objectContaining({
+        code: 'append_queue_full',
+        retryable: true,
+        details: { waitingEnvelopes: 3, limitEnvelopes: 3, waitingBytes: 20, limitBytes: 64 * 1024 * 1024 },
+      }),
+    )
+    await turn()
+    await answer()
+    add(request('d'))
+    await turn()
+    expect(batches).toEqual([['a', 'b'], ['d']])
+  })
+
+  test('counts bytes too', async () => {
+    const { add } = held({ limitBytes: 100, whenFull: 'refuse' })
+    add(request('a', { bytes: 90 }))
+    expect(() => add(request('b', { bytes: 11 }))).toThrow(expect.objectContaining({ code: 'append_queue_full' }))
+    add(request('c', { bytes: 10 }))
+  })
+
+  test('lets what is too much wait outside, in order, unless it is told to refuse', async () => {
+    const { batches, add, turn, answer } = held({ limitEnvelopes: 2 })
+    add(request('a'), request('b'), request('c', { envelopes: 5 }), request('d'))
+    await turn()
+    expect(batches).toEqual([['a', 'b']])
+    for (let i = 0; i < 2; i++) await answer()
+    expect(batches).toEqual([['a', 'b'], ['c'], ['d']])
+  })
+
+  test('is idle when all was answered', async () => {
+    const { queue, add, turn, answer } = held()
+    add(request('a'), request('b', { conversation: 'a' }))
+    let isIdle = false
+    const idle = queue.idle().then(() => {
+      isIdle = true
+    })
+    await turn()
+    await answer()
+    expect(isIdle).toBe(false)
+    await answer()
+    await idle
+    expect(isIdle).toBe(true)
+  })
+})

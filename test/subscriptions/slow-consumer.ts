@@ -1,0 +1,43 @@
+/** A process with a consumer that is far slower than the appends, which says how its memory grew. */
+import { setTimeout } from 'node:timers/promises'
+import { createEngine } from '@colloquy/engine'
+import { openPostgresLog } from '@colloquy/postgres'
+
+const [url = '', consumer] = process.argv.slice(2)
+const log = await openPostgresLog({ url })
+const engine = createEngine({ log, tenant: 'tenant' })
+let handled = 0
+let atFirst = 0
+
+/** Once the first page is through: what a program and its page take anyway is not growth. */
+function count(): void {
+  handled += 1
+  if (handled === 500) atFirst = memory()
+}
+
+function memory(): number {
+  globalThis.gc?.()
+  return process.memoryUsage().rss
+}
+
+if (consumer === 'observable') {
+  engine.feed$().subscribe(() => {
+    count()
+    const until = performance.now() + 1
+    while (performance.now() < until);
+  })
+} else {
+  void (async () => {
+    for await (const { envelopes } of engine.feed()) {
+      for (const _ of envelopes) {
+        count()
+        await setTimeout(1)
+      }
+    }
+  })()
+}
+
+process.stdin.once('data', () => {
+  process.stdout.write(`${JSON.stringify({ handled, grownBytes: memory() - atFirst })}\n`)
+})
+process.stdout.write('listening\n')
