@@ -44,7 +44,8 @@ const compactFirst = (count: number) => (state: ConversationState) =>
 
 let lastCompaction: { readonly position: number; readonly action: ReturnType<typeof contextCompacted> } | undefined
 const script: Script = [
-  () => say('m1'),
+  // Long, so that the state after the compaction is small beside the log, and is worth keeping.
+  () => say('m1', 'x'.repeat(50_000)),
   () => call('c1'),
   () => answer('c1'),
   () => say('m2'),
@@ -92,6 +93,10 @@ async function play(crashAt: number, snapshotEvery: number): Promise<string[]> {
     )
     if (!isBetween) expect(parted(state), `after ${position}`).toEqual([])
     hashes.push(toHex(stateHash(state, sha256)))
+  }
+  if (snapshotEvery < script.length) {
+    const kept = await log.snapshot({ tenant: 'default', conversationId: 'c' }, { stateKey: engine.reducer.stateKey })
+    expect(kept?.body, 'a state that the next process begins with').toBeDefined()
   }
   const replayed = await engine.replay('c')
   expect(toHex(stateHash(replayed.state, sha256))).toBe(hashes.at(-1))
