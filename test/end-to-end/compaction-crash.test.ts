@@ -44,15 +44,17 @@ const compactFirst = (count: number) => (state: ConversationState) =>
 
 let lastCompaction: { readonly position: number; readonly action: ReturnType<typeof contextCompacted> } | undefined
 const script: Script = [
+  () => say('m1'),
+  () => say('m2'),
+  () => say('m3'),
   // Long, so that the state after the compaction is small beside the log, and is worth keeping.
-  () => say('m1', 'x'.repeat(50_000)),
+  () => say('m4', 'x'.repeat(50_000)),
   () => call('c1'),
   () => answer('c1'),
-  () => say('m2'),
-  compactFirst(3),
+  compactFirst(6),
   () => call('c2'),
   () => answer('c2'),
-  () => say('m3'),
+  () => say('m5'),
   compactFirst(4),
   () => {
     const { position, action } = lastCompaction as NonNullable<typeof lastCompaction>
@@ -63,7 +65,7 @@ const script: Script = [
       redactions: [],
     })
   },
-  () => say('m4'),
+  () => say('m6'),
 ]
 
 /** Calls without their answer, and answers without their call, among the messages that the model would see. */
