@@ -15,7 +15,7 @@ registerHooks({
     const loaded = nextLoad(url, context)
     const ours = patches.filter(({ file }) => new URL(file, root).href === url)
     if (ours.length === 0) return loaded
-    let text = typeof loaded.source === 'string' ? loaded.source : new TextDecoder().decode(loaded.source as Uint8Array)
+    let text = typeof loaded.source === 'string' ? loaded.source : new TextDecoder().decode(loaded.source)
     for (const patch of ours) {
       const parts = text.split(patch.find)
       if (parts.length !== 2) {

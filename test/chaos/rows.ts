@@ -10,9 +10,10 @@ import { fullDisk } from './rows/d11-full-disk.ts'
 import { embedded } from './rows/d12-embedded.ts'
 import { clocks } from './rows/d13-clocks.ts'
 import { slowReader } from './rows/d14-slow-reader.ts'
+import { soak } from './rows/d16-soak.ts'
 import { history } from './rows/d17-history.ts'
 
-/** In the order of the plan. */
+/** In the order of the plan. D4 is `test/subscriptions/processes.test.ts`, D5 is `test/safety/standby.test.ts`. */
 export const rows: readonly Row[] = [
   power,
   cutLines,
@@ -25,5 +26,6 @@ export const rows: readonly Row[] = [
   embedded,
   clocks,
   slowReader,
+  soak,
   history,
 ]

@@ -71,7 +71,7 @@ test('an older version reads what it does not know as it is, goes on, and a newe
   const rated = defineAction('rated', z.strictObject({ stars: z.int() }))
   const noted1 = defineAction('noted', z.strictObject({ text: z.string() }))
   const noted2 = defineAction('noted', z.strictObject({ words: z.array(z.string()) }), {
-    upcasts: [({ text }) => ({ words: String(text).split(' ') })],
+    upcasts: [({ text }) => ({ words: (text as string).split(' ') })],
   })
   const notes1 = defineSlice({
     name: 'notes',

@@ -107,8 +107,7 @@ class PgliteConnection implements DatabaseConnection {
     }
   }
 
-  // biome-ignore lint/correctness/useYield: the interface asks for a generator
-  async *streamQuery<R>(): AsyncGenerator<QueryResult<R>> {
+  streamQuery(): AsyncIterableIterator<never> {
     throw new Error('PGlite gives a result whole: there is nothing to stream.')
   }
 
@@ -135,7 +134,7 @@ class PgliteConnection implements DatabaseConnection {
       if (value === null || value === undefined) return null
       if (value instanceof Uint8Array) return value
       const serialize = serializers[parameterTypes[i] ?? 0]
-      return serialize ? (serialize(value) as string) : String(value)
+      return serialize ? serialize(value) : String(value as string | number | bigint | boolean)
     })
     const { rows, affectedRows } = await this.#ask(bindMessage(name, values, fields), fields, (text, type) => {
       const parse = parsers[type]

@@ -68,7 +68,7 @@ export function readAnswers(
   const rows: Record<string, unknown>[] = []
   let failure: Error | undefined
   for (let at = 0; at < bytes.length; ) {
-    const kind = bytes[at]
+    const kind = bytes.readUInt8(at)
     const body = at + 5
     at += 1 + bytes.readInt32BE(at + 1)
     switch (kind) {

@@ -83,8 +83,7 @@ await work<DispatchJob>(async ({ job, record: write, start, isStopped }) => {
   async function lane(number: number): Promise<void> {
     for (let i = number; !isStopped() && (job.count === null || i < job.count); i += job.lanes) {
       const commandId = `${job.name}-${i}`
-      const isShared = job.shared !== undefined && random.below(4) === 0
-      const conversationId = isShared ? (job.shared as string) : random.pick(job.conversations)
+      const conversationId = job.shared !== undefined && random.below(4) === 0 ? job.shared : random.pick(job.conversations)
       await command(commandId, conversationId)
       if (job.pauseMs !== undefined) await sleep(random.below(job.pauseMs))
       if (job.repeatEvery !== undefined && i % job.repeatEvery === 0) await command(commandId, conversationId)

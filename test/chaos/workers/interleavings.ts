@@ -186,11 +186,11 @@ const story = fc.asyncProperty(
 await work<InterleavingsJob>(async ({ job, record: write, start }) => {
   const record = (entry: InterleavingsEntry) => write(entry)
   await start()
-  const explore = async (what: InterleavingsEntry['what'], property: fc.IAsyncProperty<unknown>, numRuns: number) => {
+  const explore = async <T>(what: InterleavingsEntry['what'], property: fc.IAsyncProperty<T>, numRuns: number) => {
     const { failed, numRuns: runs, counterexample, errorInstance } = await fc.check(property, { seed: job.seed, numRuns })
     const text = failed ? `after ${runs} runs: ${String(errorInstance)} with ${fc.stringify(counterexample).slice(0, 600)}` : null
     record({ what, runs, counterexample: text })
   }
-  await explore('interleavings', interleaving as fc.IAsyncProperty<unknown>, job.interleavings)
-  await explore('stories', story as fc.IAsyncProperty<unknown>, job.models)
+  await explore('interleavings', interleaving, job.interleavings)
+  await explore('stories', story, job.models)
 })
