@@ -45,13 +45,16 @@ const compactFirst = (count: number) => (state: ConversationState) =>
 let lastCompaction: { readonly position: number; readonly action: ReturnType<typeof contextCompacted> } | undefined
 const script: Script = [
   () => say('m1'),
+  () => say('m2'),
+  () => say('m3'),
+  // Long, so that the state after the compaction is small beside the log, and is worth keeping.
+  () => say('m4', 'x'.repeat(50_000)),
   () => call('c1'),
   () => answer('c1'),
-  () => say('m2'),
-  compactFirst(3),
+  compactFirst(6),
   () => call('c2'),
   () => answer('c2'),
-  () => say('m3'),
+  () => say('m5'),
   compactFirst(4),
   () => {
     const { position, action } = lastCompaction as NonNullable<typeof lastCompaction>
@@ -62,7 +65,7 @@ const script: Script = [
       redactions: [],
     })
   },
-  () => say('m4'),
+  () => say('m6'),
 ]
 
 /** Calls without their answer, and answers without their call, among the messages that the model would see. */
@@ -92,6 +95,10 @@ async function play(crashAt: number, snapshotEvery: number): Promise<string[]> {
     )
     if (!isBetween) expect(parted(state), `after ${position}`).toEqual([])
     hashes.push(toHex(stateHash(state, sha256)))
+  }
+  if (snapshotEvery < script.length) {
+    const kept = await log.snapshot({ tenant: 'default', conversationId: 'c' }, { stateKey: engine.reducer.stateKey })
+    expect(kept?.body, 'a state that the next process begins with').toBeDefined()
   }
   const replayed = await engine.replay('c')
   expect(toHex(stateHash(replayed.state, sha256))).toBe(hashes.at(-1))
