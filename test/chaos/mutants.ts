@@ -159,10 +159,14 @@ export const mutants = {
   /** Nobody listens to what connections report. */
   'no-error-listeners': {
     patches: [
-      { file: 'packages/postgres/src/pool.ts', find: `pool.on('error', ignore)\n      return pool`, replace: 'return pool' },
       {
         file: 'packages/postgres/src/pool.ts',
-        find: `  client.on('error', ignore)\n  // By the name`,
+        find: `pool.on('error', ignore)\n      pool.on('connect', listen)\n      return pool`,
+        replace: 'return pool',
+      },
+      {
+        file: 'packages/postgres/src/pool.ts',
+        find: `  listen(client)\n  // By the name`,
         replace: '  // By the name',
       },
     ],

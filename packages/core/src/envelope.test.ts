@@ -19,7 +19,7 @@ import {
   type StoredEnvelope,
   stamp,
 } from './envelope.ts'
-import { canonicalJson } from './state-hash.ts'
+import { canonicalJson, stateHash } from './state-hash.ts'
 
 const say = (text: string) =>
   messageAdded({ message: { v: 1, id: 'm1', role: 'user', parts: [{ type: 'text', text }] }, tokenCount: 1 })
@@ -41,6 +41,8 @@ const previousHash = genesisHash(testKey, sha256)
 const stampWith = (changed: Partial<EnvelopeHeader>, body = encodeBody(say('hi'), limitBytes)) =>
   stamp({ ...header, ...changed }, body, { previousHash, salt: saltAt(1), input: 'input' }, sha256)
 const problemOf = (envelope: Envelope) => envelopeProblem(envelope, { position: envelope.position, previousHash }, sha256)
+/** JSON with an object around the rest of the levels. */
+const nested = (levels: number) => `{"payload":${'['.repeat(levels - 1)}${']'.repeat(levels - 1)}}`
 const flipped = (bytes: Uint8Array): Uint8Array => bytes.map((byte, index) => (index === 0 ? byte ^ 1 : byte))
 
 describe('stamp', () => {
@@ -251,6 +253,11 @@ describe('a body', () => {
     ['begun with a byte order mark', new TextEncoder().encode('\ufeff{"payload":{}}'), 'the body is not JSON'],
     ['null', new TextEncoder().encode('null'), 'the body has no payload'],
     ['a number', new TextEncoder().encode('7'), 'the body has no payload'],
+    ...[1_001, 100_000].map((levels): [string, Uint8Array, string] => [
+      `nested ${levels} levels deep`,
+      new TextEncoder().encode(nested(levels)),
+      `the body is nested ${levels} levels deep, more than 1000`,
+    ]),
     ['without a payload', new TextEncoder().encode('{"meta":{}}'), 'the body has no payload'],
   ])('that is %s is reported as damage', (_, body, problem) => {
     const [stored] = envelopesOf([say('hi')])
@@ -273,6 +280,13 @@ describe('a body', () => {
       actor: 'tester',
     })
   })
+})
+
+test('a body as deep as it may be is opened, frozen and hashed', () => {
+  const [stored] = envelopesOf([say('hi')])
+  if (stored === undefined) throw new Error('no envelope')
+  const { payload } = openEnvelope({ ...stored, body: new TextEncoder().encode(nested(1_000)) }).action
+  expect(stateHash({ payload }, sha256)).toHaveLength(32)
 })
 
 describe('the input of a command', () => {

@@ -13,7 +13,7 @@ import type { Action, PositionRange, StampedAction } from './action.ts'
 import { equalBytes, i64, optional, text, u8, u32 } from './bytes.ts'
 import { ColloquyError } from './errors.ts'
 import type { ConversationKey } from './ids.ts'
-import { deepFreeze, type JsonObject } from './json.ts'
+import { deepFreeze, type JsonObject, jsonDepth } from './json.ts'
 import { parseJson } from './parse-json.ts'
 import type { Sha256 } from './ports/sha256.ts'
 import { canonicalJson } from './state-hash.ts'
@@ -206,12 +206,36 @@ export function openEnvelope(envelope: StoredEnvelope): OpenedEnvelope {
   return Object.freeze({ ...envelope, action: deepFreeze(actionOf(envelope)) })
 }
 
+/** Deeper than any action that was dispatched, and as deep as what freezes, hashes and compares actions can go without running out of stack. */
+const deepestBody = 1_000
+
+/** Only somebody who writes into the database can have put such a body there. Few have brackets enough to be looked at closely. */
+function depthProblem(text: string): string | undefined {
+  if (text.length <= 2 * deepestBody || count(text, '{') + count(text, '[') <= deepestBody) return undefined
+  const depth = jsonDepth(text)
+  return depth > deepestBody ? `the body is nested ${depth} levels deep, more than ${deepestBody}` : undefined
+}
+
+function count(text: string, character: string): number {
+  let found = 0
+  for (let at = text.indexOf(character); at >= 0; at = text.indexOf(character, at + 1)) found += 1
+  return found
+}
+
 /** The action inside, owned by the caller. @throws `log_corrupt` */
 export function actionOf(envelope: StoredAction): StampedAction {
   const { conversationId, type, position, occurredAt, actor, body } = envelope
+  let text: string
   let content: { payload?: JsonObject; meta?: JsonObject; derivedFrom?: readonly PositionRange[] } | null
   try {
-    content = parseJson(typeof body === 'string' ? body : fromUtf8(body)) as typeof content
+    text = typeof body === 'string' ? body : fromUtf8(body)
+  } catch (cause) {
+    throw new ColloquyError('log_corrupt', { conversationId, position, problem: 'the body is not JSON' }, { cause })
+  }
+  const problem = depthProblem(text)
+  if (problem !== undefined) throw new ColloquyError('log_corrupt', { conversationId, position, problem })
+  try {
+    content = parseJson(text) as typeof content
   } catch (cause) {
     throw new ColloquyError('log_corrupt', { conversationId, position, problem: 'the body is not JSON' }, { cause })
   }

@@ -74,8 +74,11 @@ export interface WriterPorts<State> {
 
 /** Dispatches that share one append at most. */
 const batchLimit = 256
-/** Attempts before a dispatch gives up to other writers. With 8 writers on one conversation more than 20 were never seen. */
-const attemptLimit = 64
+/**
+ * Attempts before a dispatch gives up to other writers. Who lost needs a trip more than who won, so on a busy machine a process has lost
+ * 64 times in a row to another that never paused.
+ */
+const attemptLimit = 512
 
 /** After this action the log takes no more. */
 const archivingType = conversationArchived.type

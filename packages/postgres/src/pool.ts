@@ -30,6 +30,7 @@ export async function connectUrls(urls: readonly string[], timeouts: Timeouts): 
       const pool = new Pool({ ...ownSettings(url, statementMs), max })
       // Stays: connections may still report their end after the pool's.
       pool.on('error', ignore)
+      pool.on('connect', listen)
       return pool
     })
   const [pools, appendPools] = [open(timeouts.statementMs, 10), open(timeouts.appendMs, 4)]
@@ -58,10 +59,12 @@ export async function connectPool(pool: Pool, timeouts: Timeouts): Promise<Conne
   const connect = firstOf([pool], target)
   // Without a listener, the end of an idle connection ends the process. The pool drops the client; the next query tells.
   pool.on('error', ignore)
+  pool.on('connect', listen)
   return {
     ...(await connectionOver(connect, connect, target, { query_timeout: Math.ceil(timeouts.appendMs * 1.25) })),
     close: async () => {
       pool.off('error', ignore)
+      pool.off('connect', listen)
     },
   }
 }
@@ -144,8 +147,7 @@ interface Adopted extends PostgresPoolClient {
 function adopt(client: PoolClient, types: CustomTypesConfig, target: string): Adopted {
   let isUnsure = false
   let localCommits = 0
-  // The pool listens to idle clients only. One that is checked out may lose its connection between two statements.
-  client.on('error', ignore)
+  listen(client)
   // By the name of the function, which no language changes: the notice has no SQLSTATE of its own.
   client.on('notice', ({ routine }) => {
     if (routine === 'SyncRepWaitForLSN') localCommits++
@@ -189,6 +191,14 @@ function overClients(connect: () => Promise<Adopted>, settings: { readonly query
       client.release()
     }
   }
+}
+
+/**
+ * The pool listens to idle clients only. One that is checked out may lose its connection between two statements, and one that is being
+ * handed over between the pool's listener and ours: so from the connection on.
+ */
+function listen(client: PoolClient): void {
+  if (!client.listeners('error').includes(ignore)) client.on('error', ignore)
 }
 
 function ignore(): void {}

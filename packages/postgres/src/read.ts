@@ -104,8 +104,14 @@ async function readOwnPage(log: LogConnection, key: ConversationKey, from: numbe
       .orderBy('position')
       .execute(),
   )
-  const headPosition = rows[0] ? safeInteger(rows[0].head_position ?? 0) : ((await readHead(log, key))?.position ?? 0)
-  return { envelopes: rows.map((row) => toStoredEnvelope(row, key.conversationId)), headPosition }
+  const envelopes = rows.map((row) => toStoredEnvelope(row, key.conversationId))
+  if (rows[0]) return { envelopes, headPosition: safeInteger(rows[0].head_position ?? 0) }
+  // Nothing there: the end, or a hole. What was appended since the look above is no hole, so it is looked for behind the head.
+  const headPosition = (await readHead(log, key))?.position ?? 0
+  return {
+    envelopes: headPosition < from ? envelopes : await readRange(log, key, from, Math.min(last, headPosition)),
+    headPosition,
+  }
 }
 
 /** The head first: what is read after it can only be longer. */
