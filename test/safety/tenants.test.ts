@@ -91,7 +91,10 @@ describe.skipIf(!server)('as the app role', () => {
     const worker = async (): Promise<void> => {
       while (left-- > 0) {
         const key = keys[left % keys.length] as ConversationKey
-        for (const tenant of await tenantsSeen(log, key)) tenant === key.tenant ? own++ : foreign++
+        for (const tenant of await tenantsSeen(log, key)) {
+          if (tenant === key.tenant) own++
+          else foreign++
+        }
       }
     }
     await Promise.all(Array.from({ length: 20 }, worker))
@@ -111,9 +114,7 @@ describe.skipIf(!server)('as the app role', () => {
   })
 
   test('with the tenant set for the session, a statement that names none sees the rows of whoever came before: the test can fail', async () => {
-    await using log = await appLog((text) =>
-      withoutTenant(text).replace('set local app.tenants', 'set app.tenants'),
-    )
+    await using log = await appLog((text) => withoutTenant(text).replace('set local app.tenants', 'set app.tenants'))
     await Promise.all(keys.map((key) => tenantsSeen(log, key)))
     // What a statement finds that names no tenant at all, on the connections that the calls above left behind.
     const { rows } = await (pools.at(-1) as pg.Pool).query<{ tenant: string }>('select distinct tenant from envelope')
@@ -145,7 +146,7 @@ describe.skipIf(!server)('as the app role', () => {
       await client.query(`select set_config('app.tenants', '{acme}', true)`)
       const error = await client.query(statement).catch((e: pg.DatabaseError) => e)
       await client.query('rollback')
-      return error instanceof Error ? (error as pg.DatabaseError).code : undefined
+      return error instanceof Error ? error.code : undefined
     }
     const denied = '42501'
     const media = (tenant: string) =>
