@@ -91,7 +91,10 @@ describe.skipIf(!server)('as the app role', () => {
     const worker = async (): Promise<void> => {
       while (left-- > 0) {
         const key = keys[left % keys.length] as ConversationKey
-        for (const tenant of await tenantsSeen(log, key)) tenant === key.tenant ? own++ : foreign++
+        for (const tenant of await tenantsSeen(log, key)) {
+          if (tenant === key.tenant) own++
+          else foreign++
+        }
       }
     }
     await Promise.all(Array.from({ length: 20 }, worker))
@@ -143,7 +146,7 @@ describe.skipIf(!server)('as the app role', () => {
       await client.query(`select set_config('app.tenants', '{acme}', true)`)
       const error = await client.query(statement).catch((e: pg.DatabaseError) => e)
       await client.query('rollback')
-      return error instanceof Error ? (error as pg.DatabaseError).code : undefined
+      return error instanceof Error ? error.code : undefined
     }
     const denied = '42501'
     const media = (tenant: string) =>
