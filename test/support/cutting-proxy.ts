@@ -8,6 +8,8 @@ export interface CuttingProxy {
    * once, and what it said arrives when it has had time to say it again.
    */
   readonly cutOnce: (when: 'before' | 'after' | 'late') => void
+  /** From now on nothing that a client says arrives, until `false`. */
+  readonly cutAll: (isCut: boolean) => void
   /** Resolves when the server has answered what came late. */
   readonly settled: () => Promise<void>
   readonly close: () => Promise<void>
@@ -17,6 +19,7 @@ export async function startCuttingProxy(serverUrl: string): Promise<CuttingProxy
   const target = new URL(serverUrl)
   const sockets = new Set<Socket>()
   let cut: 'before' | 'after' | 'late' | undefined
+  let isAllCut = false
   let late = Promise.resolve()
   const proxy = createServer((client) => {
     const server = connectTo(Number(target.port), target.hostname)
@@ -31,7 +34,7 @@ export async function startCuttingProxy(serverUrl: string): Promise<CuttingProxy
       })
     }
     const pass = (when: 'before' | 'after', to: Socket) => (chunk: Buffer) => {
-      if (cut === when) {
+      if (cut === when || (isAllCut && when === 'before')) {
         cut = undefined
         client.destroy()
         return
@@ -61,6 +64,9 @@ export async function startCuttingProxy(serverUrl: string): Promise<CuttingProxy
     url: url.href,
     cutOnce: (when) => {
       cut = when
+    },
+    cutAll: (isCut) => {
+      isAllCut = isCut
     },
     settled: () => late,
     async close() {
