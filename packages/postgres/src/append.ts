@@ -114,9 +114,9 @@ async function appendAll(
 /** A call of several requests rejects as a whole, and must not say "not stored" of those that are. */
 function allOf(requests: readonly AppendRequest[], settled: readonly PromiseSettledResult<AppendOutcome>[]): AppendOutcome[] {
   const failed = settled.filter((result) => result.status === 'rejected')
-  if (failed.length === 0) return settled.map((result) => (result as PromiseFulfilledResult<AppendOutcome>).value)
-  const { reason } =
-    failed.find((result) => isColloquyError(result.reason, 'append_outcome_unknown')) ?? (failed[0] as PromiseRejectedResult)
+  const [first] = failed
+  if (!first) return settled.map((result) => (result as PromiseFulfilledResult<AppendOutcome>).value)
+  const { reason } = failed.find((result) => isColloquyError(result.reason, 'append_outcome_unknown')) ?? first
   const stored = requests.find((_, i) => {
     const result = settled[i]
     return result?.status === 'fulfilled' && result.value.status === 'appended'

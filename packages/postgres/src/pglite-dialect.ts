@@ -134,7 +134,7 @@ class PgliteConnection implements DatabaseConnection {
       if (value === null || value === undefined) return null
       if (value instanceof Uint8Array) return value
       const serialize = serializers[parameterTypes[i] ?? 0]
-      return serialize ? serialize(value) : String(value as string | number | bigint | boolean)
+      return serialize ? serialize(value) : String(value)
     })
     const { rows, affectedRows } = await this.#ask(bindMessage(name, values, fields), fields, (text, type) => {
       const parse = parsers[type]
