@@ -134,7 +134,8 @@ class PgliteConnection implements DatabaseConnection {
       if (value === null || value === undefined) return null
       if (value instanceof Uint8Array) return value
       const serialize = serializers[parameterTypes[i] ?? 0]
-      return serialize ? serialize(value) : String(value)
+      if (serialize) return serialize(value)
+      return typeof value === 'object' ? JSON.stringify(value) : String(value)
     })
     const { rows, affectedRows } = await this.#ask(bindMessage(name, values, fields), fields, (text, type) => {
       const parse = parsers[type]
