@@ -135,7 +135,7 @@ class PgliteConnection implements DatabaseConnection {
       if (value instanceof Uint8Array) return value
       const serialize = serializers[parameterTypes[i] ?? 0]
       if (serialize) return serialize(value)
-      return typeof value === 'object' ? JSON.stringify(value) : String(value)
+      return typeof value === 'bigint' ? value.toString() : typeof value === 'string' ? value : JSON.stringify(value)
     })
     const { rows, affectedRows } = await this.#ask(bindMessage(name, values, fields), fields, (text, type) => {
       const parse = parsers[type]
