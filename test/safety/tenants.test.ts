@@ -111,9 +111,7 @@ describe.skipIf(!server)('as the app role', () => {
   })
 
   test('with the tenant set for the session, a statement that names none sees the rows of whoever came before: the test can fail', async () => {
-    await using log = await appLog((text) =>
-      withoutTenant(text).replace('set local app.tenants', 'set app.tenants'),
-    )
+    await using log = await appLog((text) => withoutTenant(text).replace('set local app.tenants', 'set app.tenants'))
     await Promise.all(keys.map((key) => tenantsSeen(log, key)))
     // What a statement finds that names no tenant at all, on the connections that the calls above left behind.
     const { rows } = await (pools.at(-1) as pg.Pool).query<{ tenant: string }>('select distinct tenant from envelope')
