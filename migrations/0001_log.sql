@@ -252,9 +252,11 @@ $$
 -- round trip and one commit serve them all.
 --
 -- p_partitions: those of the requests, each once, ascending: the order of the locks, without which two batches that meet would deadlock.
+-- p_taken: how many envelopes each of them gets, when nothing is refused. p_all_tenants: those of the requests, each once.
 -- p_partition: the same one where there is only one, which routes the call on Citus; otherwise null.
 -- One element per request in p_slots ... p_commands: p_slots is the place in p_partitions, from 1; a conversation appears once; p_counts
--- are its envelopes, maybe none, which only checks the head (and archives). p_commands is its command, the first where it has several; the others stand in p_more_*. p_commands is null when no
+-- are its envelopes, maybe none, which only checks the head (and archives); p_feed_offsets are the
+-- envelopes of the requests before it in its partition. p_commands is its command, the first where it has several; the others stand in p_more_*. p_commands is null when no
 -- request has any.
 -- One element per envelope in p_requests (which one it belongs to, from 1) and after, in the order of the requests. Arrays of nulls only
 -- are null themselves.
@@ -267,12 +269,15 @@ $$
 create function log_append_v1(
   p_partition int,
   p_partitions int[],
+  p_taken int[],
+  p_all_tenants text[],
   p_slots int[],
   p_tenants text[],
   p_conversation_ids text[],
   p_expected_positions bigint[],
   p_expected_hashes bytea[],
   p_counts int[],
+  p_feed_offsets int[],
   p_last_hashes bytea[],
   p_last_occurred_at bigint[],
   p_archives boolean[],
@@ -317,20 +322,20 @@ declare
   v_total constant int := cardinality(p_slots);
   -- One element per partition.
   v_last_nos bigint[];
-  v_taken int[] := array_fill(0, array[cardinality(p_partitions)]);
+  v_taken int[] := p_taken;
   -- Requests that moved a head, and the numbers of their conversations.
   v_moved int[];
   v_moved_nos bigint[];
   -- One element per request: the number of the conversation that its envelopes go to, 0 for those that have none to store.
   v_nos bigint[];
   v_is_new boolean[];
-  v_feed_offsets int[] := array_fill(0, array[v_total]);
+  v_feed_offsets int[] := p_feed_offsets;
   v_repeated int[] := '{}';
   v_outcome text;
   v_counted int;
   v_rest record;
 begin
-  perform set_config('app.tenants', (select array_agg(distinct t) from unnest(p_tenants) t)::text, true);
+  perform set_config('app.tenants', p_all_tenants::text, true);
 
   select array_agg(l.last_feed_position order by l.partition), array_agg(l.last_conversation_no order by l.partition)
   into feed_positions, v_last_nos
@@ -439,13 +444,16 @@ begin
     where u.is_new;
   end if;
 
-  -- Counted, and without the refused ones, whose places in the feed go to those behind them.
-  for i in 1 .. v_total loop
-    if v_nos[i] <> 0 then
-      v_feed_offsets[i] := v_taken[p_slots[i]];
-      v_taken[p_slots[i]] := v_taken[p_slots[i]] + p_counts[i];
-    end if;
-  end loop;
+  -- Counted again without the refused ones, whose places in the feed go to those behind them.
+  if refused is not null then
+    v_taken := array_fill(0, array[cardinality(p_partitions)]);
+    for i in 1 .. v_total loop
+      if v_nos[i] <> 0 then
+        v_feed_offsets[i] := v_taken[p_slots[i]];
+        v_taken[p_slots[i]] := v_taken[p_slots[i]] + p_counts[i];
+      end if;
+    end loop;
+  end if;
 
   recorded_at := extract(epoch from clock_timestamp()) * 1000000;
   insert into envelope

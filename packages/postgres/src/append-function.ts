@@ -1,7 +1,7 @@
 /** The SQL functions of `migrations/0001_log.sql`: a batch is one call, in one round trip. */
 import type { Envelope, Head } from '@colloquy/core'
 import type { AppendSession } from './append-session.ts'
-import { boolColumn, byteaColumn, int4Array, int4Column, int8Column, textColumn } from './binary-array.ts'
+import { boolColumn, byteaColumn, int4Array, int4Column, int8Column, textArray, textColumn } from './binary-array.ts'
 import { safeInteger } from './int8.ts'
 import type { PreparedRequest } from './prepared-request.ts'
 import { plainBytes } from './stored-envelope.ts'
@@ -96,7 +96,7 @@ interface ManyRow {
   readonly head_archived: readonly boolean[]
 }
 
-const appendMany = { name: 'colloquy_append_v1', text: `select * from log_append_v1(${placeholders(32)})` }
+const appendMany = { name: 'colloquy_append_v1', text: `select * from log_append_v1(${placeholders(35)})` }
 
 export const callForMany: AppendCall = {
   isSeveralStatements: false,
@@ -123,6 +123,13 @@ export const callForMany: AppendCall = {
 function manyParameters(batch: readonly PreparedRequest[], partitions: readonly number[], slots: ReadonlyMap<number, number>) {
   const rows: EnvelopeRow[] = []
   for (const [n, { request }] of batch.entries()) for (const envelope of request.envelopes) rows.push({ n: n + 1, envelope })
+  const taken = partitions.map(() => 0)
+  const offsets = batch.map(({ partition, envelopes }) => {
+    const slot = slots.get(partition) as number
+    const before = taken[slot] as number
+    taken[slot] = before + envelopes
+    return before
+  })
   const isCommanded = batch.some(({ commandIds }) => commandIds.length > 0)
   const more = batch.flatMap(({ commandIds, request: { key } }, n) =>
     commandIds.length > 1 ? commandIds.slice(1).map((commandId) => ({ n: n + 1, key, commandId })) : [],
@@ -130,12 +137,15 @@ function manyParameters(batch: readonly PreparedRequest[], partitions: readonly 
   return [
     partitions.length === 1 ? partitions[0] : null,
     int4Array(partitions),
+    int4Array(taken),
+    textArray([...new Set(batch.map(({ request }) => request.key.tenant))]),
     int4Column(batch, ({ partition }) => (slots.get(partition) as number) + 1),
     textColumn(batch, ({ request }) => request.key.tenant),
     textColumn(batch, ({ request }) => request.key.conversationId),
     int8Column(batch, ({ expectedPosition }) => expectedPosition),
     byteaColumn(batch, ({ request }) => request.expected.hash),
     int4Column(batch, ({ envelopes }) => envelopes),
+    int4Array(offsets),
     byteaColumn(batch, ({ request }) => request.envelopes.at(-1)?.hash ?? null),
     int8Column(batch, ({ request }) => request.envelopes.at(-1)?.occurredAt ?? null),
     boolColumn(batch, ({ request }) => request.archive === true),

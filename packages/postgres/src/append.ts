@@ -113,15 +113,15 @@ async function appendAll(
 
 /** A call of several requests rejects as a whole, and must not say "not stored" of those that are. */
 function allOf(requests: readonly AppendRequest[], settled: readonly PromiseSettledResult<AppendOutcome>[]): AppendOutcome[] {
-  const failed = settled.filter((result) => result.status === 'rejected')
-  const [first] = failed
-  if (!first) return settled.map((result) => (result as PromiseFulfilledResult<AppendOutcome>).value)
-  const { reason } = failed.find((result) => isColloquyError(result.reason, 'append_outcome_unknown')) ?? first
+  const outcomes = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  const failures = settled.flatMap((result): unknown[] => (result.status === 'rejected' ? [result.reason] : []))
+  if (failures.length === 0) return outcomes
+  const unknown = failures.find((failure) => isColloquyError(failure, 'append_outcome_unknown'))
   const stored = requests.find((_, i) => {
     const result = settled[i]
     return result?.status === 'fulfilled' && result.value.status === 'appended'
   })
-  throw stored && !isColloquyError(reason, 'append_outcome_unknown') ? outcomeUnknown(stored, reason) : reason
+  throw unknown ?? (stored ? outcomeUnknown(stored, failures[0]) : failures[0])
 }
 
 function storedAs({ request: { envelopes } }: PreparedRequest, feedPosition: number, recordedAt: number): StoredEnvelope[] {

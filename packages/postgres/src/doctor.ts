@@ -16,7 +16,7 @@ import { readSettings, type Settings } from './settings.ts'
  * @throws `database_unreachable`, `database_failed`
  */
 export async function doctor(target: PostgresTarget): Promise<readonly Check[]> {
-  const connection = await connect(target, { statementMs: 30_000, appendMs: 0 })
+  const connection = await connect(target, { statementMs: 0, appendMs: 0 })
   try {
     return await examine(connection.kysely)
   } catch (error) {

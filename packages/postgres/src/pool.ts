@@ -165,7 +165,7 @@ function adopt(client: PoolClient, types: CustomTypesConfig, target: string): Ad
     }
   }
   return {
-    send: send as Adopted['send'],
+    send,
     query: ((text: string, values: unknown[]) => {
       const name = preparedReads.get(text)
       return send({ text, values, ...(name !== undefined && { name }) })

@@ -1,6 +1,7 @@
 /** One event an append, to one of thousands of conversations, with so many appends in flight. */
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
-import { type AppendRequest, type Envelope, genesisHash, type Head, type Sha256, stamp } from '@colloquy/core'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { type AppendRequest, type Envelope, genesisHash, type Head, stamp } from '@colloquy/core'
+import { sha256 } from '../../../packages/engine/src/node-ports.ts'
 
 const words =
   'the quick budget model tool result window context token summary cache retry stream error user assistant plan query answer file code test path state event reducer agent memory vector search index'.split(
@@ -19,12 +20,6 @@ export const payloads = Array.from({ length: 1_000 }, (_, i) => payload(i))
 export const payloadTexts = payloads.map((each) => JSON.stringify(each))
 export const payloadBytes = payloadTexts.map((text) => Buffer.from(text))
 export const someOf = <T>(values: readonly T[], i: number): T => values[i % values.length] as T
-
-const sha256: Sha256 = (...parts) => {
-  const digest = createHash('sha256')
-  for (const part of parts) digest.update(part)
-  return digest.digest()
-}
 
 /** A conversation as its one writer knows it. */
 export interface Talk {
