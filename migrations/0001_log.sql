@@ -350,12 +350,14 @@ begin
       select unnest(p_more_requests) as request, unnest(p_more_tenants) as tenant, unnest(p_more_conversation_ids) as conversation_id,
         unnest(p_more_commands) as command_id
     ) m
-    where exists (
-      select from conversation c
+    -- Not "exists", here and below, which the planner may answer for all rows at once, from a hash over the whole table.
+    where (
+      select true from conversation c
       join envelope s on s.partition = c.partition and s.conversation_no = c.conversation_no
       where c.partition = p_partitions[p_slots[m.request]] and c.tenant = m.tenant and c.conversation_id = m.conversation_id
         and s.command_id = m.command_id
-    );
+      limit 1
+    ) is not null;
   end if;
 
   -- The usual case in one statement: heads are where they were expected, and move on.
@@ -374,10 +376,11 @@ begin
     where c.partition = p_partitions[u.slot] and c.tenant = u.tenant and c.conversation_id = u.conversation_id
       and c.head_position = u.expected_position and c.head_hash = u.expected_hash and not c.archived
       and (u.envelopes > 0 or u.archive)
-      and (u.command_id is null or not exists (
-        select from envelope s
+      and (u.command_id is null or (
+        select true from envelope s
         where s.partition = c.partition and s.conversation_no = c.conversation_no and s.command_id = u.command_id
-      ))
+        limit 1
+      ) is null)
       and u.n <> all (v_repeated)
     returning u.n, c.conversation_no
   )
@@ -395,7 +398,6 @@ begin
     -- New conversations, checks of a head, and what is refused.
     for v_rest in
       select u.*, c.conversation_no, c.head_position, c.head_hash, c.head_occurred_at, c.archived,
-        -- Not "exists", which the planner answers for all rows at once, from a hash over the whole table.
         u.n = any (v_repeated) or (
           select true from envelope s
           where s.partition = c.partition and s.conversation_no = c.conversation_no and s.command_id = u.command_id
