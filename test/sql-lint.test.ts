@@ -4,12 +4,12 @@ import { join } from 'node:path'
 import { createEngine } from '@colloquy/engine'
 import { migrate, openPostgresLog, subscribe } from '@colloquy/postgres'
 import { Kysely, PostgresDialect } from 'kysely'
-import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
 import { say } from './support/given.ts'
 import { appendTo, newKey } from './support/log-writer.ts'
 import { startPostgres } from './support/postgres-server.ts'
 import { migrationProblems, statementProblems } from './support/sql-rules.ts'
+import { openTestPool } from './support/test-pool.ts'
 
 const root = join(import.meta.dirname, '..')
 const server = await startPostgres()
@@ -89,7 +89,7 @@ describe.skipIf(!server).each(['function', 'statements'] as const)('what is sent
     const url = (await server?.createDatabase()) ?? ''
     await migrate({ url, partitions: 4 })
     const sent = new Set<string>()
-    const pool = new pg.Pool({ connectionString: url })
+    const pool = openTestPool({ connectionString: url })
     const kysely = new Kysely({
       dialect: new PostgresDialect({ pool }),
       log: ({ query }) => void sent.add(query.sql),

@@ -9,6 +9,7 @@ import { migrate, openPostgresLog, type PostgresLog } from '@colloquy/postgres'
 import pg from 'pg'
 import { byteaArray, int8Array, textArray } from '../../packages/postgres/src/binary-array.ts'
 import { startPostgres } from '../support/postgres-server.ts'
+import { openTestPool } from '../support/test-pool.ts'
 import { importEmmett, importLangGraph, installPeers } from './append/peers.ts'
 import {
   keepInFlight,
@@ -298,7 +299,7 @@ const rawTable = (name: string, type: string): string =>
 
 /** With its connections made. */
 async function openPool(url: string, connections: number): Promise<pg.Pool> {
-  const pool = new pg.Pool({ connectionString: url, max: connections })
+  const pool = openTestPool({ connectionString: url, max: connections })
   pool.on('error', () => {})
   // One that is in use when the server stops, after a failure, must not hide what failed.
   pool.on('connect', (client) => client.on('error', () => {}))

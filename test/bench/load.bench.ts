@@ -20,6 +20,7 @@ import { type Database, migrate, openPostgresLog } from '@colloquy/postgres'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
 import { type PostgresServer, startPostgres } from '../support/postgres-server.ts'
+import { openTestPool } from '../support/test-pool.ts'
 import { medianRatio, type Report, row } from './report.ts'
 
 const sizes = [1_000, 10_000, 100_000]
@@ -322,7 +323,7 @@ type CountedStore = Awaited<ReturnType<typeof openCounted>>
 async function openCounted(server: PostgresServer) {
   const url = await server.createDatabase()
   await migrate({ url })
-  const pool = new pg.Pool({ connectionString: url })
+  const pool = openTestPool({ connectionString: url })
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
   let count = 0

@@ -5,11 +5,12 @@ import type { EventLog } from '@colloquy/core'
 import { openMemoryLog } from '@colloquy/engine'
 import { type Database, migrate, openEmbeddedLog, openPostgresLog, type PostgresOptions } from '@colloquy/postgres'
 import { Kysely, PostgresDialect, type Transaction } from 'kysely'
-import pg from 'pg'
+import type pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
 import { appendTo, newKey } from '../support/log-writer.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { createRoles } from '../support/roles.ts'
+import { openTestPool } from '../support/test-pool.ts'
 import { eventLogContract, type LogUnderTest, type SlowLog, testThatAllCasesAreSomewhere } from './event-log.contract.ts'
 
 const server = await startPostgres()
@@ -123,7 +124,7 @@ async function onRoles(): Promise<LogUnderTest> {
 async function onForeignKysely(partitions: number): Promise<LogUnderTest> {
   const url = (await server?.createDatabase()) ?? ''
   await migrate({ url, partitions })
-  const pool = new pg.Pool({ connectionString: url, options: '-c default_transaction_isolation=serializable' })
+  const pool = openTestPool({ connectionString: url, options: '-c default_transaction_isolation=serializable' })
   pool.on('error', () => {})
   pools.push(pool)
   const kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })

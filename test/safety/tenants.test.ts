@@ -10,6 +10,7 @@ import { sha256 } from '../support/core-log.ts'
 import { appendTo, newKey, readAll } from '../support/log-writer.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { createRoles } from '../support/roles.ts'
+import { openTestPool } from '../support/test-pool.ts'
 
 const server = await startPostgres()
 afterAll(() => server?.stop())
@@ -53,7 +54,7 @@ describe.skipIf(!server)('as the app role', () => {
 
   /** A log over three connections, which changes what is sent to the server. */
   async function appLog(change: (text: string) => string): Promise<PostgresLog> {
-    const pool = new pg.Pool({ connectionString: app, max: 3, pipeline: true })
+    const pool = openTestPool({ connectionString: app, max: 3, pipeline: true })
     pools.push(pool)
     pool.on('error', () => {})
     pool.on('connect', (client) => {
@@ -102,7 +103,7 @@ describe.skipIf(!server)('as the app role', () => {
   })
 
   test('the same as a superuser, for whom no row-level security holds, sees foreign rows: the test can fail', async () => {
-    const pool = new pg.Pool({ connectionString: url, max: 3 })
+    const pool = openTestPool({ connectionString: url, max: 3 })
     pools.push(pool)
     pool.on('error', () => {})
     pool.on('connect', (client) => {

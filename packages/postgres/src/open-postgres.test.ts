@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { startCuttingProxy } from '../../../test/support/cutting-proxy.ts'
 import { appendTo, beginningOf, following, newKey, readAll } from '../../../test/support/log-writer.ts'
 import { startPostgres } from '../../../test/support/postgres-server.ts'
+import { openTestPool } from '../../../test/support/test-pool.ts'
 import type { AppendOptions } from './append.ts'
 import { migrate } from './migrate.ts'
 import { openPostgresLog } from './open-postgres.ts'
@@ -134,7 +135,7 @@ describe('a database that cannot be reached', () => {
 
 describe.skipIf(!server)('what is handed in', () => {
   test('a pool stays open, and keeps its listeners and parsers', async () => {
-    const pool = new pg.Pool({ connectionString: await migrated() })
+    const pool = openTestPool({ connectionString: await migrated() })
     pool.on('error', () => {})
     const log = await openPostgresLog({ pool })
     const key = newKey()
@@ -147,7 +148,7 @@ describe.skipIf(!server)('what is handed in', () => {
   })
 
   test('a Kysely stays open, whatever plugins it has', async () => {
-    const pool = new pg.Pool({ connectionString: await migrated() })
+    const pool = openTestPool({ connectionString: await migrated() })
     pool.on('error', () => {})
     const kysely = new Kysely<Record<string, never>>({ dialect: new PostgresDialect({ pool }), plugins: [new CamelCasePlugin()] })
     const log = await openPostgresLog({ kysely })
