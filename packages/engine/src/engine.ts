@@ -135,7 +135,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
   // The combined state has the keys of both lists; TypeScript cannot see that through the spread.
   const reducer = combineSlices([...conversationSlices, ...(options.slices ?? [])]) as unknown as Reducer<State>
   const publisher = new Publisher<State>(onError)
-  const feeds = new Feeds(log, tenant, onError)
+  const feeds = new Feeds(log, tenant, { sha256, onError })
   const snapshots = new Snapshots<State>({
     log,
     reducer,
