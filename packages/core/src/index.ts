@@ -117,6 +117,7 @@ export {
 export type { Ids } from './ports/ids.ts'
 export type { Random } from './ports/random.ts'
 export type { Sha256 } from './ports/sha256.ts'
+export type { Cancellation, Summariser, Summary, SummaryRequest } from './ports/summariser.ts'
 export type { Timer } from './ports/timer.ts'
 export {
   type Folded,
