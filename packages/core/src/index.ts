@@ -40,9 +40,15 @@ export { metadataChanged } from './conversation/metadata.ts'
 export { type Participant, participantJoined, participantLeft } from './conversation/participants.ts'
 export { preferencesChanged } from './conversation/preferences.ts'
 export {
+  type AnsweredToolCall,
+  approvalDecided,
+  approvalRequested,
   type OpenToolCall,
+  type ToolArguments,
+  type ToolResultPart,
   type ToolsState,
   toolCancelled,
+  toolEndedLate,
   toolFailed,
   toolProgressed,
   toolRequested,
