@@ -1,1 +1,22 @@
+export type { Logger } from './logger.ts'
 export type { Model } from './model.ts'
+// Providers; those of SDKs are entry points of their own
+export { type Script, type ScriptedModelOptions, scriptedModel } from './providers/scripted.ts'
+// Tools
+export { defineTool, type EgressRules, type ExecutionContext, type Tool, type ToolAnswer, toolParts } from './tools/tool.ts'
+export { createToolRegistry, type ToolRegistry } from './tools/tool-registry.ts'
+// Turns
+export { activeTurns } from './turn/active-turns.ts'
+export type { LaneLimits, TurnEvent, TurnPart } from './turn/delta-lane.ts'
+export { resumeTurn, runTurn } from './turn/run-turn.ts'
+export type {
+  ModelCall,
+  PendingCall,
+  TurnHandle,
+  TurnHooks,
+  TurnLimits,
+  TurnMetrics,
+  TurnOptions,
+  TurnOutcome,
+  TurnResult,
+} from './turn/turn-options.ts'

@@ -22,6 +22,7 @@ export { formats, importFile, type OpenedTranscript, openTranscript } from './im
 export type { HeldInput, ImportInput, ImportOptions, SourceFile, TranscriptFormat } from './importers/source-file.ts'
 export type { ByteSource } from './importers/streamed-file.ts'
 export { formatIsoTime, parseIsoTime } from './iso-time.ts'
+export { type Answer, createSession, type OpenPart, type Session } from './streams/answer.ts'
 export { createAnthropicDecoder } from './streams/anthropic.ts'
 export { decodeStream } from './streams/decoder.ts'
 export { createStreamDecoder, detectStream, type StreamFormat, streamFormats } from './streams/detect-stream.ts'
