@@ -3,7 +3,7 @@ export type { Model } from './model.ts'
 // Providers; those of SDKs are entry points of their own
 export { type Script, type ScriptedModelOptions, scriptedModel } from './providers/scripted.ts'
 // Tools
-export { defineTool, type EgressRules, type ExecutionContext, type Tool, type ToolAnswer, toolParts } from './tools/tool.ts'
+export { defineTool, type EgressRules, type ExecutionContext, type Tool, toolParts } from './tools/tool.ts'
 export { createToolRegistry, type ToolRegistry } from './tools/tool-registry.ts'
 // Turns
 export { activeTurns } from './turn/active-turns.ts'

@@ -195,7 +195,8 @@ function markLast(list: Json): Json {
   if (!Array.isArray(list)) return list
   const all = list as readonly Json[]
   const last = all.at(-1)
-  return typeof last === 'object' && last !== null ? [...all.slice(0, -1), { ...last, ...mark }] : list
+  if (typeof last !== 'object' || last === null) return list
+  return [...all.slice(0, -1), { ...(last as JsonObject), ...mark }]
 }
 
 // The AI SDK's prompt: its messages, with every content a list and every file tagged

@@ -34,7 +34,7 @@ export function langChainModel(model: BaseChatModel, options: LangChainModelOpti
         const bound = tools === undefined || model.bindTools === undefined ? model : model.bindTools([...tools])
         const stream = await bound.stream(mapStoredMessagesToChatMessages([...messages]), { ...settings, signal })
         for await (const chunk of stream) {
-          reader.take(chunk as AIMessageChunk)
+          reader.take(chunk)
           yield* writer.drain()
           if (signal.aborted) break
         }
@@ -80,12 +80,12 @@ function readChunks({ answer }: AnswerWriter): { take(chunk: AIMessageChunk): vo
   }
 
   const takeBlock = (block: JsonObject): void => {
+    const type = typeof block.type === 'string' ? block.type : 'unknown'
     if (typeof block.text === 'string') say(block.text)
     else if (typeof block.reasoning === 'string') think(block.reasoning)
     else if (typeof block.thinking === 'string') think(block.thinking)
     // Calls come as `tool_call_chunks` too; what else there is stays as it is.
-    else if (!callBlocks.has(String(block.type)))
-      answer.add({ type: 'custom', kind: `langchain.${String(block.type)}`, payload: block })
+    else if (!callBlocks.has(type)) answer.add({ type: 'custom', kind: `langchain.${type}`, payload: block })
   }
 
   const takeCall = (chunk: { index?: number | string; id?: string; name?: string; args?: string }): void => {
@@ -107,7 +107,7 @@ function readChunks({ answer }: AnswerWriter): { take(chunk: AIMessageChunk): vo
       if (typeof thought === 'string') think(thought)
       if (typeof content === 'string') say(content)
       else for (const block of content) takeBlock(jsonOf(block) as JsonObject)
-      for (const call of tool_call_chunks) takeCall(call as Parameters<typeof takeCall>[0])
+      for (const call of tool_call_chunks) takeCall(call)
       // A model that does not stream brings its calls whole.
       if (tool_call_chunks.length === 0) {
         for (const { id: callId, name, args } of chunk.tool_calls ?? []) {

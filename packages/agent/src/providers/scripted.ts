@@ -51,7 +51,7 @@ export function scriptedModel({ scripts, id = 'scripted', provider = 'scripted',
       if ('failsWith' in script) throw script.failsWith
       const source = { provider, model: id, call: calls }
       const played = 'recorded' in script ? playRecorded(script, provider, signal) : playWritten(script, source, signal)
-      for await (const event of played) {
+      for (const event of played) {
         if (!signal.aborted) await beforeEvent?.(event, signal)
         yield event
       }
@@ -129,7 +129,7 @@ function* playWritten(
 
 /** Whole code points: half of one is not text. */
 function piecesOf(text: string): string[] {
-  const points = [...text]
+  const points = Array.from(text)
   return Array.from({ length: Math.ceil(points.length / pieceChars) }, (_, index) =>
     points.slice(index * pieceChars, (index + 1) * pieceChars).join(''),
   )

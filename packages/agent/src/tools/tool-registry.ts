@@ -73,7 +73,7 @@ function entryOf(tool: Tool): Entry {
     tool,
     schema: { name, inputSchema, ...(description !== undefined && { description }) },
     parse: (args) => {
-      schema ??= z.fromJSONSchema(inputSchema as Parameters<typeof z.fromJSONSchema>[0])
+      schema ??= z.fromJSONSchema(inputSchema)
       const parsed = schema.safeParse(args)
       if (parsed.success) return parsed.data
       throw new ColloquyError('tool_arguments_invalid', { name, problem: problemOf(parsed.error) }, { cause: parsed.error })

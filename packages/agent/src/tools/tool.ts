@@ -31,9 +31,6 @@ export interface GuardedRequest {
   readonly body?: string | Uint8Array
 }
 
-/** What a model is shown of a tool's answer: a text, JSON, or the parts of a result made by `toolParts`. */
-export type ToolAnswer = unknown
-
 /** Where `ExecutionContext.fetch` may go. */
 export interface EgressRules {
   /** `api.example.org`, or `*.example.org` for all below it. Nothing else is reached. */
@@ -70,8 +67,11 @@ export interface Tool {
   /** What the model should try when it fails, told with the error. */
   readonly recovery?: string
   readonly egress?: EgressRules
-  /** `args` match `input`. What it throws is told to the model; what it answers too late is recorded and not applied. */
-  execute(args: never, context: ExecutionContext): Promise<ToolAnswer> | ToolAnswer
+  /**
+   * `args` match `input`. It answers, now or by a promise, with a text, JSON, or parts made by `toolParts`. What it throws is told to the model; what it answers too
+   * late is recorded and not applied.
+   */
+  execute(args: never, context: ExecutionContext): unknown
 }
 
 /** A tool whose arguments have the type of its zod schema. */
@@ -79,7 +79,7 @@ export function defineTool<Schema extends z.ZodType>(
   tool: Omit<Tool, 'input' | 'execute' | 'needsApproval'> & {
     readonly input: Schema
     readonly needsApproval?: boolean | ((args: z.infer<Schema>) => boolean)
-    execute(args: z.infer<Schema>, context: ExecutionContext): Promise<ToolAnswer> | ToolAnswer
+    execute(args: z.infer<Schema>, context: ExecutionContext): unknown
   },
 ): Tool {
   return tool as unknown as Tool
@@ -93,7 +93,7 @@ interface ToolParts {
 }
 
 /** An answer in parts: text, media that were put into the log, a provider's own blocks. */
-export const toolParts = (content: ToolResultPart['content'], options: { readonly isError?: boolean } = {}): ToolAnswer => ({
+export const toolParts = (content: ToolResultPart['content'], options: { readonly isError?: boolean } = {}): unknown => ({
   [partsKey]: content,
   isError: options.isError ?? false,
 })

@@ -79,10 +79,7 @@ export interface TurnHooks {
   /** Before a call leaves; what it returns is stored first: the manifest. */
   readonly beforeCall?: (call: ModelCall, conversation: AnyConversation) => Promise<readonly Action[]> | readonly Action[]
   /** Holds what the call may cost. @returns how to settle it: with what was used, or null when nothing is known to have been */
-  readonly reserve?: (
-    call: ModelCall,
-    conversation: AnyConversation,
-  ) => Promise<(usage: Usage | null) => Promise<unknown> | unknown>
+  readonly reserve?: (call: ModelCall, conversation: AnyConversation) => Promise<(usage: Usage | null) => unknown>
   /** The request is larger than the model takes. @returns true when it is smaller now: the call is made once more */
   readonly onOverflow?: (call: ModelCall, conversation: AnyConversation) => Promise<boolean>
   /**
