@@ -56,6 +56,7 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   dead_letter_not_found: { name: 'totals', partition: 3, feedPosition: 41 },
   import_refused: { source: 'session.jsonl', line: 3, problem: 'the line is cut off' },
   import_conflict: { conversationId: 'c1', position: 3 },
+  circuit_open: { circuit: 'anthropic/stream', failures: 5, retryInMs: 48_000 },
   file_unwritable: { file: 'out.html', problem: 'ENOSPC: no space left on device, write' },
   usage_invalid: { problem: 'There is no command "replya"' },
 }
