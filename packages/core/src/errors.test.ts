@@ -62,6 +62,7 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   model_failed: { provider: 'anthropic', model: 'claude', kind: 'overloaded', problem: 'Overloaded' },
   import_refused: { source: 'session.jsonl', line: 3, problem: 'the line is cut off' },
   import_conflict: { conversationId: 'c1', position: 3 },
+  circuit_open: { circuit: 'anthropic/stream', failures: 5, retryInMs: 48_000 },
   file_unwritable: { file: 'out.html', problem: 'ENOSPC: no space left on device, write' },
   usage_invalid: { problem: 'There is no command "replya"' },
 }

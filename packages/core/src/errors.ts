@@ -248,6 +248,13 @@ const errorTable = {
       `Conversation ${d.conversationId} already holds other content at position ${d.position} than the file. Import it under another id.`,
   ),
 
+  // Providers
+  circuit_open: row<{ circuit: string; failures: number; retryInMs: number }>(
+    (d) =>
+      `${d.circuit} failed ${d.failures} times in a row and is left alone; the next try is let through in ${d.retryInMs} ms. Wait so long, or use another model.`,
+    { retryable: true },
+  ),
+
   // The command line
   file_unwritable: row<{ file: string; problem: string }>(
     (d) => `${d.file} was not written: ${d.problem}. What was there before is still there: give another file, or - for stdout.`,

@@ -26,7 +26,7 @@ export { type Answer, createSession, type OpenPart, type Session } from './strea
 export { createAnthropicDecoder } from './streams/anthropic.ts'
 export { decodeStream } from './streams/decoder.ts'
 export { createStreamDecoder, detectStream, type StreamFormat, streamFormats } from './streams/detect-stream.ts'
-export { type HttpError, type ProviderError, type ProviderErrorKind, readHttpError } from './streams/errors.ts'
+export { type HttpError, type ProviderError, type ProviderErrorKind, readError, readHttpError } from './streams/errors.ts'
 export { createGeminiDecoder } from './streams/gemini.ts'
 export { createOpenAIChatDecoder } from './streams/openai-chat.ts'
 export { createOpenAIResponsesDecoder } from './streams/openai-responses.ts'

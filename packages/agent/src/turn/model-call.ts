@@ -1,11 +1,14 @@
 /** One call of the model: what it is sent, what it streams, the tools that begin while it talks, and the tries when it fails. */
 import { ColloquyError, errorRecorded, type Usage } from '@colloquy/core'
 import type { StreamEvent } from '@colloquy/formats'
-import { type CallRequest, type ToolCallPart } from '../tools/run-call.ts'
+import type { Model } from '../model.ts'
+import { classify } from '../recovery/classify.ts'
+import { recover } from '../recovery/recover.ts'
+import type { CallRequest, ToolCallPart } from '../tools/run-call.ts'
 import { problemOf } from '../tools/tool-result.ts'
 import { type PartialAnswer, partialAnswer } from './partial-answer.ts'
 import { createBatch, startCall, type ToolBatch } from './tool-batch.ts'
-import type { ModelCall, RecoverHookOptions } from './turn-options.ts'
+import type { ModelCall } from './turn-options.ts'
 import { keyOfCall, recordUsage, type TurnRun } from './turn-run.ts'
 import { addUsage } from './usage-sum.ts'
 
@@ -19,23 +22,50 @@ export interface ModelAnswer {
 const graceMs = 2_000
 
 /**
- * Calls the model once, and again as `hooks.recover` says. A call that has let a tool run is never made again: what it brought is kept,
- * and the turn goes on from there. Rejects with what hooks before the call throw; a failing model is an answer.
+ * Calls the model, and again as the policies say, then the models that may stand in for it. A call that has let a tool run is never
+ * made again: what it brought is kept, and the turn goes on from there. Rejects with what hooks before the call throw; a failing model
+ * is an answer.
  */
 export async function callModel(run: TurnRun, number: number): Promise<ModelAnswer> {
-  const { hooks = {} } = run.options
-  let last: Attempt | undefined
-  let isSent = false
+  const { model, fallbacks = [], recovery = {} } = run.options
+  const tries: Tries = { last: undefined, isSent: false }
+  for (const [index, one] of [model, ...fallbacks].entries()) {
+    try {
+      return await callOne(run, one, number, tries)
+    } catch (error) {
+      if (run.signal.aborted) return { batch: tries.last?.batch ?? createBatch(run.ids()), failure: undefined }
+      if (!tries.isSent || tries.last === undefined) throw error
+      const { kind, problem } = (recovery.classify ?? classify)(error)
+      const next = fallbacks[index]
+      if (next === undefined || noFallback.has(kind)) return { batch: tries.last.batch, failure: { error, isFinal: true } }
+      await run.store([errorRecorded({ kind, problem, details: { fallback: { provider: next.provider, id: next.id } } })])
+    }
+  }
+  throw emptyAnswer(model)
+}
+
+/** Another model would be asked the same, or should not be. */
+const noFallback: ReadonlySet<string> = new Set(['aborted', 'rejected', 'refusal', 'tool'])
+
+interface Tries {
+  last: Attempt | undefined
+  /** The present call has left: what fails now is the model's failure. */
+  isSent: boolean
+}
+
+async function callOne(run: TurnRun, model: Model, number: number, tries: Tries): Promise<ModelAnswer> {
+  const { hooks = {}, recovery = {}, circuits } = run.options
+  const circuit = circuits?.of(model.provider, 'stream')
 
   const operation = async (attemptNumber: number): Promise<ModelAnswer> => {
-    isSent = false
-    const call = await prepare(run, number, attemptNumber)
-    for (const action of [await hooks.beforeCall?.(call, run.conversation)]) await run.store(action ?? [])
+    tries.isSent = false
+    const call = await prepare(run, model, number, attemptNumber)
+    if (hooks.beforeCall !== undefined) await run.store(await hooks.beforeCall(call, run.conversation))
     const settle = await hooks.reserve?.(call, run.conversation)
-    last?.withdraw()
+    tries.last?.withdraw()
     const attempt = createAttempt(run)
-    last = attempt
-    isSent = true
+    tries.last = attempt
+    tries.isSent = true
     let error: unknown
     try {
       await read(run, call, attempt)
@@ -50,38 +80,34 @@ export async function callModel(run: TurnRun, number: number): Promise<ModelAnsw
       return { batch: attempt.batch, failure: undefined }
     }
     if (run.signal.aborted) return { batch: attempt.batch, failure: undefined }
-    const failure = error ?? emptyAnswer(run)
+    const failure = error ?? emptyAnswer(model)
     if (attempt.batch.calls.length === 0) throw failure
     await run.store([errorRecorded({ kind: 'model', problem: problemOf(failure), attempt: attemptNumber })])
     return { batch: attempt.batch, failure: { error: failure, isFinal: false } }
   }
 
-  const recover = hooks.recover ?? once
-  try {
-    return await recover(operation, {
-      signal: run.signal,
-      onRetry: async ({ failure: { kind, problem }, attempt, delayMs }) => {
-        run.metrics.retries += 1
-        await run.store([errorRecorded({ kind, problem, retryable: true, retryInMs: delayMs, attempt })])
-      },
-      onOverflow: async () => {
-        const call = await prepare(run, number, 1)
-        return (await hooks.onOverflow?.(call, run.conversation)) ?? false
-      },
-    })
-  } catch (error) {
-    if (run.signal.aborted) return { batch: last?.batch ?? createBatch(run.ids()), failure: undefined }
-    if (!isSent || last === undefined) throw error
-    return { batch: last.batch, failure: { error, isFinal: true } }
-  }
+  return recover(operation, {
+    ...recovery,
+    ...(circuit && { circuit }),
+    // What refuses before the call leaves is no failure of the model, and is not asked again.
+    classify: (error) => {
+      const failure = (recovery.classify ?? classify)(error)
+      return tries.isSent ? failure : { ...failure, kind: 'rejected', retryable: false }
+    },
+    signal: run.signal,
+    onRetry: async ({ failure: { kind, problem }, attempt, delayMs }) => {
+      run.metrics.retries += 1
+      await run.store([errorRecorded({ kind, problem, retryable: true, retryInMs: delayMs, attempt })])
+    },
+    onOverflow: async () => {
+      if (hooks.onOverflow === undefined) return false
+      return hooks.onOverflow(await prepare(run, model, number, 1), run.conversation)
+    },
+  })
 }
 
-async function once<T>(operation: (attempt: number) => Promise<T>, _options: RecoverHookOptions): Promise<T> {
-  return operation(1)
-}
-
-async function prepare(run: TurnRun, number: number, attempt: number): Promise<ModelCall> {
-  const { model, system = null, config } = run.options
+async function prepare(run: TurnRun, model: Model, number: number, attempt: number): Promise<ModelCall> {
+  const { system = null, config } = run.options
   const tools = await run.registry.schemas(run.conversation)
   const messages = run.conversation.getState().messages.slice()
   const request = { system, tools, messages, config: { model: model.id, cacheKey: run.cacheKey, ...config } }
@@ -222,7 +248,7 @@ async function read(run: TurnRun, call: ModelCall, attempt: Attempt): Promise<vo
   if (reported !== undefined) throw reported
 }
 
-function emptyAnswer({ options: { model } }: TurnRun): ColloquyError {
+function emptyAnswer(model: Model): ColloquyError {
   const problem = 'the stream ended before an answer was whole'
   return new ColloquyError('model_failed', { provider: model.provider, model: model.id, kind: 'cut_off', problem })
 }

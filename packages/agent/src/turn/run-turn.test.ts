@@ -451,9 +451,10 @@ test('a turn id of the caller runs once, however often it is asked for', async (
 
 test('a model that fails ends the turn: what came is kept, the failure is recorded, and the next turn may begin', async () => {
   const { conversation, stored } = await given()
-  const model = scriptedModel({ scripts: [{ text: 'Half of', breaksWith: new Error('ECONNRESET') }, { text: 'Whole.' }] })
+  const failure = Object.assign(new Error('unknown key'), { status: 401 })
+  const model = scriptedModel({ scripts: [{ text: 'Half of', breaksWith: failure }, { text: 'Whole.' }] })
   const failed = runTurn(conversation, 'Go.', { model })
-  await expect(failed.done).rejects.toThrow('ECONNRESET')
+  await expect(failed.done).rejects.toBe(failure)
   expect(typesOf(await stored())).toEqual(['turnStarted', 'messageAdded', 'messageAdded', 'errorRecorded', 'turnInterrupted'])
   expect(wordsOf(conversation.getState().messages.at(1) as Message)).toBe('Half of')
   expect((await runTurn(conversation, 'Again.', { model }).done).outcome).toBe('answered')
@@ -484,4 +485,50 @@ test('what a hook throws ends the turn before the model is called', async () => 
   await expect(runTurn(conversation, 'Go.', { model, hooks }).done).rejects.toThrow('no money')
   expect(calls).toBe(0)
   expect(typesOf(await stored())).toEqual(['turnStarted', 'messageAdded', 'turnInterrupted'])
+})
+
+const reset = () => Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
+
+test('a call that fails is made again by its policy, what it had said is withdrawn, and each try is in the log', async () => {
+  const { conversation, stored } = await given()
+  const waits: number[] = []
+  const model = scriptedModel({
+    scripts: [{ failsWith: reset() }, { text: 'Half of', breaksWith: reset() }, { text: 'Whole.' }],
+  })
+  const recovery = { sleep: async (ms: number) => void waits.push(ms), random: () => 0 }
+  const turn = runTurn(conversation, 'Go.', { model, recovery })
+  const streamed: string[] = []
+  turn.parts$.subscribe(({ type }) => streamed.push(type))
+  const { content, metrics } = await turn.done
+  expect(content).toEqual([{ type: 'text', text: 'Whole.' }])
+  expect(metrics).toMatchObject({ modelCalls: 1, retries: 2 })
+  expect(waits).toEqual([1_000, 2_000])
+  expect(streamed.filter((type) => type === 'answerWithdrawn')).toHaveLength(1)
+  expect(typesOf(await stored()).join(' ')).toBe(
+    'turnStarted messageAdded errorRecorded errorRecorded messageAdded usageRecorded turnEnded',
+  )
+})
+
+test('when a model cannot answer, the next one does', async () => {
+  const { conversation } = await given()
+  const never = scriptedModel({ id: 'first', scripts: () => ({ failsWith: reset() }) })
+  const second = scriptedModel({ id: 'second', scripts: [{ text: 'I can.' }] })
+  const recovery = { sleep: async () => {} }
+  const { message, state } = await runTurn(conversation, 'Go.', { model: never, fallbacks: [second], recovery }).done
+  expect(message?.model?.id).toBe('second')
+  expect(state.health).toMatchObject({ errors: 5 })
+})
+
+test('a request that is too large is made smaller once, and a second overflow is final', async () => {
+  const { conversation } = await given()
+  const tooLong = () =>
+    Object.assign(new Error('prompt is too long'), { status: 400, error: { error: { code: 'context_length_exceeded' } } })
+  let compactions = 0
+  const hooks = { onOverflow: async () => ++compactions === 1 }
+  const once = scriptedModel({ scripts: [{ failsWith: tooLong() }, { text: 'Now it fits.' }] })
+  expect((await runTurn(conversation, 'Go.', { model: once, hooks }).done).outcome).toBe('answered')
+  compactions = 0
+  const twice = scriptedModel({ scripts: () => ({ failsWith: tooLong() }) })
+  await expect(runTurn(conversation, 'Go.', { model: twice, hooks }).done).rejects.toMatchObject({ status: 400 })
+  expect(compactions).toBe(1)
 })

@@ -4,7 +4,9 @@ import type { Conversation } from '@colloquy/engine'
 import type { Observable } from 'rxjs'
 import type { Logger } from '../logger.ts'
 import type { Model } from '../model.ts'
-import type { CallRequest, ToolCallPart } from '../tools/run-call.ts'
+import type { Circuits } from '../recovery/circuit.ts'
+import type { RecoverOptions } from '../recovery/recover.ts'
+import type { ToolCallPart } from '../tools/run-call.ts'
 import type { ToolRegistry } from '../tools/tool-registry.ts'
 import type { LaneLimits, TurnPart } from './delta-lane.ts'
 
@@ -41,6 +43,12 @@ export interface TurnOptions {
    */
   readonly onUnknownOutcome?: (call: PendingCall) => Promise<'unknown' | 'run_again'>
   readonly hooks?: TurnHooks
+  /** How a failing call is made again: policies by the kind of failure, waits, jitter. */
+  readonly recovery?: Pick<RecoverOptions, 'policies' | 'classify' | 'sleep' | 'random'>
+  /** Breakers, one for each provider; shared by all turns that are given them. */
+  readonly circuits?: Circuits
+  /** Called in this order when the model before could not answer, and no tool of its answer has run. */
+  readonly fallbacks?: readonly Model[]
   /** Keys the provider's prompt cache. Default: of tenant and conversation. */
   readonly cacheKey?: string
   readonly lane?: Partial<LaneLimits>
@@ -82,21 +90,6 @@ export interface TurnHooks {
   readonly reserve?: (call: ModelCall, conversation: AnyConversation) => Promise<(usage: Usage | null) => unknown>
   /** The request is larger than the model takes. @returns true when it is smaller now: the call is made once more */
   readonly onOverflow?: (call: ModelCall, conversation: AnyConversation) => Promise<boolean>
-  /**
-   * Makes a call until it succeeds or the policies have no tries left. Default: once.
-   * `onRetry` is awaited before each wait.
-   */
-  readonly recover?: <T>(operation: (attempt: number) => Promise<T>, options: RecoverHookOptions) => Promise<T>
-}
-
-export interface RecoverHookOptions {
-  readonly signal: AbortSignal
-  readonly onRetry: (retry: {
-    readonly failure: { readonly kind: string; readonly problem: string }
-    readonly attempt: number
-    readonly delayMs: number
-  }) => Promise<void>
-  readonly onOverflow: () => Promise<boolean>
 }
 
 export type TurnOutcome =
@@ -147,5 +140,3 @@ export interface TurnHandle {
   /** Ends the turn: the answer is kept as far as it came, running tools are cancelled. Resolves when that is stored. */
   abort(reason?: string): Promise<void>
 }
-
-export type { CallRequest }
