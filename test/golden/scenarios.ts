@@ -1,6 +1,8 @@
 /** For every action, a small conversation in which it means something. The action itself comes last. */
 import {
   type Action,
+  approvalDecided,
+  approvalRequested,
   budgetRefused,
   budgetSet,
   budgetWarned,
@@ -24,6 +26,7 @@ import {
   preferencesChanged,
   recovered,
   toolCancelled,
+  toolEndedLate,
   toolFailed,
   toolProgressed,
   toolRequested,
@@ -213,6 +216,30 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
     ),
   ],
   toolRequested: toolAsked,
+  approvalRequested: [...toolAsked, approvalRequested({ ...call, approvalId: 'a1', reason: 'it writes to a file' })],
+  approvalDecided: [
+    ...toolAsked,
+    approvalRequested({ ...call, approvalId: 'a1' }),
+    approvalDecided({ ...call, approvalId: 'a1', decision: 'denied', reason: 'not today' }),
+  ],
+  // While the model still talks: the request has the arguments, the end has the answer, and both wait for their messages.
+  toolEndedLate: [
+    question,
+    toolRequested({
+      ...call,
+      name: 'forecast',
+      args: { raw: '{"days":1.50}', json: { days: 1.5 }, valid: true },
+      idempotencyKey: 'k1',
+    }),
+    toolStarted({ ...call, attempt: 1 }),
+    toolFailed({
+      ...call,
+      kind: 'timed_out',
+      code: 'tool_timed_out',
+      result: { type: 'tool_result', callId: 'call-1', callMessageId: 'm2', status: 'error', content: [] },
+    }),
+    toolEndedLate({ ...call, outcome: 'succeeded', durationMs: 31_000 }),
+  ],
   toolStarted: [...toolAsked, toolStarted({ ...call, attempt: 1 })],
   toolProgressed: [...toolAsked, toolStarted(call), toolProgressed({ ...call, ratio: 0.25, note: 'half of half' })],
   toolSucceeded: [...toolAsked, toolStarted(call), result, toolSucceeded({ ...call, durationMs: 12.5, resultMessageId: 'm3' })],

@@ -97,6 +97,14 @@ function describe(action: ConversationAction): string {
       const { callId, kind, problem } = action.payload
       return `${callId} ${kind}${problem === undefined ? '' : `: ${problem}`}`
     }
+    case 'approvalRequested':
+      return `${action.payload.callId}${reason(action.payload)}`
+    case 'approvalDecided':
+      return `${action.payload.callId} ${action.payload.decision}${reason(action.payload)}`
+    case 'toolEndedLate': {
+      const { callId, outcome, problem } = action.payload
+      return `${callId} ${outcome}, after its call was closed${problem === undefined ? '' : `: ${problem}`}`
+    }
     case 'toolCancelled':
       return `${action.payload.callId}${reason(action.payload)}`
     case 'turnStarted':

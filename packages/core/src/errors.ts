@@ -214,6 +214,30 @@ const errorTable = {
       `Subscription "${d.name}" has no dead letter at feed position ${d.feedPosition} of partition ${d.partition}. List them to see which there are.`,
   ),
 
+  // A turn
+  tool_not_found: row<{ name: string; known: number }>(
+    (d) => `There is no tool "${d.name}" (${d.known} are registered). Use one of the tools that the request lists.`,
+  ),
+  tool_disabled: row<{ name: string }>(
+    (d) => `The tool "${d.name}" is switched off for this conversation. Go on without it, or switch it on.`,
+  ),
+  tool_arguments_invalid: row<{ name: string; problem: string }>(
+    (d) => `The arguments of "${d.name}" do not match its schema: ${d.problem}. Correct them and call it again.`,
+  ),
+  tool_timed_out: row<{ name: string; timeoutMs: number }>(
+    (d) =>
+      `The tool "${d.name}" did not end within ${d.timeoutMs} ms, and was told to stop. Ask for less at a time, or raise its timeoutMs.`,
+    { retryable: true },
+  ),
+  egress_refused: row<{ host: string; problem: string }>(
+    (d) => `No connection was made to ${d.host}: ${d.problem}. Add the host to the tool's allow list if it is to be reached.`,
+  ),
+  model_failed: row<{ provider: string; model: string; kind: string; problem: string }>(
+    (d) =>
+      `${d.provider} failed while ${d.model} answered (${d.kind}): ${d.problem}. What had arrived is stored; start another turn, or look at the provider's status.`,
+    { retryable: true },
+  ),
+
   // Import
   import_refused: row<{ source: string; line: number; problem: string }>(
     (d) =>
@@ -222,6 +246,13 @@ const errorTable = {
   import_conflict: row<{ conversationId: string; position: number }>(
     (d) =>
       `Conversation ${d.conversationId} already holds other content at position ${d.position} than the file. Import it under another id.`,
+  ),
+
+  // Providers
+  circuit_open: row<{ circuit: string; failures: number; retryInMs: number }>(
+    (d) =>
+      `${d.circuit} failed ${d.failures} times in a row and is left alone; the next try is let through in ${d.retryInMs} ms. Wait so long, or use another model.`,
+    { retryable: true },
   ),
 
   // The command line

@@ -40,9 +40,15 @@ export { metadataChanged } from './conversation/metadata.ts'
 export { type Participant, participantJoined, participantLeft } from './conversation/participants.ts'
 export { preferencesChanged } from './conversation/preferences.ts'
 export {
+  type AnsweredToolCall,
+  approvalDecided,
+  approvalRequested,
   type OpenToolCall,
+  type ToolArguments,
+  type ToolResultPart,
   type ToolsState,
   toolCancelled,
+  toolEndedLate,
   toolFailed,
   toolProgressed,
   toolRequested,
@@ -117,6 +123,7 @@ export {
 export type { Ids } from './ports/ids.ts'
 export type { Random } from './ports/random.ts'
 export type { Sha256 } from './ports/sha256.ts'
+export type { Cancellation, Summariser, Summary, SummaryRequest } from './ports/summariser.ts'
 export type { Timer } from './ports/timer.ts'
 export {
   type Folded,

@@ -1,4 +1,4 @@
-import { type Action, type ConversationKey, isColloquyError, type OpenedEnvelope } from '@colloquy/core'
+import { type Action, type ConversationKey, isColloquyError, type Media, type OpenedEnvelope } from '@colloquy/core'
 import { distinctUntilChanged, map, mergeMap, type Observable, observable, startWith } from 'rxjs'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import type { Publisher } from './publish.ts'
@@ -17,6 +17,7 @@ export interface ConversationPorts<State> {
   readonly resident: () => Writer<State> | undefined
   /** @throws `history_rewound` when the log does not hold this any more */
   readonly assertSeen: (seen: Seen) => Promise<void>
+  readonly putMedia: (media: readonly Media[]) => Promise<void>
 }
 
 /**
@@ -82,6 +83,11 @@ export class Conversation<State> {
     // Copied before the first wait: what the caller does to its objects afterwards is its own business.
     const checked = (Array.isArray(actions) ? (actions as readonly Action[]) : [actions as Action]).map(this.#ports.check)
     return this.#told((writer) => writer.dispatch(checked, options))
+  }
+
+  /** Keeps files under their hash. Before the action that names them; again is as once. @throws what the log rejects with */
+  async putMedia(media: readonly Media[]): Promise<void> {
+    if (media.length > 0) await this.#ports.putMedia(media)
   }
 
   /** Takes in what other processes appended. @returns the state after it @throws `history_rewound` */

@@ -155,6 +155,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       writer: () => resident(conversationId),
       resident: () => residents.get(conversationId)?.loaded,
       assertSeen: (seen) => assertSeen(log, keyOf(conversationId), seen),
+      putMedia: (media) => log.putMedia(keyOf(conversationId), media),
     })
   }
 

@@ -22,7 +22,10 @@ import { metadata, type metadataChanged } from './metadata.ts'
 import { type participantJoined, type participantLeft, participants } from './participants.ts'
 import { preferences, type preferencesChanged } from './preferences.ts'
 import {
+  type approvalDecided,
+  type approvalRequested,
   type toolCancelled,
+  type toolEndedLate,
   type toolFailed,
   type toolProgressed,
   type toolRequested,
@@ -68,11 +71,14 @@ export type ConversationAction = ActionOf<
   | typeof contextCompacted
   | typeof compactionUndone
   | typeof toolRequested
+  | typeof approvalRequested
+  | typeof approvalDecided
   | typeof toolStarted
   | typeof toolProgressed
   | typeof toolSucceeded
   | typeof toolFailed
   | typeof toolCancelled
+  | typeof toolEndedLate
   | typeof turnStarted
   | typeof turnEnded
   | typeof turnInterrupted

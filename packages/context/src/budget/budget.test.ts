@@ -1,6 +1,6 @@
 import { budgetSet } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
-import { given, say } from '../../../test/support/given.ts'
+import { given, say } from '../../../../test/support/given.ts'
 import { budget } from './budget.ts'
 
 describe('budget', () => {

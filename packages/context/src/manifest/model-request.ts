@@ -1,0 +1,25 @@
+import type { JsonObject, Message } from '@colloquy/core'
+
+/** A tool as a model is told of it. */
+export interface ToolSchema {
+  readonly name: string
+  readonly description?: string
+  /** JSON schema of the arguments. */
+  readonly inputSchema: JsonObject
+}
+
+/** What a model is asked, in our own words. */
+export interface ModelRequest {
+  readonly system: string | null
+  readonly tools: readonly ToolSchema[]
+  readonly messages: readonly Message[]
+  /** Everything else: model id, `maxTokens`, `temperature`, `topP`, `topK`, what a provider alone knows. */
+  readonly config: JsonObject
+}
+
+/** Turns a request into the body that a provider is sent. Pure and for ever: a change of what it makes is a new version. */
+export interface RequestEncoder {
+  /** `<api>@<version>`, stored in the manifest. */
+  readonly id: string
+  encode(request: ModelRequest): JsonObject
+}
