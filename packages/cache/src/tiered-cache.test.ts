@@ -6,17 +6,30 @@ import type { CacheTier } from './tier.ts'
 import { type TieredCacheOptions, tieredCache } from './tiered-cache.ts'
 
 /** A tier in memory under another name, that counts, can be made to fail or to hang, and waits before each answer. */
-function slowTier(
-  level: string,
-  { now = Date.now, ...options }: { readonly timeoutMs?: number; readonly now?: () => number } = {},
-) {
+interface SlowTierOptions {
+  readonly timeoutMs?: number
+  readonly now?: () => number
+  /** How many turns of the event loop its operations take, one after the other, over and over. */
+  readonly pauses?: readonly number[]
+}
+
+async function pause(turns: number): Promise<void> {
+  for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+function slowTier(level: string, { now = Date.now, pauses = [1], ...options }: SlowTierOptions = {}) {
   const { count: _, ...kept } = memoryTier({ now })
   const told = { gets: 0, sets: 0, problem: undefined as string | undefined, isHanging: false }
+  let operations = 0
   async function pass<T>(work: () => Promise<T>): Promise<T> {
-    await new Promise((resolve) => setImmediate(resolve))
+    const turns = pauses[operations++ % pauses.length] ?? 1
+    // It is slow before it does it, or after.
+    if (turns % 2 === 0) await pause(turns)
     if (told.isHanging) await new Promise(() => {})
     if (told.problem !== undefined) throw new Error(told.problem)
-    return work()
+    const answer = await work()
+    if (turns % 2 === 1) await pause(turns)
+    return answer
   }
   const tier: CacheTier = {
     ...kept,
@@ -38,10 +51,13 @@ function slowTier(
 }
 
 /** Memory, and two tiers that stand for Redis and disk, under a clock of the test. */
-function three(options: TieredCacheOptions = {}) {
+function three(options: TieredCacheOptions = {}, pauses: readonly (readonly number[])[] = []) {
   const clock = { ms: 1_000_000 }
   const now = () => clock.ms
-  const [redis, disk] = [slowTier('redis', { now }), slowTier('disk', { now })]
+  const [redis, disk] = [
+    slowTier('redis', { now, pauses: pauses[0] ?? [1] }),
+    slowTier('disk', { now, pauses: pauses[1] ?? [1] }),
+  ]
   const warnings: CacheError[] = []
   const memory = memoryTier({ now })
   const cache = tieredCache({
@@ -199,71 +215,70 @@ describe('an invalidation', () => {
     expect(await cache.get('k')).toBe('set')
   })
 
-  test('however operations overlap, what ended last is what is there, in every tier', async () => {
+  const pauses = fc.array(fc.array(fc.nat(6), { minLength: 1, maxLength: 5 }), { minLength: 2, maxLength: 2 })
+
+  test('however operations overlap, the tiers do not contradict each other', async () => {
+    const step = fc.record({ op: fc.constantFrom('set', 'get', 'invalidate', 'delete', 'load', 'evict'), turns: fc.nat(4) })
     await fc.assert(
-      fc.asyncProperty(
-        fc.array(
-          fc.record({
-            op: fc.constantFrom('set', 'get', 'invalidate', 'delete', 'load', 'evict'),
-            key: fc.constantFrom('a', 'b'),
-            pause: fc.nat(3),
-          }),
-          { maxLength: 25 },
-        ),
-        async (steps) => {
-          const { cache, memory } = three()
-          const running: Promise<unknown>[] = []
-          let n = 0
-          for (const { op, key, pause } of steps) {
-            n += 1
-            const value = n
-            if (op === 'set') running.push(cache.set(key, value, { tags: ['t'] }))
-            if (op === 'get') running.push(cache.get(key))
-            if (op === 'load') running.push(cache.getOrLoad(key, () => value, { tags: ['t'] }))
-            if (op === 'invalidate') running.push(cache.invalidateTag('t'))
-            if (op === 'delete') running.push(cache.delete(key))
-            if (op === 'evict') running.push(memory.clear())
-            for (let i = 0; i < pause; i++) await new Promise((resolve) => setImmediate(resolve))
-          }
-          await Promise.all(running)
-          for (const key of ['a', 'b']) {
-            // Memory may lack what the others have, never contradict them.
-            const found = await Promise.all(['memory', 'redis', 'disk'].map(async (level) => cache.get(key, { level })))
-            expect(new Set(found.filter((value) => value !== undefined)).size).toBeLessThanOrEqual(1)
-            await cache.set(key, 'last', { tags: ['t'] })
-            expect(await cache.get(key)).toBe('last')
-          }
-          await cache.invalidateTag('t')
-          for (const key of ['a', 'b']) expect(await cache.get(key)).toBeUndefined()
-        },
-      ),
-      { numRuns: 150 },
+      fc.asyncProperty(pauses, fc.array(step, { maxLength: 12 }), async (slow, steps) => {
+        const { cache, memory, redis } = three({}, slow)
+        const running: Promise<unknown>[] = []
+        for (const [i, { op, turns }] of steps.entries()) {
+          if (op === 'set') running.push(cache.set('k', i, { tags: ['t'] }))
+          if (op === 'get') running.push(cache.get('k'))
+          if (op === 'load') running.push(cache.getOrLoad('k', () => i, { tags: ['t'] }))
+          if (op === 'invalidate') running.push(cache.invalidateTag('t'))
+          if (op === 'delete') running.push(cache.delete('k'))
+          if (op === 'evict') running.push(memory.clear(), redis.kept.clear())
+          await pause(turns)
+        }
+        await Promise.all(running)
+        // One may lack what another has.
+        const found = await Promise.all(['memory', 'redis', 'disk'].map(async (level) => cache.get('k', { level })))
+        expect(new Set(found.filter((value) => value !== undefined)).size).toBeLessThanOrEqual(1)
+      }),
+      { numRuns: 1_000 },
     )
   })
 
-  test('what began before it is not there after it, however they overlap', async () => {
+  test('however they overlap, what was stored before an invalidation is not there after it', async () => {
     await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.nat(4), { minLength: 3, maxLength: 3 }),
-        async ([beforeRead = 0, beforeRemoval = 0, before = 0]) => {
-          const { cache, memory, redis } = three()
-          await cache.set('k', 'old', { tags: ['t'] })
+      fc.asyncProperty(pauses, fc.array(fc.nat(12), { maxLength: 4 }), fc.nat(8), fc.nat(2), async (slow, reads, turns, gone) => {
+        const { cache, memory, redis } = three({}, slow)
+        const setting = cache.set('k', 'old', { tags: ['t'] })
+        if (gone > 0) {
+          await setting
           await memory.clear()
-          if (before % 2) await redis.kept.clear()
-          const pause = async (n: number) => {
-            for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve))
-          }
-          const [reading, removing] = [
-            pause(beforeRead).then(async () => cache.get('k')),
-            pause(beforeRemoval).then(async () => cache.invalidateTag('t')),
-          ]
-          await Promise.all([reading, removing])
-          expect(await cache.get('k')).toBeUndefined()
-        },
-      ),
-      { numRuns: 125 },
+          if (gone > 1) await redis.kept.clear()
+        }
+        const later = async <T>(wait: number, work: () => Promise<T>) => pause(wait).then(work)
+        await Promise.all([
+          setting,
+          ...reads.map(async (wait) => later(wait, async () => cache.get('k'))),
+          later(turns, async () => cache.invalidateTag('t')),
+        ])
+        for (const level of ['memory', 'redis', 'disk']) expect(await cache.get('k', { level })).toBeUndefined()
+      }),
+      { numRuns: 1_000 },
     )
   })
+})
+
+test('however a read overlaps with a write, it copies no old value over the new one', async () => {
+  const pauses = fc.array(fc.array(fc.nat(6), { minLength: 1, maxLength: 5 }), { minLength: 2, maxLength: 2 })
+  await fc.assert(
+    fc.asyncProperty(pauses, fc.nat(6), fc.nat(8), async (slow, evictAfter, readAfter) => {
+      const { cache, memory, redis } = three({}, slow)
+      const evict = async () => Promise.all([memory.clear(), redis.kept.clear()])
+      await cache.set('k', 'old')
+      await evict()
+      await Promise.all([cache.set('k', 'new'), pause(evictAfter).then(evict), pause(readAfter).then(async () => cache.get('k'))])
+      expect(await cache.get('k', { level: 'memory' })).not.toBe('old')
+      expect(await cache.get('k', { level: 'redis' })).not.toBe('old')
+      expect(await cache.get('k')).toBe('new')
+    }),
+    { numRuns: 2_000 },
+  )
 })
 
 describe('a tier that fails', () => {

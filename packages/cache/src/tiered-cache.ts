@@ -1,8 +1,8 @@
 /**
  * Memory, then Redis, then disk: a hit in a lower tier is copied into those above it, a write goes to all of them, a removal too.
  *
- * A removal holds against everything that began before it ended. It goes from the lowest tier up, so that nothing is copied up behind it;
- * it waits for writes of the same key or tag that are under way; and a copy or a loaded value whose reading it overlaps is not stored.
+ * A removal holds against everything that was stored before it ended: it waits for writes of the same key or tag that are under way, and
+ * what is read or loaded while it lasts is neither copied upwards nor stored. In the same way a copy never overtakes a write.
  */
 import { CacheError } from './cache-error.ts'
 import { type GuardedTier, guardTier, type Removal, type TierStats } from './guarded-tier.ts'
@@ -79,7 +79,7 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
   const counts = { hits: 0, misses: 0, loads: 0 }
   const readings = new Set<Reading>()
   const removing = new Set<Removal>()
-  /** The last write of a key that is under way, with the tags of all of them. */
+  /** The last write of a key that is under way; it ends after, and replaces, those before it. */
   const writing = new Map<string, { readonly tags: readonly string[]; readonly done: Promise<void> }>()
   const finds = new Map<string, Promise<CacheEntry | undefined>>()
   const loads = new Map<string, Promise<{ readonly entry: CacheEntry; readonly isHit: boolean }>>()
@@ -140,7 +140,7 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
       await before?.done
       await Promise.all(into.map(async (tier) => tier.write(key, entry)))
     })()
-    const mine = { tags: before ? [...before.tags, ...entry.tags] : entry.tags, done }
+    const mine = { tags: entry.tags, done }
     writing.set(key, mine)
     await done
     if (writing.get(key) === mine) writing.delete(key)
@@ -149,13 +149,12 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
   async function remove(removal: Removal): Promise<void> {
     assertOpen()
     removing.add(removal)
-    tellReadings(removal)
     const underWay = [...writing].filter(([key, { tags }]) => concerns(removal, key, tags))
     await Promise.all(underWay.map(async ([, { done }]) => done))
-    for (const tier of tiers.toReversed()) await tier.remove(removal)
-    // Those that began meanwhile may have read what was not yet removed.
-    tellReadings(removal)
+    await Promise.all(tiers.map(async (tier) => tier.remove(removal)))
+    // From here on they have to remember it themselves.
     removing.delete(removal)
+    tellReadings(removal)
   }
 
   async function load(key: string, source: () => unknown, setOptions: SetOptions): Promise<CacheEntry> {
@@ -201,9 +200,8 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
       assertOpen()
       checkKey(key)
       const entry = entryOf(value, setOptions)
-      // What reads the old value now must not copy it over this one.
-      tellReadings({ key })
       await write(key, entry, tiers)
+      // Who read the old value meanwhile must not copy it over this one.
       tellReadings({ key })
     },
     async getOrLoad<T extends Json>(key: string, source: () => Promise<T> | T, setOptions: SetOptions = {}) {
