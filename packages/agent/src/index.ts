@@ -1,3 +1,12 @@
+export { type ConversationFileManager, conversationDirectory } from './manager/conversation-file-manager.ts'
+export {
+  type ConversationContext,
+  ConversationManager,
+  type ConversationManagerOptions,
+  type ConversationManagerStats,
+  IDLE_TIME,
+  type NewMessage,
+} from './manager/conversation-manager.ts'
 export type { Model } from './model.ts'
 export {
   type Circuit,
