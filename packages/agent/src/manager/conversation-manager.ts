@@ -192,7 +192,7 @@ export class ConversationManager<State extends ConversationState = ConversationS
 
   /** Clears those that are in memory. */
   async clearAll(): Promise<void> {
-    for (const id of [...this.#held.keys()]) await this.clearConversation(id)
+    for (const id of this.#held.keys()) await this.clearConversation(id)
   }
 
   /** From memory only. @returns whether it was there */
@@ -223,7 +223,7 @@ export class ConversationManager<State extends ConversationState = ConversationS
   /** Those that are in memory. @returns the names of the files */
   async saveAll(): Promise<string[]> {
     const names: string[] = []
-    for (const id of [...this.#held.keys()]) names.push(await this.saveConversation(id))
+    for (const id of this.#held.keys()) names.push(await this.saveConversation(id))
     return names
   }
 
