@@ -20,6 +20,7 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   participant_not_found: { participantId: 'ada', participants: 3 },
   compaction_stale: { missing: 2, covered: 10 },
   compaction_not_found: { position: 31 },
+  token_limit: { actionType: 'messageAdded', limitTokens: 4_000, requestedTokens: 5_000 },
   budget_exceeded: { limitTokens: 50_000, usedTokens: 49_000, requestedTokens: 1500 },
   position_conflict: { conversationId: 'c1', expectedPosition: 4, actualPosition: 6 },
   rebase_limit_reached: { conversationId: 'c1', attempts: 64 },
@@ -63,6 +64,7 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   import_refused: { source: 'session.jsonl', line: 3, problem: 'the line is cut off' },
   import_conflict: { conversationId: 'c1', position: 3 },
   circuit_open: { circuit: 'anthropic/stream', failures: 5, retryInMs: 48_000 },
+  cache_error: { problem: 'The cache was closed. Make a new one.' },
   file_unwritable: { file: 'out.html', problem: 'ENOSPC: no space left on device, write' },
   usage_invalid: { problem: 'There is no command "replya"' },
 }

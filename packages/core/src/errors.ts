@@ -75,6 +75,10 @@ const errorTable = {
     (d) =>
       `The working set holds no compaction made at position ${d.position}. Look up the position in context.lastCompaction or in the log.`,
   ),
+  token_limit: row<{ actionType: string; limitTokens: number; requestedTokens: number }>(
+    (d) =>
+      `The ${d.actionType} has ${d.requestedTokens} tokens, more than the ${d.limitTokens} that one may have. Shorten or split it, or raise the limit.`,
+  ),
   budget_exceeded: row<{ limitTokens: number; usedTokens: number; requestedTokens: number }>(
     (d) =>
       `The action needs ${d.requestedTokens} tokens, but ${d.usedTokens} of ${d.limitTokens} are used. Raise the budget with budgetSet, or start a new conversation.`,
@@ -256,6 +260,7 @@ const errorTable = {
   ),
 
   // The command line
+  cache_error: row<{ problem: string }>((d) => `The cache of answers cannot be used: ${d.problem} Until then, ask the model.`),
   file_unwritable: row<{ file: string; problem: string }>(
     (d) => `${d.file} was not written: ${d.problem}. What was there before is still there: give another file, or - for stdout.`,
   ),
