@@ -79,9 +79,9 @@ const errorTable = {
     (d) =>
       `The strategy "${d.strategy}" compacted nothing (${d.reason}): ${d.problem}. The working set is what it was; try another strategy, budget or summariser.`,
   ),
-  compaction_not_found: row<{ position: number }>(
+  compaction_not_found: row<{ position: number | null }>(
     (d) =>
-      `The working set holds no compaction made at position ${d.position}. Look up the position in context.lastCompaction or in the log.`,
+      `The working set holds no compaction${d.position === null ? '' : ` made at position ${d.position}`}. Look up the position in context.lastCompaction or in the log.`,
   ),
   budget_exceeded: row<{ limitTokens: number; usedTokens: number; requestedTokens: number }>(
     (d) =>
@@ -133,6 +133,9 @@ const errorTable = {
   ),
 
   // Configuration
+  settings_invalid: row<{ field: string; problem: string }>(
+    (d) => `The setting ${d.field} cannot be used: ${d.problem}. Correct it, or leave it out for the default.`,
+  ),
   slice_invalid: row<{ slice: string; problem: string }>(
     (d) => `Slice "${d.slice}" cannot be used: ${d.problem}. Correct its definition.`,
   ),

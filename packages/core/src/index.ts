@@ -15,6 +15,7 @@ export { toHex } from './bytes.ts'
 export { combineSlices, freezeState, type Reducer, type StateOf, type Unapplied } from './combine-slices.ts'
 export { type BudgetState, budgetRefused, budgetSet, budgetWarned } from './conversation/budget.ts'
 export { compactionFailed, compactionUndone, contextCompacted } from './conversation/compaction.ts'
+export { callsInFlight } from './conversation/compaction-guard.ts'
 export type { ContextState } from './conversation/context.ts'
 // The conversation
 export {

@@ -67,6 +67,14 @@ describe('a compaction that parts a call is refused', () => {
     say('u2'),
     add('t1', 'tool', result('c1')),
   )
+  const approving = given(add('a1', 'assistant', call('c1')), add('u1', 'user', approval('c1')), say('u2'))
+  const nested = given(
+    add('a1', 'assistant', call('c1')),
+    add('a2', 'assistant', call('c1')),
+    add('t1', 'tool', result('c1')),
+    add('t2', 'tool', result('c1')),
+    say('u1'),
+  )
   const items = given(
     add('a1', 'assistant', call('c1', 'b')),
     add('t1', 'tool', result('c1')),
@@ -83,6 +91,8 @@ describe('a compaction that parts a call is refused', () => {
     ['that waits for its result, because nobody has spoken on', pending, ['u1', 'a1'], parts('a1', 'c1')],
     ['that is open, although somebody has spoken on', open, ['u1', 'a1', 'u2'], parts('a1', 'c1')],
     ['from its approval', approved, ['a1', 't1'], parts('a1', 'c1')],
+    ['that was approved and waits for its result, although the user spoke on', approving, ['a1', 'u1'], parts('a1', 'c1')],
+    ['whose id is open twice, from the result that comes second', nested, ['a1', 'a2', 't1'], parts('a1', 'c1')],
     ['from its batch', items, ['a1', 't1'], parts('a2', 'c2')],
   ])('%s', (_, past, ids, error) => {
     expect(() => guard(ids, past)).toThrow(error)

@@ -4,10 +4,9 @@ import { ColloquyError } from '../errors.ts'
 import { defineSlice } from '../slice.ts'
 import { Vector } from '../vector.ts'
 import { compactionUndone, contextCompacted } from './compaction.ts'
-import { assertCoverable } from './compaction-guard.ts'
+import { assertCoverable, type ToolCalls } from './compaction-guard.ts'
 import { conversationCleared } from './lifecycle.ts'
 import { id, type Message, message, tokenCount, type WorkingMessage } from './message.ts'
-import type { OpenToolCall } from './tools.ts'
 
 /** A message joined the conversation. Messages are never edited; a redaction is its own action. */
 export const messageAdded = defineAction(
@@ -62,8 +61,7 @@ export const messages = defineSlice({
         return
       }
       case 'contextCompacted': {
-        const { open } = state.tools as { readonly open: readonly OpenToolCall[] }
-        assertCoverable(list.slice(), open, action.payload)
+        assertCoverable(list.slice(), state.tools as ToolCalls, action.payload)
         return
       }
       case 'messageAdded':
