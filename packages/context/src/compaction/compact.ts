@@ -104,7 +104,7 @@ export async function compact(conversation: Compactable, options: CompactOptions
   return { status: 'superseded' }
 }
 
-export interface Failure {
+interface Failure {
   readonly reason: FailureReason
   readonly problem: string
   readonly cause?: unknown
@@ -119,7 +119,7 @@ interface WrittenSummary extends Summary {
 const messageOverheadTokens = 4
 
 /** Asks the summariser. Rejects only when it was called off. */
-export async function writeSummary(planned: PlannedCompaction, options: CompactOptions): Promise<Written> {
+async function writeSummary(planned: PlannedCompaction, options: CompactOptions): Promise<Written> {
   const { minProgressRatio = options.trigger === 'auto' ? 0.1 : 0 } = options
   let summary: WrittenSummary | null = null
   if (planned.summary) {
@@ -151,7 +151,7 @@ export async function writeSummary(planned: PlannedCompaction, options: CompactO
 }
 
 /** What a compaction is stored as: the action itself, and the usage that its summary took. */
-export function compactionActions(
+function compactionActions(
   planned: PlannedCompaction,
   summary: WrittenSummary | null,
   options: Pick<CompactOptions, 'trigger' | 'summariser' | 'commandId'>,
