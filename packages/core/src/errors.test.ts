@@ -33,7 +33,7 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   engine_closed: { conversationId: 'c1' },
   conversation_not_found: { conversationId: 'c1' },
   position_not_found: { conversationId: 'c1', position: 9, headPosition: 6 },
-  settings_invalid: { field: 'startRatio', problem: '2 is not above 0 and at most 1' },
+  settings_invalid: { field: 'summaryThreshold', problem: '2 is not above 0 and at most 1' },
   slice_invalid: { slice: 'todos', problem: 'another slice has this name' },
   log_corrupt: { conversationId: 'c1', position: 3, problem: 'the body is not JSON' },
   snapshot_differs: { conversationId: 'c-1', position: 200, problem: 'the state in it cannot be read' },

@@ -80,7 +80,7 @@ describe('a compaction is due', () => {
     [65, false],
     [80, true],
   ])('with a start at 70 %%: at %i %% %s', (tokens, due) => {
-    expect(isDue(filled(tokens), { ...hundred, startRatio: 0.7, targetRatio: 0.5 })).toBe(due)
+    expect(isDue(filled(tokens), { ...hundred, summaryThreshold: 0.7, targetRatio: 0.5 })).toBe(due)
   })
 })
 
@@ -157,9 +157,9 @@ describe('settings that cannot be are refused with the name of the field', () =>
     [{ maxContextTokens: 0 }, 'maxContextTokens'],
     [{ maxContextTokens: Number.NaN }, 'maxContextTokens'],
     [{ modelContextTokens: { claude: -1 } }, 'modelContextTokens.claude'],
-    [{ minTokens: -1 }, 'minTokens'],
-    [{ startRatio: 0 }, 'startRatio'],
-    [{ startRatio: 1.01 }, 'startRatio'],
+    [{ leastTokens: -1 }, 'leastTokens'],
+    [{ summaryThreshold: 0 }, 'summaryThreshold'],
+    [{ summaryThreshold: 1.01 }, 'summaryThreshold'],
     [{ targetRatio: 0 }, 'targetRatio'],
     [{ targetRatio: 0.9 }, 'targetRatio'],
     [{ perTurn: 0 }, 'perTurn'],
@@ -171,6 +171,6 @@ describe('settings that cannot be are refused with the name of the field', () =>
   })
 
   test('and a start at 1 is fine', () => {
-    expect(compactionSettings({ startRatio: 1 }).startRatio).toBe(1)
+    expect(compactionSettings({ summaryThreshold: 1 }).summaryThreshold).toBe(1)
   })
 })

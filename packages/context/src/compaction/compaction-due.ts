@@ -40,14 +40,14 @@ export function contextLimit(state: ConversationState, settings: CompactionSetti
 }
 
 /** Tokens from which on it is compacted. */
-export const startTokens = (limitTokens: number, { startRatio }: CompactionSettings): number =>
-  Math.ceil(limitTokens * startRatio)
+export const startTokens = (limitTokens: number, { summaryThreshold }: CompactionSettings): number =>
+  Math.ceil(limitTokens * summaryThreshold)
 
 /** Tokens that a compaction leaves at most. */
-export function targetOf(limitTokens: number, { startRatio, targetRatio, minTokens }: CompactionSettings): number {
+export function targetOf(limitTokens: number, { summaryThreshold, targetRatio, leastTokens }: CompactionSettings): number {
   const target = Math.floor(limitTokens * targetRatio)
-  const highest = Math.floor(limitTokens * (startRatio - leastChangeRatio))
-  return minTokens <= highest ? Math.max(target, minTokens) : target
+  const highest = Math.floor(limitTokens * (summaryThreshold - leastChangeRatio))
+  return leastTokens <= highest ? Math.max(target, leastTokens) : target
 }
 
 function isAppliedInTurn(answers: number, { perTurn }: CompactionSettings): boolean {

@@ -7,11 +7,11 @@ export interface CompactionSettings {
   /** Instead of `maxContextTokens`, by the model's id. */
   readonly modelContextTokens: Readonly<Record<string, number>>
   /** A compaction begins when so much of the limit is used. */
-  readonly startRatio: number
+  readonly summaryThreshold: number
   /** It goes down to so much of it. Between the two the prefix stays the same, and with it the provider's cache. */
   readonly targetRatio: number
   /** It does not go below so many tokens, as long as the limit leaves it room to free a tenth above that. */
-  readonly minTokens: number
+  readonly leastTokens: number
   /**
    * While a turn runs: `false` not at all, unless the limit is reached; `true` after any answer of the model; a number after every so
    * many answers, counted in the state since the last compaction. Between turns whenever it is due.
@@ -23,9 +23,9 @@ export interface CompactionSettings {
 export const defaultCompactionSettings: CompactionSettings = {
   maxContextTokens: 50_000,
   modelContextTokens: {},
-  startRatio: 0.85,
+  summaryThreshold: 0.85,
   targetRatio: 0.6,
-  minTokens: 10_000,
+  leastTokens: 10_000,
   perTurn: false,
 }
 
@@ -35,11 +35,11 @@ export function compactionSettings(given: Partial<CompactionSettings> = {}): Com
   assertTokens('maxContextTokens', settings.maxContextTokens, 1)
   for (const [model, tokens] of Object.entries(settings.modelContextTokens))
     assertTokens(`modelContextTokens.${model}`, tokens, 1)
-  assertTokens('minTokens', settings.minTokens, 0)
-  assertRatio('startRatio', settings.startRatio)
+  assertTokens('leastTokens', settings.leastTokens, 0)
+  assertRatio('summaryThreshold', settings.summaryThreshold)
   assertRatio('targetRatio', settings.targetRatio)
-  if (settings.targetRatio >= settings.startRatio) {
-    throw invalid('targetRatio', `${settings.targetRatio} is not less than startRatio, ${settings.startRatio}`)
+  if (settings.targetRatio >= settings.summaryThreshold) {
+    throw invalid('targetRatio', `${settings.targetRatio} is not less than summaryThreshold, ${settings.summaryThreshold}`)
   }
   if (typeof settings.perTurn !== 'boolean') assertTokens('perTurn', settings.perTurn, 1)
   return settings

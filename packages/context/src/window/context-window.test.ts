@@ -9,7 +9,7 @@ const window = contextWindow({ counter: charactersCounter, strategy: oldest })
 test('a context window says how much there is, when it is compacted, and whether that is near', () => {
   const { state } = given(conversationStarted({ contextLimitTokens: 20_000 }), ...talk(1, 1, 16_999))
   expect(window.maxContextTokens(state)).toBe(20_000)
-  expect(window.summaryThreshold(state)).toBe(17_000)
+  expect(window.summaryThresholdTokens(state)).toBe(17_000)
   expect(window.isNearLimit(state)).toBe(false)
   const more = given(conversationStarted({ contextLimitTokens: 20_000 }), ...talk(1, 1, 17_000)).state
   expect(window.isNearLimit(more)).toBe(true)
@@ -26,7 +26,7 @@ test('without a strategy nothing is ever due, however near the limit is', () => 
 })
 
 test('settings that cannot be are refused', () => {
-  expect(() => contextWindow({ counter: charactersCounter, strategy: oldest, settings: { startRatio: 2 } })).toThrow(
-    expect.objectContaining({ code: 'settings_invalid', details: expect.objectContaining({ field: 'startRatio' }) }),
+  expect(() => contextWindow({ counter: charactersCounter, strategy: oldest, settings: { summaryThreshold: 2 } })).toThrow(
+    expect.objectContaining({ code: 'settings_invalid', details: expect.objectContaining({ field: 'summaryThreshold' }) }),
   )
 })

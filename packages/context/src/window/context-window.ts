@@ -18,7 +18,7 @@ export interface ContextWindow {
   /** Tokens that the working set may have. */
   maxContextTokens(state: ConversationState): number
   /** Tokens from which on it is compacted. */
-  summaryThreshold(state: ConversationState): number
+  summaryThresholdTokens(state: ConversationState): number
   isNearLimit(state: ConversationState): boolean
   /** What is to be freed now; null: nothing. */
   compactionDue(state: ConversationState): CompactionNeed | null
@@ -28,13 +28,13 @@ export interface ContextWindow {
 /** @throws `settings_invalid` */
 export function contextWindow({ counter, strategy, settings: given }: ContextWindowOptions): ContextWindow {
   const settings = compactionSettings(given)
-  const summaryThreshold = (state: ConversationState) => startTokens(contextLimit(state, settings), settings)
+  const summaryThresholdTokens = (state: ConversationState) => startTokens(contextLimit(state, settings), settings)
   return {
     counter,
     settings,
     maxContextTokens: (state) => contextLimit(state, settings),
-    summaryThreshold,
-    isNearLimit: (state) => state.context.usedTokens >= summaryThreshold(state),
+    summaryThresholdTokens,
+    isNearLimit: (state) => state.context.usedTokens >= summaryThresholdTokens(state),
     compactionDue: (state) => (strategy === null ? null : compactionDue(state, settings)),
     strategyFor: (state) => (typeof strategy === 'function' ? strategy(state) : strategy),
   }
