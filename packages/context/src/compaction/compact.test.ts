@@ -1,3 +1,8 @@
+/**
+ * Cases from LangChain (S), Strands (SP, SS, SU), OpenHands (OC, OV), the OpenAI SDK (OS), LangGraph (LD) and Cloudflare (CFS), here and
+ * in the files beside. What cannot happen here: triggers combined by AND and OR (there is one, by tokens); a failed replacement that
+ * must be rolled back, and windowed reads that delete the rest (a compaction is one append, and deletes nothing); cursors by time.
+ */
 import {
   type ConversationState,
   contextCompacted,
@@ -313,6 +318,23 @@ describe('while the summariser works, the conversation goes on', () => {
     expect(result).toMatchObject({ status: 'compacted' })
     expect(conversation.getState().messages.find((m) => m.id === 'm9')?.redacted).toBe(true)
   })
+})
+
+// ADK (edge 32): events with the time at which a summary ends vanish. Here messages are named, and times are not asked.
+test('messages of one and the same time are told apart', async () => {
+  const { conversation } = await given(talk(1, 10), { clock: () => 1_767_225_600_000_000 })
+  await compact(conversation, options)
+  await conversation.dispatch(talk(11, 12))
+  expect(idsOf(conversation.getState()).slice(1)).toEqual(['m7', 'm8', 'm9', 'm10', 'm11', 'm12'])
+})
+
+// LangChain (edge 14): the tokens of the summary model leak into the stream of the user.
+test('subscribers hear of the compaction, and nothing of how it was written', async () => {
+  const { conversation } = await given(talk(1, 10))
+  const heard: string[] = []
+  conversation.envelopes$.subscribe(({ type }) => heard.push(type))
+  await compact(conversation, options)
+  expect(heard).toEqual(['contextCompacted'])
 })
 
 test('token counts that are no numbers count as nothing (CFS 47)', async () => {

@@ -75,6 +75,24 @@ describe('a compaction is due', () => {
     expect(isDue(started)).toBe(true)
   })
 
+  // S 11: a share of a limit that nobody told is no error when it is needed.
+  test('at a share of the default limit, for a model that nobody told a limit of', () => {
+    const unknown = given(answer('a1', 42_500, { provider: 'p', id: 'unheard of' }))
+    expect(isDue(unknown, {})).toBe(true)
+  })
+
+  // OV 33: a request for a compaction is made, served, and made again; the model never sees it.
+  test('again and again, with nothing in the working set that says so', () => {
+    let past = filled(85)
+    for (let n = 0; n < 3; n++) {
+      expect(isDue(past)).toBe(true)
+      past = compactFirst(past, past.state.messages.length, 60)
+      expect(isDue(past)).toBe(false)
+      expect(past.state.messages.length).toBe(1)
+      past = past.when(...talk(10 + n, 10 + n, 25))
+    }
+  })
+
   // SP and SW: 0.65 no, 0.8 yes at 0.7.
   test.each([
     [65, false],

@@ -4,11 +4,13 @@ import {
   isColloquyError,
   messagePinned,
   messageRedacted,
+  replay,
+  resolverOf,
   stateHash,
   toHex,
   Vector,
 } from '@colloquy/core'
-import { sha256 } from '@colloquy/engine'
+import { createEngine, sha256 } from '@colloquy/engine'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
@@ -206,6 +208,30 @@ describe('compacting anew in another way', () => {
     else expect((await attempt).status).toBe(how === 'is a dry run' ? 'planned' : 'unchanged')
     expect(hashOf(conversation.getState())).toBe(before)
   })
+})
+
+// LD 45: reduce(reduce(s, xs), ys) = reduce(s, xs ++ ys), with removals inside; what others wrote replays in the order of the log.
+test('a history with compactions, undos and pins replays to the same state however it is cut, by whomever it was written', async () => {
+  const { conversation, engine, log } = await given(talk(1, 10), { snapshotEvery: 3 })
+  const other = await given([], { log })
+  await compact(conversation, options)
+  await other.conversation.dispatch([...talk(11, 16), messagePinned({ messageId: 'm12' })])
+  await compact(other.conversation, { ...options, strategy: forgetting })
+  const { compactionPosition } = await undoCompaction(engine, 'c')
+  await redoCompaction(engine, 'c', { at: compactionPosition })
+  await compact(other.conversation, { ...options, targetTokens: 30 }).catch(failedOnly)
+  await conversation.refresh()
+  const live = toHex(stateHash(conversation.getState(), sha256))
+  const key = { tenant: 'default', conversationId: 'c' }
+  const resolve = resolverOf(log, key, engine.reducer)
+  const all = await Array.fromAsync(log.actions(key, { from: 1, to: conversation.position }))
+  for (let cut = 0; cut <= conversation.position; cut++) {
+    const first = await replay(engine.reducer, [all.flat().slice(0, cut)], { resolve })
+    const both = await replay(engine.reducer, [all.flat().slice(cut)], { resolve, from: first })
+    expect(toHex(stateHash(both.state, sha256))).toBe(live)
+  }
+  const late = createEngine({ log })
+  expect(toHex(stateHash((await late.open('c')).getState(), sha256))).toBe(live)
 })
 
 // LD 46 and CFS 47: forks are independent, and a compaction is limited to its branch.
