@@ -1,14 +1,16 @@
 import { type ConversationState, isColloquyError, type Summariser } from '@colloquy/core'
 import type { Effect } from '@colloquy/engine'
 import { Observable } from 'rxjs'
-import type { ContextWindow } from '../window/context-window.ts'
+import { type ContextWindow, contextWindow } from '../window/context-window.ts'
 import { compact } from './compact.ts'
 import type { CompactionNeed } from './compaction-due.ts'
+import { extractiveSummariser } from './extractive-summariser.ts'
 
 export interface AutoCompactionOptions {
-  /** When, how far, and by which strategy. */
-  readonly window: ContextWindow
-  readonly summariser: Summariser
+  /** When, how far, and by which strategy. Default: `contextWindow()`. */
+  readonly window?: ContextWindow
+  /** Default: the extractive one, which needs no model. */
+  readonly summariser?: Summariser
   /** How long a summariser may take. Default 120,000. */
   readonly timeoutMs?: number
 }
@@ -18,7 +20,9 @@ export interface AutoCompactionOptions {
  * crash loses it. It runs beside the conversation, once at a time. Of several processes that find the same need one stores its
  * compaction. What fails is on record, and is tried again when the conversation has gone on.
  */
-export function autoCompaction({ window, summariser, timeoutMs }: AutoCompactionOptions): Effect<ConversationState> {
+export function autoCompaction(options: AutoCompactionOptions = {}): Effect<ConversationState> {
+  const { window = contextWindow(), timeoutMs } = options
+  const { summariser = extractiveSummariser({ counter: window.counter }) } = options
   return function compaction(envelope$, api) {
     return new Observable<never>(() => {
       const stopping = new AbortController()

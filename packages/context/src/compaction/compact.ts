@@ -16,6 +16,7 @@ import {
   usageRecorded,
 } from '@colloquy/core'
 import { type Conversation, uuidv7 } from '@colloquy/engine'
+import { messageOverheadTokens } from '../tokens/count-message.ts'
 import {
   type PlannedCompaction,
   type PlanOptions,
@@ -114,9 +115,6 @@ type Written = { readonly summary: WrittenSummary | null } | { readonly failure:
 interface WrittenSummary extends Summary {
   readonly tokens: number
 }
-
-/** Role and separators of the message around it: as the counters of whole messages have it. */
-const messageOverheadTokens = 4
 
 /** Asks the summariser. Rejects only when it was called off. */
 async function writeSummary(planned: PlannedCompaction, options: CompactOptions): Promise<Written> {

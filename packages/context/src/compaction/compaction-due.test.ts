@@ -12,8 +12,9 @@ import { describe, expect, test } from 'vitest'
 import { talk } from '../../../../test/support/compaction.ts'
 import { naming, undoOf } from '../../../../test/support/core-arbitraries.ts'
 import { type Given, given } from '../../../../test/support/core-log.ts'
-import { compactionDue, targetOf } from './compaction-due.ts'
+import { compactionDue, policyOf } from './compaction-due.ts'
 import { type CompactionSettings, compactionSettings } from './compaction-settings.ts'
+import { targetTokens } from './policy.ts'
 
 /** A limit of 100, so that tokens are percent. */
 const hundred = { maxContextTokens: 100 }
@@ -40,20 +41,20 @@ function compactFirst(past: Given, count: number, tokens: number): Given {
 }
 
 describe('a compaction is due', () => {
-  test('from 85 % on, down to 60 %', () => {
-    expect(isDue(filled(84))).toBe(false)
-    expect(compactionDue(filled(85).state, compactionSettings(hundred))).toEqual({
-      usedTokens: 85,
+  test('above 85 %, down to 60 %', () => {
+    expect(isDue(filled(85))).toBe(false)
+    expect(compactionDue(filled(86).state, compactionSettings(hundred))).toEqual({
+      usedTokens: 86,
       limitTokens: 100,
       targetTokens: 60,
       settledPosition: 0,
     })
   })
 
-  test('by default at 42,500 of 50,000 tokens, down to 30,000', () => {
+  test('by default above 42,500 of 50,000 tokens, down to 30,000', () => {
     const settings = compactionSettings()
-    expect(compactionDue(filled(42_499).state, settings)).toBeNull()
-    expect(compactionDue(filled(42_500).state, settings)).toMatchObject({ limitTokens: 50_000, targetTokens: 30_000 })
+    expect(compactionDue(filled(42_500).state, settings)).toBeNull()
+    expect(compactionDue(filled(42_501).state, settings)).toMatchObject({ limitTokens: 50_000, targetTokens: 30_000 })
   })
 
   test.each([
@@ -63,7 +64,7 @@ describe('a compaction is due', () => {
     [13_000, 7_800],
     [8_000, 4_800],
   ])('never below 10,000, unless the window is smaller: of %i down to %i', (limit, target) => {
-    expect(targetOf(limit, compactionSettings())).toBe(target)
+    expect(targetTokens(policyOf(given().state, compactionSettings({ maxContextTokens: limit })))).toBe(target)
   })
 
   test('by the limit of the model that answered last, and by the window that the conversation knows, when that is less', () => {
@@ -71,25 +72,25 @@ describe('a compaction is due', () => {
     const large = given(answer('a1', 90, { provider: 'p', id: 'large' }))
     expect(isDue(large, settings)).toBe(false)
     expect(isDue(large.when(answer('a2', 1, { provider: 'p', id: 'small' })), settings)).toBe(true)
-    const started = given(conversationStarted({ contextLimitTokens: 60 }), ...talk(1, 1, 51))
+    const started = given(conversationStarted({ contextLimitTokens: 60 }), ...talk(1, 1, 52))
     expect(isDue(started)).toBe(true)
   })
 
   // S 11: a share of a limit that nobody told is no error when it is needed.
   test('at a share of the default limit, for a model that nobody told a limit of', () => {
-    const unknown = given(answer('a1', 42_500, { provider: 'p', id: 'unheard of' }))
+    const unknown = given(answer('a1', 42_501, { provider: 'p', id: 'unheard of' }))
     expect(isDue(unknown, {})).toBe(true)
   })
 
   // OV 33: a request for a compaction is made, served, and made again; the model never sees it.
   test('again and again, with nothing in the working set that says so', () => {
-    let past = filled(85)
+    let past = filled(86)
     for (let n = 0; n < 3; n++) {
       expect(isDue(past)).toBe(true)
       past = compactFirst(past, past.state.messages.length, 60)
       expect(isDue(past)).toBe(false)
       expect(past.state.messages.length).toBe(1)
-      past = past.when(...talk(10 + n, 10 + n, 25))
+      past = past.when(...talk(10 + n, 10 + n, 26))
     }
   })
 
@@ -147,12 +148,12 @@ describe('between compactions', () => {
 })
 
 describe('while a turn runs', () => {
-  const inTurn = given(turnStarted({ turnId: 't' }), ...talk(1, 1, 85))
+  const inTurn = given(turnStarted({ turnId: 't' }), ...talk(1, 1, 86))
 
   test('nothing is due by default; it is when the turn ends, or the limit is reached', () => {
     expect(isDue(inTurn)).toBe(false)
     expect(isDue(inTurn.when(turnEnded({ turnId: 't' })))).toBe(true)
-    expect(isDue(inTurn.when(...talk(2, 2, 15)))).toBe(true)
+    expect(isDue(inTurn.when(...talk(2, 2, 14)))).toBe(true)
   })
 
   test('it is with perTurn: true', () => {

@@ -4,6 +4,7 @@
  */
 import type { ConversationState } from '@colloquy/core'
 import type { CompactionSettings } from './compaction-settings.ts'
+import { type CompactionPolicy, isNearLimit, targetTokens } from './policy.ts'
 
 /** What is to be freed, and why. */
 export interface CompactionNeed {
@@ -23,31 +24,23 @@ const lookBackMessages = 32
 
 export function compactionDue(state: ConversationState, settings: CompactionSettings): CompactionNeed | null {
   const { usedTokens, settled, failure } = state.context
-  const limitTokens = contextLimit(state, settings)
-  if (usedTokens < startTokens(limitTokens, settings)) return null
+  const policy = policyOf(state, settings)
+  const limitTokens = policy.maxContextTokens
+  if (!isNearLimit(usedTokens, policy)) return null
   if (usedTokens - settled.tokens < limitTokens * leastChangeRatio) return null
   if (failure && failure.messagesSince < Math.min(2 ** failure.inARow, longestBackOffMessages)) return null
   if (state.turn.current !== null && usedTokens < limitTokens && !isAppliedInTurn(settled.answersSince, settings)) return null
-  const targetTokens = targetOf(limitTokens, settings)
-  return { usedTokens, limitTokens, targetTokens, settledPosition: settled.position }
+  return { usedTokens, limitTokens, targetTokens: targetTokens(policy), settledPosition: settled.position }
 }
 
-/** Tokens that the working set may have. */
-export function contextLimit(state: ConversationState, settings: CompactionSettings): number {
+/** The policy for the model that a conversation speaks with. */
+export function policyOf(state: ConversationState, settings: CompactionSettings): CompactionPolicy {
   const model = modelOf(state)
   const asked = (model !== undefined && settings.modelContextTokens[model]) || settings.maxContextTokens
-  return Math.min(asked, state.context.limitTokens ?? asked)
-}
-
-/** Tokens from which on it is compacted. */
-export const startTokens = (limitTokens: number, { summaryThreshold }: CompactionSettings): number =>
-  Math.ceil(limitTokens * summaryThreshold)
-
-/** Tokens that a compaction leaves at most. */
-export function targetOf(limitTokens: number, { summaryThreshold, targetRatio, leastTokens }: CompactionSettings): number {
-  const target = Math.floor(limitTokens * targetRatio)
-  const highest = Math.floor(limitTokens * (summaryThreshold - leastChangeRatio))
-  return leastTokens <= highest ? Math.max(target, leastTokens) : target
+  const maxContextTokens = Math.min(asked, state.context.limitTokens ?? asked)
+  // In a window that is hardly larger than the floor a compaction down to it would free next to nothing, and follow upon each message.
+  const hasRoom = settings.leastTokens <= maxContextTokens * (settings.summaryThreshold - leastChangeRatio)
+  return { ...settings, maxContextTokens, leastTokens: hasRoom ? settings.leastTokens : 0 }
 }
 
 function isAppliedInTurn(answers: number, { perTurn }: CompactionSettings): boolean {

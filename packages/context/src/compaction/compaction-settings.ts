@@ -1,17 +1,13 @@
 import { ColloquyError } from '@colloquy/core'
+import { type CompactionPolicy, defaultPolicy } from './policy.ts'
 
-/** When the working set is compacted, and how far. */
-export interface CompactionSettings {
-  /** The working set may hold so many tokens; the window of the model, where the conversation knows it, when that is less. */
-  readonly maxContextTokens: number
+/**
+ * When the working set is compacted, and how far. The window of the model, where the conversation knows it, holds beside
+ * `maxContextTokens`: the lower one counts. `leastTokens` holds as long as the limit leaves room to free a tenth above it.
+ */
+export interface CompactionSettings extends CompactionPolicy {
   /** Instead of `maxContextTokens`, by the model's id. */
   readonly modelContextTokens: Readonly<Record<string, number>>
-  /** A compaction begins when so much of the limit is used. */
-  readonly summaryThreshold: number
-  /** It goes down to so much of it. Between the two the prefix stays the same, and with it the provider's cache. */
-  readonly targetRatio: number
-  /** It does not go below so many tokens, as long as the limit leaves it room to free a tenth above that. */
-  readonly leastTokens: number
   /**
    * While a turn runs: `false` not at all, unless the limit is reached; `true` after any answer of the model; a number after every so
    * many answers, counted in the state since the last compaction. Between turns whenever it is due.
@@ -19,15 +15,7 @@ export interface CompactionSettings {
   readonly perTurn: boolean | number
 }
 
-/** 85 % and 60 %: measured on recorded sessions, see `npm run bench -- context`. */
-export const defaultCompactionSettings: CompactionSettings = {
-  maxContextTokens: 50_000,
-  modelContextTokens: {},
-  summaryThreshold: 0.85,
-  targetRatio: 0.6,
-  leastTokens: 10_000,
-  perTurn: false,
-}
+export const defaultCompactionSettings: CompactionSettings = { ...defaultPolicy, modelContextTokens: {}, perTurn: false }
 
 /** Settings with the defaults filled in. @throws `settings_invalid` with the name of the field */
 export function compactionSettings(given: Partial<CompactionSettings> = {}): CompactionSettings {

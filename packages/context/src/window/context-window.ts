@@ -1,13 +1,18 @@
 import type { ConversationState } from '@colloquy/core'
-import { type CompactionNeed, compactionDue, contextLimit, startTokens } from '../compaction/compaction-due.ts'
+import { type CompactionNeed, compactionDue, policyOf } from '../compaction/compaction-due.ts'
 import { type CompactionSettings, compactionSettings } from '../compaction/compaction-settings.ts'
+import { isNearLimit, startTokens } from '../compaction/policy.ts'
+import { adaptive } from '../compaction/strategies/adaptive.ts'
+import { nullStrategy } from '../compaction/strategies/null-strategy.ts'
 import type { Strategy } from '../compaction/strategy.ts'
+import { estimateCounter } from '../tokens/estimate-counter.ts'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 
 export interface ContextWindowOptions {
-  readonly counter: TokenCounter
-  /** How the working set is made smaller: always one way, by what is in it, or (null) never. */
-  readonly strategy: Strategy | ((state: ConversationState) => Strategy | null) | null
+  /** Default: the estimate. */
+  readonly counter?: TokenCounter
+  /** How the working set is made smaller. Default: by what is in it (`adaptive`). Null, or `nullStrategy`: never. */
+  readonly strategy?: Strategy | ((state: ConversationState) => Strategy | null) | null
   readonly settings?: Partial<CompactionSettings>
 }
 
@@ -17,7 +22,7 @@ export interface ContextWindow {
   readonly settings: CompactionSettings
   /** Tokens that the working set may have. */
   maxContextTokens(state: ConversationState): number
-  /** Tokens from which on it is compacted. */
+  /** It is compacted when it holds more. */
   summaryThresholdTokens(state: ConversationState): number
   isNearLimit(state: ConversationState): boolean
   /** What is to be freed now; null: nothing. */
@@ -26,16 +31,20 @@ export interface ContextWindow {
 }
 
 /** @throws `settings_invalid` */
-export function contextWindow({ counter, strategy, settings: given }: ContextWindowOptions): ContextWindow {
+export function contextWindow(options: ContextWindowOptions = {}): ContextWindow {
+  const { counter = estimateCounter, strategy = adaptive(), settings: given } = options
   const settings = compactionSettings(given)
-  const summaryThresholdTokens = (state: ConversationState) => startTokens(contextLimit(state, settings), settings)
+  const strategyFor = (state: ConversationState): Strategy | null => {
+    const chosen = typeof strategy === 'function' ? strategy(state) : strategy
+    return chosen?.name === nullStrategy.name ? null : chosen
+  }
   return {
     counter,
     settings,
-    maxContextTokens: (state) => contextLimit(state, settings),
-    summaryThresholdTokens,
-    isNearLimit: (state) => state.context.usedTokens >= summaryThresholdTokens(state),
-    compactionDue: (state) => (strategy === null ? null : compactionDue(state, settings)),
-    strategyFor: (state) => (typeof strategy === 'function' ? strategy(state) : strategy),
+    maxContextTokens: (state) => policyOf(state, settings).maxContextTokens,
+    summaryThresholdTokens: (state) => startTokens(policyOf(state, settings)),
+    isNearLimit: (state) => isNearLimit(state.context.usedTokens, policyOf(state, settings)),
+    compactionDue: (state) => (strategy === null || strategy === nullStrategy ? null : compactionDue(state, settings)),
+    strategyFor,
   }
 }
