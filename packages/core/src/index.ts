@@ -14,7 +14,8 @@ export {
 export { toHex } from './bytes.ts'
 export { combineSlices, freezeState, type Reducer, type StateOf, type Unapplied } from './combine-slices.ts'
 export { type BudgetState, budgetRefused, budgetSet, budgetWarned } from './conversation/budget.ts'
-export { compactionUndone, contextCompacted } from './conversation/compaction.ts'
+export { compactionFailed, compactionUndone, contextCompacted } from './conversation/compaction.ts'
+export { callsInFlight } from './conversation/compaction-guard.ts'
 export type { ContextState } from './conversation/context.ts'
 // The conversation
 export {
@@ -34,8 +35,17 @@ export {
   type LifecycleState,
 } from './conversation/lifecycle.ts'
 export { foreignRecordKept, type LineageState } from './conversation/lineage.ts'
-export { type Message, message, type Part, part, textMessage, type Usage, usage } from './conversation/message.ts'
-export { messageAdded, messageRedacted, type WorkingMessage } from './conversation/messages.ts'
+export {
+  type Message,
+  message,
+  type Part,
+  part,
+  textMessage,
+  type Usage,
+  usage,
+  type WorkingMessage,
+} from './conversation/message.ts'
+export { messageAdded, messagePinned, messageRedacted, messageUnpinned } from './conversation/messages.ts'
 export { metadataChanged } from './conversation/metadata.ts'
 export { type Participant, participantJoined, participantLeft } from './conversation/participants.ts'
 export { preferencesChanged } from './conversation/preferences.ts'

@@ -32,7 +32,7 @@ import {
 } from '@colloquy/core'
 import { filter, mergeMap, type Observable, type Subscription } from 'rxjs'
 import { Conversation } from './conversation.ts'
-import type { Effect } from './effects.ts'
+import type { Effect, EffectApi } from './effects.ts'
 import { type FeedBatch, type FeedEnvelope, type FeedOptions, Feeds } from './feed.ts'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import { type ImportedResult, importConversations } from './import-conversation.ts'
@@ -75,6 +75,8 @@ export type EngineState<Slices extends readonly Slice[]> = ConversationState & S
 export interface Engine<State> extends AsyncDisposable {
   readonly tenant: string
   readonly reducer: Reducer<State>
+  /** Where its conversations are kept. */
+  readonly log: EventLog
   /** Every envelope that this engine stores or learns of; in order inside each conversation. */
   readonly envelopes$: Observable<OpenedEnvelope>
   /**
@@ -221,15 +223,16 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
     return effects.map((effect, index) => {
       const name = effect.name || String(index)
       const where = `effect ${name} of ${conversationId}`
+      const report = (error: unknown) => onError(error, where)
+      const cause = `effect:${name}`
+      const dispatch: EffectApi<State>['dispatch'] = async (actions, options) =>
+        conversation(conversationId, await resident(conversationId)).dispatch(actions, { ...options, cause })
       const answers = new GuardedObservable<Action>(where, onError, (subscriber) => {
-        const subscription = effect(appended$, { conversationId, getState: () => writer.state }).subscribe(subscriber)
+        const api = { conversationId, getState: () => writer.state, dispatch, reportError: report }
+        const subscription = effect(appended$, api).subscribe(subscriber)
         return () => subscription.unsubscribe()
       })
-      return answers.subscribe((action) => {
-        resident(conversationId)
-          .then((current) => current.dispatch([action], { cause: `effect:${name}` }))
-          .catch((error: unknown) => onError(error, where))
-      })
+      return answers.subscribe((action) => void dispatch(action).catch(report))
     })
   }
 
@@ -248,6 +251,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
   const engine: Engine<State> = {
     tenant,
     reducer,
+    log,
     envelopes$: publisher.envelopes(),
     feed$: (options = {}) => feeds.envelopes(options),
     feed: (options = {}) => feeds.batches(options),

@@ -5,7 +5,7 @@
 import type { ActionOf, StampedAction } from '../action.ts'
 import { combineSlices, type StateOf } from '../combine-slices.ts'
 import { budget, type budgetRefused, type budgetSet, type budgetWarned } from './budget.ts'
-import type { compactionUndone, contextCompacted } from './compaction.ts'
+import type { compactionFailed, compactionUndone, contextCompacted } from './compaction.ts'
 import { context } from './context.ts'
 import { type degraded, type errorRecorded, health, type recovered } from './health.ts'
 import {
@@ -17,7 +17,7 @@ import {
   lifecycle,
 } from './lifecycle.ts'
 import { type foreignRecordKept, lineage } from './lineage.ts'
-import { type messageAdded, type messageRedacted, messages } from './messages.ts'
+import { type messageAdded, type messagePinned, type messageRedacted, messages, type messageUnpinned } from './messages.ts'
 import { metadata, type metadataChanged } from './metadata.ts'
 import { type participantJoined, type participantLeft, participants } from './participants.ts'
 import { preferences, type preferencesChanged } from './preferences.ts'
@@ -68,7 +68,10 @@ export type ConversationAction = ActionOf<
   | typeof metadataChanged
   | typeof messageAdded
   | typeof messageRedacted
+  | typeof messagePinned
+  | typeof messageUnpinned
   | typeof contextCompacted
+  | typeof compactionFailed
   | typeof compactionUndone
   | typeof toolRequested
   | typeof approvalRequested
