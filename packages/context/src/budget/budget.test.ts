@@ -3,18 +3,21 @@ import { describe, expect, test } from 'vitest'
 import { given, say } from '../../../../test/support/given.ts'
 import { budget } from './budget.ts'
 
+const limitTokens = (hard: number | null) =>
+  budgetSet({ scope: 'conversation', limits: { messageTokens: hard === null ? null : { soft: null, hard } } })
+
 describe('budget', () => {
   test('stores the refusal, not the refused action', async () => {
     const { dispatch, stored } = await given([say('m1', 'hi', 1)], { middleware: [budget({ limitTokens: 2 })] })
     await expect(dispatch(say('m2', 'too much', 3))).rejects.toMatchObject({
       code: 'budget_exceeded',
-      details: { limitTokens: 2, usedTokens: 1, requestedTokens: 3 },
+      details: { scope: 'conversation', kind: 'messageTokens', limit: 2, used: 1, reserved: 0, requested: 3 },
     })
     expect(await stored()).toMatchObject([
       { type: 'messageAdded' },
       {
         type: 'budgetRefused',
-        action: { payload: { actionType: 'messageAdded', limitTokens: 2, usedTokens: 1, requestedTokens: 3 } },
+        action: { payload: { actionType: 'messageAdded', kind: 'messageTokens', limit: 2, used: 1, reserved: 0, requested: 3 } },
       },
     ])
   })
@@ -23,15 +26,15 @@ describe('budget', () => {
     const { dispatch, conversation } = await given([], { middleware: [budget({ limitTokens: 10 })] })
     const results = await Promise.allSettled(Array.from({ length: 40 }, (_, i) => dispatch(say(`m${i}`, 'x', 3))))
     expect(results.filter((r) => r.status === 'fulfilled')).toHaveLength(3)
-    expect(conversation.getState().budget).toMatchObject({ usedTokens: 9, refusals: 37 })
+    expect(conversation.getState().budget).toMatchObject({ used: { messageTokens: 9 }, refusals: 37 })
   })
 
   test('the lower of option and budgetSet holds; null lifts the one that was set', async () => {
-    const { dispatch } = await given([budgetSet({ limitTokens: 5 })], { middleware: [budget({ limitTokens: 100 })] })
-    await expect(dispatch(say('m1', 'x', 6))).rejects.toMatchObject({ details: { limitTokens: 5 } })
-    await dispatch(budgetSet({ limitTokens: null }))
+    const { dispatch } = await given([limitTokens(5)], { middleware: [budget({ limitTokens: 100 })] })
+    await expect(dispatch(say('m1', 'x', 6))).rejects.toMatchObject({ details: { limit: 5 } })
+    await dispatch(limitTokens(null))
     await dispatch(say('m1', 'x', 6))
-    await expect(dispatch(say('m2', 'x', 95))).rejects.toMatchObject({ details: { limitTokens: 100, usedTokens: 6 } })
+    await expect(dispatch(say('m2', 'x', 95))).rejects.toMatchObject({ details: { limit: 100, used: 6 } })
   })
 
   test('warns once when the mark is passed', async () => {

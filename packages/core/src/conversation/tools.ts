@@ -13,7 +13,15 @@ const call = { messageId: id, callId: id }
 export const toolRequested = defineAction('toolRequested', z.strictObject({ ...call, name: z.string() }))
 
 /** The tool runs. From here on an unsafe tool must not be started again. */
-export const toolStarted = defineAction('toolStarted', z.strictObject({ ...call, attempt: z.int().positive().optional() }))
+export const toolStarted = defineAction(
+  'toolStarted',
+  z.strictObject({
+    ...call,
+    attempt: z.int().positive().optional(),
+    /** The call was reserved, and the settlement counts it in the budget: it is not counted there again. */
+    reservationId: id.optional(),
+  }),
+)
 
 export const toolProgressed = defineAction(
   'toolProgressed',
