@@ -53,6 +53,30 @@ describe.each(scopes)('a %s budget of 100 calls', (scope) => {
   })
 })
 
+test.skipIf(!server)(
+  'a tenant ledger on Postgres needs no append for each of 6,400 calls of 64 callers, far from its limit',
+  async () => {
+    const { log } = await onPostgres()
+    await limitTo(log, 'tenant', 1_000_000)
+    const ledger = await openTenantBudget({ log })
+    await Promise.all(
+      Array.from({ length: callers }, async () => {
+        for (let i = 0; i < 100; i++) {
+          const held = await ledger.reserve({ modelCalls: 1 })
+          await setTimeout(0)
+          held.settle()
+        }
+      }),
+    )
+    await ledger.close()
+    const { used, reservations } = await stateOf(log, 'tenant')
+    expect({ calls: used.modelCalls, reservations }).toEqual({ calls: 6_400, reservations: [] })
+    const head = await log.head({ tenant: 'default', conversationId: ledgerIdOf('tenant') })
+    expect(head?.position).toBeLessThan(200)
+    await log.close()
+  },
+)
+
 describe.skipIf(!server)('a process that is killed between reservation and settlement', () => {
   test('leaves a reservation in the conversation, which counts as spent when it expires and can be settled by its id', async () => {
     const { log, url } = await onPostgres()

@@ -63,6 +63,7 @@ export const budget = (options: BudgetOptions = {}): Middleware<ConversationStat
   const own = ownLimits(options)
   return (api) => {
     const limitsNow = effectiveLimits(own)
+    const warningsNow = softLimits(clock)
     const holdFor = tenant && tenantHolds(tenant, api)
     return (next) => async (given) => {
       const action = prices === undefined ? given : priced(given, prices)
@@ -85,7 +86,7 @@ export const budget = (options: BudgetOptions = {}): Middleware<ConversationStat
         throw budgetError(shortage)
       }
       const taken = holdFor === undefined ? await next(action) : await holdFor(action, next)
-      for (const warning of warningsOf(state, api.getState().budget, limits, clock)) await next(budgetWarned(warning))
+      for (const warning of warningsNow(state, api.getState().budget, limits)) await next(budgetWarned(warning))
       return taken
     }
   }
@@ -130,29 +131,32 @@ function shortageOf(state: BudgetState, action: Action, limits: Limits, clock: (
 
 type Warning = Parameters<typeof budgetWarned>[0]
 
-/** Of each soft limit that was not reached before. */
-function warningsOf(before: BudgetState, after: BudgetState, limits: Limits, clock: () => number): readonly Warning[] {
-  if (before === after) return nothing
-  let warnings = nothing
-  for (const scope of ['turn', 'conversation'] as const satisfies readonly BudgetScope[]) {
-    for (const each in limits[scope]) {
-      const kind = each as BudgetKind
-      const { soft = null, hard = null } = limits[scope][kind] ?? {}
-      if (soft === null) continue
-      const now = clock()
-      const used = standing(after, scope, kind, now)
-      if (used >= soft && standing(before, scope, kind, now) < soft) warnings = [...warnings, { scope, kind, soft, hard, used }]
+/**
+ * Of each soft limit that is reached now and was not before, by what is spent: what is reserved may come back, and would warn again
+ * and again. The time of a turn passes without an action, so it is looked at as of the action before.
+ */
+function softLimits(clock: () => number) {
+  let seenAt: number | undefined
+  return (before: BudgetState, after: BudgetState, limits: Limits): readonly Warning[] => {
+    let warnings = nothing
+    const seenBefore = seenAt
+    for (const scope of ['turn', 'conversation'] as const satisfies readonly BudgetScope[]) {
+      for (const each in limits[scope]) {
+        const kind = each as BudgetKind
+        const { soft = null, hard = null } = limits[scope][kind] ?? {}
+        if (soft === null || (before === after && kind !== 'wallMs')) continue
+        const now = clock()
+        const { used } = budgetStanding(after, scope, kind, now)
+        const usedBefore = budgetStanding(before, scope, kind, Math.min(seenBefore ?? now, now)).used
+        if (used >= soft && usedBefore < soft) warnings = [...warnings, { scope, kind, soft, hard, used }]
+        if (kind === 'wallMs') seenAt = now
+      }
     }
+    return warnings
   }
-  return warnings
 }
 
 const nothing: readonly Warning[] = []
-
-function standing(state: BudgetState, scope: BudgetScope, kind: BudgetKind, now: number): number {
-  const { used, reserved } = budgetStanding(state, scope, kind, now)
-  return used + reserved
-}
 
 /**
  * The tenant's share of an action: held in its ledger before the action is taken in, so that no conflict, crash or lost answer lets the
