@@ -35,7 +35,15 @@ export const approvalDecided = defineAction(
 )
 
 /** The tool runs. From here on an unsafe tool must not be started again; `attempt` 2 and on says that it was, knowingly. */
-export const toolStarted = defineAction('toolStarted', z.strictObject({ ...call, attempt: z.int().positive().optional() }))
+export const toolStarted = defineAction(
+  'toolStarted',
+  z.strictObject({
+    ...call,
+    attempt: z.int().positive().optional(),
+    /** The call was reserved, and the settlement counts it in the budget: it is not counted there again. */
+    reservationId: id.optional(),
+  }),
+)
 
 export const toolProgressed = defineAction(
   'toolProgressed',
