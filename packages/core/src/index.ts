@@ -34,6 +34,7 @@ export {
   type LifecycleState,
 } from './conversation/lifecycle.ts'
 export { foreignRecordKept, type LineageState } from './conversation/lineage.ts'
+export { type Manifest, type ManifestEntry, type ManifestState, type ManifestStep, modelCalled } from './conversation/manifest.ts'
 export { type Message, message, type Part, part, textMessage, type Usage, usage } from './conversation/message.ts'
 export { messageAdded, messageRedacted, type WorkingMessage } from './conversation/messages.ts'
 export { metadataChanged } from './conversation/metadata.ts'
