@@ -12,6 +12,7 @@ const codesOf: Partial<Record<ErrorCode, ExitCode>> = {
   log_corrupt: exitCodes.verificationFailed,
   conversation_not_found: exitCodes.notFound,
   position_not_found: exitCodes.notFound,
+  model_call_not_found: exitCodes.notFound,
 }
 
 /** Whoever read our output went away (`| head`): no error, but a reason to stop. */
