@@ -9,6 +9,7 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 
 const codesOf: Partial<Record<ErrorCode, ExitCode>> = {
   usage_invalid: exitCodes.usage,
+  settings_invalid: exitCodes.usage,
   log_corrupt: exitCodes.verificationFailed,
   conversation_not_found: exitCodes.notFound,
   position_not_found: exitCodes.notFound,

@@ -33,6 +33,7 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   model_call_not_found: { conversationId: 'c1', call: 12 },
   conversation_not_found: { conversationId: 'c1' },
   position_not_found: { conversationId: 'c1', position: 9, headPosition: 6 },
+  settings_invalid: { field: 'thresholds.targetRatio', problem: '2 is not at most 1' },
   slice_invalid: { slice: 'todos', problem: 'another slice has this name' },
   log_corrupt: { conversationId: 'c1', position: 3, problem: 'the body is not JSON' },
   snapshot_differs: { conversationId: 'c-1', position: 200, problem: 'the state in it cannot be read' },

@@ -134,6 +134,9 @@ const errorTable = {
   ),
 
   // Configuration
+  settings_invalid: row<{ field: string; problem: string }>(
+    (d) => `The setting ${d.field} cannot be used: ${d.problem}. Correct it, or leave it out for the default.`,
+  ),
   slice_invalid: row<{ slice: string; problem: string }>(
     (d) => `Slice "${d.slice}" cannot be used: ${d.problem}. Correct its definition.`,
   ),

@@ -116,6 +116,14 @@ export {
   type Snapshot,
 } from './ports/event-log.ts'
 export type { Ids } from './ports/ids.ts'
+export {
+  type FoundInteraction,
+  type IndexedInteraction,
+  type InteractionMessage,
+  type MemoryIndex,
+  type MemoryQuery,
+  memoryRanking,
+} from './ports/memory-index.ts'
 export type { Random } from './ports/random.ts'
 export type { Sha256 } from './ports/sha256.ts'
 export type { Cancellation, Summariser, Summary, SummaryRequest } from './ports/summariser.ts'
@@ -131,6 +139,7 @@ export {
   resolverOf,
   startFold,
 } from './replay.ts'
+export { type SearchTerms, searchTerms, searchWords } from './search-words.ts'
 export { type AnyActionCreator, type Draft, defineSlice, type Slice } from './slice.ts'
 export { decodeState, encodeState } from './snapshot.ts'
 export { canonicalJson, stateHash } from './state-hash.ts'

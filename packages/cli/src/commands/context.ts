@@ -47,7 +47,7 @@ export async function context(command: Context, id: string, options: ContextOpti
   else if (output.json) await output.document(documentOf(seen, options))
   else await writeSeen(command, seen, options)
   sayWhatIsOdd(command, seen)
-  return seen.proof === null || !/_changed$/.test(seen.proof.verdict) ? exitCodes.ok : exitCodes.verificationFailed
+  return seen.proof === null || !seen.proof.verdict.endsWith('_changed') ? exitCodes.ok : exitCodes.verificationFailed
 }
 
 /** What is shown: a recorded call, or the working set where none is recorded. */
@@ -121,7 +121,9 @@ function documentOf(seen: Seen, options: ContextOptions) {
     content: proof?.manifest.content ?? null,
     unchanged: proof?.manifest.unchanged ?? null,
     prefixShare: proof && prefixShare(proof.manifest),
-    ...{ system: request.system, tools: request.tools, config: request.config },
+    system: request.system,
+    tools: request.tools,
+    config: request.config,
     messages: messages.map((shown) => ({ ...shown, message: hidden(shown, options) })),
   }
 }
