@@ -140,6 +140,10 @@ function describe(action: ConversationAction): string {
       const owner = scope === 'conversation' ? '' : ` in the ${scope}`
       return `${actionType} needs ${requested ?? 'an unknown amount'}, ${used} of ${budgetUnit(kind, limit)} used${reserved > 0 ? `, ${reserved} reserved` : ''}${owner}`
     }
+    case 'modelCalled': {
+      const { callId, encoder, content, unchanged, request } = action.payload
+      return `${callId} by ${encoder}: ${content.messages} messages, ${unchanged.messages} of them as before, ${request.bytes} bytes`
+    }
     case 'errorRecorded':
       return `${action.payload.kind}: ${action.payload.problem}`
     case 'degraded':

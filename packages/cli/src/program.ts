@@ -170,6 +170,21 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     )
 
   program
+    .command('context')
+    .description('show what a model saw in a call, and prove it')
+    .addArgument(idArgument())
+    .option('--at <position>', 'the last call at or before this position (default: the end)')
+    .option('--call <id>', 'the call of this id')
+    .option('--calls', 'list the calls, and how much of each one was as in the call before')
+    .option('--api <name>', 'print the request as this API takes it: anthropic-messages, openai-chat, openai-responses, gemini')
+    .option('--redacted', 'print also what was redacted since')
+    .action(
+      calls(async (context, id: string, options: object) =>
+        (await import('./commands/context.ts')).context(context, id, options),
+      ),
+    )
+
+  program
     .command('verify')
     .description('check the hash chain of a conversation, or of all')
     .argument('[id]', 'a conversation')

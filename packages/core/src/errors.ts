@@ -85,6 +85,11 @@ const errorTable = {
     (d) =>
       `The compaction would part tool call ${d.callId} of message ${d.messageId} from its result, its approval or its batch. Cover all of them or none.`,
   ),
+  manifest_stale: row<{ basePosition: number | null; lastPosition: number | null }>(
+    (d) =>
+      `The manifest differs from the one at position ${d.basePosition ?? 'none'}, but the last one is at position ${d.lastPosition ?? 'none'}: another model call was recorded first. Describe the request again.`,
+    { retryable: true },
+  ),
   compaction_failed: row<{ strategy: string; reason: string; problem: string }>(
     (d) =>
       `The strategy "${d.strategy}" compacted nothing (${d.reason}): ${d.problem}. The working set is what it was; try another strategy, budget or summariser.`,
@@ -150,6 +155,10 @@ const errorTable = {
   ),
   engine_closed: row<{ conversationId: string }>(
     (d) => `The engine is closed, so conversation ${d.conversationId} takes no actions. Create a new engine.`,
+  ),
+  model_call_not_found: row<{ conversationId: string; call: string | number }>(
+    (d) =>
+      `No model call of conversation ${d.conversationId} is recorded under ${typeof d.call === 'number' ? `position ${d.call} or before it` : d.call}. Record calls with recordModelCall; imported conversations have none.`,
   ),
   conversation_not_found: row<{ conversationId: string }>(
     (d) => `There is no conversation ${d.conversationId}. List the conversations to see which exist.`,

@@ -25,6 +25,7 @@ import {
   lifecycle,
 } from './lifecycle.ts'
 import { type foreignRecordKept, lineage } from './lineage.ts'
+import { manifest, type modelCalled } from './manifest.ts'
 import { type messageAdded, type messagePinned, type messageRedacted, messages, type messageUnpinned } from './messages.ts'
 import { metadata, type metadataChanged } from './metadata.ts'
 import { type participantJoined, type participantLeft, participants } from './participants.ts'
@@ -56,6 +57,7 @@ export const conversationSlices = [
   turn,
   usage,
   budget,
+  manifest,
   health,
 ] as const
 
@@ -100,6 +102,7 @@ export type ConversationAction = ActionOf<
   | typeof budgetReleased
   | typeof budgetWarned
   | typeof budgetRefused
+  | typeof modelCalled
   | typeof errorRecorded
   | typeof degraded
   | typeof recovered
