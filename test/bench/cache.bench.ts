@@ -84,6 +84,8 @@ const workloads: readonly Workload[] = [
     n: keys.length,
     below: 'redis',
     isCold: true,
+    // Once, so that it is connected.
+    prepare: async (cache) => void (await cache.get('not there')),
     run: async (cache) => inFlight(async (key) => found(cache.get(key))),
   },
   {
@@ -108,17 +110,19 @@ const workloads: readonly Workload[] = [
     },
   },
   {
-    name: 'disk: set, 32 in flight',
+    // Over old files bentocache writes in place, which is fast and can be read half written.
+    name: 'disk: set of new keys, 32 in flight',
     n: keys.length,
     below: 'disk',
-    run: async (cache) => inFlight(async (key, i) => cache.set(key, value(i))),
+    run: async (cache, round) => inFlight(async (key, i) => cache.set(`${key} ${round}`, value(i))),
   },
   {
     name: 'disk: hits there, 32 in flight',
     n: keys.length,
     below: 'disk',
     isCold: true,
-    run: async (cache) => inFlight(async (key) => found(cache.get(key))),
+    prepare: async (cache) => void (await cache.get('not there')),
+    run: async (cache) => inFlight(async (key) => found(cache.get(`${key} 1`))),
   },
 ]
 
@@ -224,5 +228,13 @@ function reportOf(samples: ReadonlyMap<string, readonly number[]>, calls: Readon
   }
 }
 
-/** What is promised of us next to them; where nothing stands, half is enough: they check less there. */
-const leastRatio: Readonly<Record<string, number>> = {}
+/** What is promised of us next to them. Where nothing stands, half is enough: medians of so short rounds vary by that. */
+const leastRatio: Readonly<Record<string, number>> = {
+  'memory: hits, get|bentocache': 1,
+  'memory: hits, get|cache-manager': 1,
+  // Its `get` copies nothing into memory, which is faster once and never again.
+  'Redis: hits there, 32 in flight|cache-manager': 0.3,
+  'Redis: hits there, asked again|cache-manager': 5,
+  // It notes the time at the tag, and compares on every get. We take the entries out, so that their bytes are gone.
+  'Redis: invalidate a tag of 500|bentocache': 0.05,
+}
