@@ -30,7 +30,7 @@ export function parseFrozen(text: string): Json {
 
 function freeze(value: Json): void {
   if (typeof value !== 'object' || value === null) return
-  for (const field of Object.values(value)) freeze(field as Json)
+  for (const field of Object.values(value)) freeze(field)
   Object.freeze(value)
 }
 
