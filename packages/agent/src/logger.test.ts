@@ -1,9 +1,13 @@
 /** What people say is in the conversation's log, and nowhere else: a secret is planted in every message, and looked for in every line. */
-import { cacheWarnings, circuits, classify, failureFields, fallBack, recover } from '@colloquy/agent'
-import { pinoLogger } from '@colloquy/agent/pino'
 import { type CacheTier, memoryTier, promptCache } from '@colloquy/cache'
 import OpenAI from 'openai'
 import { expect, test } from 'vitest'
+import { cacheWarnings, failureFields } from './logger.ts'
+import { pinoLogger } from './pino-logger.ts'
+import { circuits } from './recovery/circuit.ts'
+import { classify } from './recovery/classify.ts'
+import { fallBack } from './recovery/fall-back.ts'
+import { recover } from './recovery/recover.ts'
 
 const secret = 'my account number is 4711-0815'
 
