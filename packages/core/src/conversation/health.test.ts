@@ -18,6 +18,7 @@ describe('health', () => {
   test('given a conversation that is degraded, when it recovers, it is not', () => {
     const down = given(degraded({ mode: 'no-tools', reason: 'the tool server is down' }))
     expect(down.state.health.degraded).toEqual({ mode: 'no-tools', reason: 'the tool server is down', sincePosition: 1 })
+    expect(given(degraded({ mode: 'read_only', reason: 'r', retryAt: 5 })).state.health.degraded).toMatchObject({ retryAt: 5 })
     expect(down.when(recovered({})).state.health).toEqual({ degraded: null, errors: 0, lastError: null })
   })
 })

@@ -16,12 +16,25 @@ export const errorRecorded = defineAction(
   }),
 )
 
-/** From here on the conversation can do less. */
-export const degraded = defineAction('degraded', z.strictObject({ mode: z.string(), reason: z.string() }))
+/** From here on the conversation can do less; `agent` knows what each mode still allows. */
+export const degraded = defineAction(
+  'degraded',
+  z.strictObject({
+    mode: z.string(),
+    reason: z.string(),
+    /** When it is worth trying again, in microseconds since 1970: what a provider asked for. */
+    retryAt: z.int().nonnegative().optional(),
+  }),
+)
 export const recovered = defineAction('recovered', z.strictObject({ reason: z.string().optional() }))
 
 export interface HealthState {
-  readonly degraded: { readonly mode: string; readonly reason: string; readonly sincePosition: number } | null
+  readonly degraded: {
+    readonly mode: string
+    readonly reason: string
+    readonly sincePosition: number
+    readonly retryAt?: number
+  } | null
   readonly errors: number
   readonly lastError: { readonly kind: string; readonly problem: string; readonly position: number } | null
 }
@@ -39,9 +52,11 @@ export const health = defineSlice({
         draft.errors += 1
         draft.lastError = { kind: action.payload.kind, problem: action.payload.problem, position: action.position }
         return
-      case 'degraded':
-        draft.degraded = { mode: action.payload.mode, reason: action.payload.reason, sincePosition: action.position }
+      case 'degraded': {
+        const { mode, reason, retryAt } = action.payload
+        draft.degraded = { mode, reason, sincePosition: action.position, ...(retryAt !== undefined && { retryAt }) }
         return
+      }
       case 'recovered':
         draft.degraded = null
         return
