@@ -55,7 +55,7 @@ describe('compacting', () => {
       status: 'compacted',
       position: 11,
       strategy: 'oldest',
-      coveredMessages: 6,
+      coveredIds: ['m1', 'm2', 'm3', 'm4', 'm5', 'm6'],
       before: { messages: 10, tokens: 100 },
       after: { messages: 5, tokens: 47 },
       preserved: ['kept'],
@@ -131,7 +131,7 @@ describe('compacting', () => {
     const result = await compact(conversation, asking({ summariser, dryRun: true }))
     expect(result).toMatchObject({
       status: 'planned',
-      coveredMessages: 6,
+      coveredIds: ['m1', 'm2', 'm3', 'm4', 'm5', 'm6'],
       before: { tokens: 100 },
       after: { messages: 5, tokens: 60 },
     })
@@ -354,5 +354,5 @@ test('the working set of 10,000 messages is compacted in one go', async () => {
     ),
   )
   const result = await compact(conversation, asking({ targetTokens: 1_000 }))
-  expect(result).toMatchObject({ status: 'compacted', coveredMessages: 9_901 })
+  expect(result).toMatchObject({ status: 'compacted', coveredIds: { length: 9_901 } })
 })
