@@ -89,7 +89,7 @@ describe('compact', () => {
     expect(second).toMatchObject({ status: 'compacted', position: 43, strategy: 'sliding-window', before: { tokens: 4_000 } })
     await call('uncompact', 'c')
     expect(await json('compact', 'c', '--redo', '41')).toMatchObject({ status: 'compacted', position: 45, redoes: 41 })
-    expect((await json('replay', 'c', '--verify')).verdict ?? 'same').toBe('same')
+    expect((await call('replay', 'c', '--verify')).code).toBe(0)
   })
 
   test.each([
