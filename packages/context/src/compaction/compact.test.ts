@@ -320,6 +320,27 @@ describe('while the summariser works, the conversation goes on', () => {
   })
 })
 
+// OS 43: a retried transaction of the same id is a no-op; and what it cost is told all the same.
+test.each(['the same words', 'other words'])(
+  'a command that is stored already is superseded, by %s; what was paid for it is counted',
+  async (words) => {
+    const first = await given(talk(1, 10))
+    const second = await given([], { log: first.log })
+    const paid = (text: string) => countingSummariser({ answer: async () => ({ text, usage: spent }) })
+    const once = asking({ commandId: 'once', summariser: paid('They talked.') })
+    await compact(first.conversation, once)
+    const again = asking({ commandId: 'once', summariser: paid(words === 'the same words' ? 'They talked.' : 'There was talk.') })
+    expect(await compact(second.conversation, again)).toEqual({ status: 'superseded' })
+    expect((await first.stored()).slice(10).map(({ type }) => type)).toEqual([
+      'contextCompacted',
+      'usageRecorded',
+      'usageRecorded',
+    ])
+    expect(second.conversation.getState().context.compactions).toBe(1)
+    expect(second.conversation.getState().usage.calls).toBe(2)
+  },
+)
+
 // ADK (edge 32): events with the time at which a summary ends vanish. Here messages are named, and times are not asked.
 test('messages of one and the same time are told apart', async () => {
   const { conversation } = await given(talk(1, 10), { clock: () => 1_767_225_600_000_000 })

@@ -66,7 +66,7 @@ export type CompactResult =
   | (Compacted & { readonly status: 'planned'; readonly summaryTokens: number | null })
   /** There was nothing to do. */
   | { readonly status: 'unchanged'; readonly reason: NoCompaction['reason'] }
-  /** Another process stored the compaction of this command id. */
+  /** The command id was stored before, most likely by another process: its compaction stands. */
   | { readonly status: 'superseded' }
 
 /**
