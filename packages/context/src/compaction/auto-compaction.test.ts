@@ -1,4 +1,5 @@
 import { type Action, type ConversationState, conversationCleared, type Summariser } from '@colloquy/core'
+import type { Middleware } from '@colloquy/engine'
 import { describe, expect, test, vi } from 'vitest'
 import {
   charactersCounter,
@@ -150,12 +151,13 @@ describe('compaction by itself', () => {
 
   test('is called off when the engine closes', async () => {
     const waiting = waitingSummariser()
-    const { engine, stored } = await given(nine, effect(waiting.summariser))
+    const { engine, stored, errors } = await given(nine, effect(waiting.summariser))
     await waiting.whenCalled
     await engine.close()
     waiting.answer('too late')
     await new Promise((resolve) => setTimeout(resolve, 20))
     expect(await stored()).toHaveLength(9)
+    expect(errors).toEqual([])
   })
 
   // OS 42
@@ -171,14 +173,25 @@ describe('compaction by itself', () => {
 })
 
 describe('two processes that find the same compaction due', () => {
-  test.each(['the same words', 'other words'])('store one, also when they come to %s', async (words) => {
+  // With middleware a known command is answered before the log is asked for what else is new.
+  const passing: Middleware = () => (next) => (action) => next(action)
+
+  test.each([
+    ['the same words', []],
+    ['other words', []],
+    ['the same words, with middleware', [passing]],
+    ['other words, with middleware', [passing]],
+  ])('store one, also when they come to %s', async (words, middleware) => {
     const [one, two] = [waitingSummariser(), waitingSummariser()]
-    const first = await given(nine, effect(one.summariser))
-    const second = await given([], { log: first.log, ...effect(two.summariser) })
+    const first = await given(nine, { middleware, ...effect(one.summariser) })
+    const second = await given([], { log: first.log, middleware, ...effect(two.summariser) })
     await Promise.all([one.whenCalled, two.whenCalled])
     one.answer('They talked.')
-    two.answer(words === 'the same words' ? 'They talked.' : 'There was talk.')
+    if (middleware.length > 0) await vi.waitFor(() => expect(first.conversation.position).toBe(10))
+    two.answer(words.startsWith('the same') ? 'They talked.' : 'There was talk.')
     await calm(() => first.conversation.position)
+    // Who came second knows it, and does not ask again before it hears of the other's.
+    expect([one.calls.length, two.calls.length]).toEqual([1, 1])
     await second.conversation.refresh()
     expect(compactions(await first.stored())).toBe(1)
     expect(first.errors).toEqual([])

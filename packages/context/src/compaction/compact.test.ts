@@ -55,7 +55,7 @@ describe('compacting', () => {
       status: 'compacted',
       position: 11,
       strategy: 'oldest',
-      coveredMessages: 6,
+      coveredIds: ['m1', 'm2', 'm3', 'm4', 'm5', 'm6'],
       before: { messages: 10, tokens: 100 },
       after: { messages: 5, tokens: 47 },
       preserved: ['kept'],
@@ -131,7 +131,7 @@ describe('compacting', () => {
     const result = await compact(conversation, asking({ summariser, dryRun: true }))
     expect(result).toMatchObject({
       status: 'planned',
-      coveredMessages: 6,
+      coveredIds: ['m1', 'm2', 'm3', 'm4', 'm5', 'm6'],
       before: { tokens: 100 },
       after: { messages: 5, tokens: 60 },
     })
@@ -320,6 +320,27 @@ describe('while the summariser works, the conversation goes on', () => {
   })
 })
 
+// OS 43: a retried transaction of the same id is a no-op; and what it cost is told all the same.
+test.each(['the same words', 'other words'])(
+  'a command that is stored already is superseded, by %s; what was paid for it is counted',
+  async (words) => {
+    const first = await given(talk(1, 10))
+    const second = await given([], { log: first.log })
+    const paid = (text: string) => countingSummariser({ answer: async () => ({ text, usage: spent }) })
+    const once = asking({ commandId: 'once', summariser: paid('They talked.') })
+    await compact(first.conversation, once)
+    const again = asking({ commandId: 'once', summariser: paid(words === 'the same words' ? 'They talked.' : 'There was talk.') })
+    expect(await compact(second.conversation, again)).toEqual({ status: 'superseded' })
+    expect((await first.stored()).slice(10).map(({ type }) => type)).toEqual([
+      'contextCompacted',
+      'usageRecorded',
+      'usageRecorded',
+    ])
+    expect(second.conversation.getState().context.compactions).toBe(1)
+    expect(second.conversation.getState().usage.calls).toBe(2)
+  },
+)
+
 // ADK (edge 32): events with the time at which a summary ends vanish. Here messages are named, and times are not asked.
 test('messages of one and the same time are told apart', async () => {
   const { conversation } = await given(talk(1, 10), { clock: () => 1_767_225_600_000_000 })
@@ -354,5 +375,5 @@ test('the working set of 10,000 messages is compacted in one go', async () => {
     ),
   )
   const result = await compact(conversation, asking({ targetTokens: 1_000 }))
-  expect(result).toMatchObject({ status: 'compacted', coveredMessages: 9_901 })
+  expect(result).toMatchObject({ status: 'compacted', coveredIds: { length: 9_901 } })
 })

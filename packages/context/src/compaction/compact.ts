@@ -53,7 +53,8 @@ export interface CompactOptions extends PlanOptions {
 
 interface Compacted {
   readonly strategy: string
-  readonly coveredMessages: number
+  /** In the order of the working set. */
+  readonly coveredIds: readonly string[]
   readonly before: WorkingSetSize
   readonly after: WorkingSetSize
   readonly preserved: readonly string[]
@@ -65,7 +66,7 @@ export type CompactResult =
   | (Compacted & { readonly status: 'planned'; readonly summaryTokens: number | null })
   /** There was nothing to do. */
   | { readonly status: 'unchanged'; readonly reason: NoCompaction['reason'] }
-  /** Another process stored the compaction of this command id. */
+  /** The command id was stored before, most likely by another process: its compaction stands. */
   | { readonly status: 'superseded' }
 
 /**
@@ -288,7 +289,7 @@ function refusalOf(error: unknown): 'stale' | 'refused' | undefined {
 }
 
 function factsOf({ strategy, covered, before, after, preserved }: PlannedCompaction): Compacted {
-  return { strategy, coveredMessages: covered.length, before, after, preserved }
+  return { strategy, coveredIds: covered.map((m) => m.id), before, after, preserved }
 }
 
 const commandOf = ({ commandId }: { readonly commandId?: string | undefined }) => (commandId === undefined ? {} : { commandId })

@@ -225,11 +225,11 @@ test('a history with compactions, undos and pins replays to the same state howev
   const live = toHex(stateHash(conversation.getState(), sha256))
   const key = { tenant: 'default', conversationId: 'c' }
   const resolve = resolverOf(log, key, engine.reducer)
-  const all: (readonly StoredAction[])[] = []
-  for await (const page of log.actions(key, { from: 1, to: conversation.position })) all.push(page)
+  const all: StoredAction[] = []
+  for await (const page of log.actions(key, { from: 1, to: conversation.position })) all.push(...page)
   for (let cut = 0; cut <= conversation.position; cut++) {
-    const first = await replay(engine.reducer, [all.flat().slice(0, cut)], { resolve })
-    const both = await replay(engine.reducer, [all.flat().slice(cut)], { resolve, from: first })
+    const first = await replay(engine.reducer, [all.slice(0, cut)], { resolve })
+    const both = await replay(engine.reducer, [all.slice(cut)], { resolve, from: first })
     expect(toHex(stateHash(both.state, sha256))).toBe(live)
   }
   const late = createEngine({ log })

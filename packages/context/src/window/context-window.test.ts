@@ -14,6 +14,7 @@ test('a context window says how much there is, when it is compacted, and whether
   expect(window.isNearLimit(state)).toBe(false)
   const more = given(conversationStarted({ contextLimitTokens: 20_000 }), ...talk(1, 1, 17_001)).state
   expect(window.isNearLimit(more)).toBe(true)
+  expect(window.targetTokens(more)).toBe(12_000)
   expect(window.compactionDue(more)).toMatchObject({ targetTokens: 12_000 })
   expect(window.strategyFor(more)).toBe(oldest)
 })

@@ -1,7 +1,7 @@
 import type { ConversationState } from '@colloquy/core'
 import { type CompactionNeed, compactionDue, policyOf } from '../compaction/compaction-due.ts'
 import { type CompactionSettings, compactionSettings } from '../compaction/compaction-settings.ts'
-import { isNearLimit, startTokens } from '../compaction/policy.ts'
+import { isNearLimit, startTokens, targetTokens } from '../compaction/policy.ts'
 import { adaptive } from '../compaction/strategies/adaptive.ts'
 import { nullStrategy } from '../compaction/strategies/null-strategy.ts'
 import type { Strategy } from '../compaction/strategy.ts'
@@ -25,6 +25,8 @@ export interface ContextWindow {
   /** It is compacted when it holds more. */
   summaryThresholdTokens(state: ConversationState): number
   isNearLimit(state: ConversationState): boolean
+  /** Tokens that a compaction leaves at most. */
+  targetTokens(state: ConversationState): number
   /** What is to be freed now; null: nothing. */
   compactionDue(state: ConversationState): CompactionNeed | null
   strategyFor(state: ConversationState): Strategy | null
@@ -44,6 +46,7 @@ export function contextWindow(options: ContextWindowOptions = {}): ContextWindow
     maxContextTokens: (state) => policyOf(state, settings).maxContextTokens,
     summaryThresholdTokens: (state) => startTokens(policyOf(state, settings)),
     isNearLimit: (state) => isNearLimit(state.context.usedTokens, policyOf(state, settings)),
+    targetTokens: (state) => targetTokens(policyOf(state, settings)),
     compactionDue: (state) => (strategy === null || strategy === nullStrategy ? null : compactionDue(state, settings)),
     strategyFor,
   }

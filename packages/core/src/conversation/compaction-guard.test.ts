@@ -68,6 +68,11 @@ describe('a compaction that parts a call is refused', () => {
     add('t1', 'tool', result('c1')),
   )
   const approving = given(add('a1', 'assistant', call('c1')), add('u1', 'user', approval('c1')), say('u2'))
+  const denied = given(
+    add('a1', 'assistant', call('c1')),
+    add('u1', 'user', { type: 'approval', approvalId: 'x', callId: 'c1', decision: 'denied' }),
+    say('u2'),
+  )
   const nested = given(
     add('a1', 'assistant', call('c1')),
     add('a2', 'assistant', call('c1')),
@@ -104,6 +109,7 @@ describe('a compaction that parts a call is refused', () => {
     ['the first of two calls with one id leaves with its result', twice, ['a1', 't1']],
     ['a whole batch leaves', items, ['a1', 't1', 'a2', 't2']],
     ['a call was given up: nobody answered it, and the user went on', pending.when(say('u2')), ['u1', 'a1']],
+    ['a call was denied, and the user went on', denied, ['a1', 'u1']],
     ['a result has lost its call already', given(add('t1', 'tool', result('c1')), say('u1')), ['t1']],
   ])('and one where %s is not', (_, past, ids) => {
     expect(() => guard(ids, past)).not.toThrow()
