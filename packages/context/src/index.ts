@@ -28,4 +28,14 @@ export {
 } from './recall/interaction-projection.ts'
 export { memoryIndex } from './recall/memory-index.ts'
 export { type ChatMessage, type WithConversationOptions, withConversation } from './recall/with-conversation.ts'
+// Settings
+export {
+  defaultSettings,
+  type Settings,
+  type SettingsLayer,
+  type StrategyName,
+  settings,
+  settingsLayer,
+  strategyNames,
+} from './settings.ts'
 export type { TokenCounter } from './tokens/token-counter.ts'
