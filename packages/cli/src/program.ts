@@ -168,6 +168,7 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .option('--calls', 'list the calls, and how much of each one was as in the call before')
     .option('--api <name>', 'print the request as this API takes it: anthropic-messages, openai-chat, openai-responses, gemini')
     .option('--redacted', 'print also what was redacted since')
+    .option('--budget <tokens>', 'what the messages are compared with, instead of the settings', wholeNumber('--budget'))
     .action(
       calls(async (context, id: string, options: object) =>
         (await import('./commands/context.ts')).context(context, id, options),
