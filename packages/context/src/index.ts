@@ -84,6 +84,16 @@ export {
 } from './recall/interaction-projection.ts'
 export { memoryIndex } from './recall/memory-index.ts'
 export { type ChatMessage, type WithConversationOptions, withConversation } from './recall/with-conversation.ts'
+// Settings
+export {
+  defaultSettings,
+  type Settings,
+  type SettingsLayer,
+  type StrategyName,
+  settings,
+  settingsLayer,
+  strategyNames,
+} from './settings.ts'
 // Tokens
 export { type Calibration, calibrate, calibratedFactor, type TokenReport } from './tokens/calibration.ts'
 export { charactersCounter } from './tokens/characters-counter.ts'

@@ -1,4 +1,12 @@
-import { loadMedia, type ModelCallSummary, type ModelInput, modelCalls, modelInput, prefixShare } from '@colloquy/context'
+import {
+  loadMedia,
+  type ModelCallSummary,
+  type ModelInput,
+  modelCalls,
+  modelInput,
+  prefixShare,
+  type Settings,
+} from '@colloquy/context'
 import {
   ColloquyError,
   type ConversationState,
@@ -14,6 +22,7 @@ import { encoderNamed, encoders } from '../encoders.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
 import type { Listing } from '../output.ts'
 import { printableJson } from '../printable.ts'
+import { findSettings } from '../settings.ts'
 import { type Fact, writeFacts } from '../show-state.ts'
 import { headOf, openStore, type Store } from '../store.ts'
 import { parsePosition, shortTimeOf } from '../times.ts'
@@ -24,6 +33,7 @@ export interface ContextOptions {
   readonly calls?: boolean
   readonly api?: string
   readonly redacted?: boolean
+  readonly budget?: number
 }
 
 /** Shows what a model saw in a call and proves it; without a manifest, what the working set would show it. */
@@ -35,6 +45,7 @@ export async function context(command: Context, id: string, options: ContextOpti
     throw usage(`There is no api "${options.api}"; there are ${encoders.map((one) => one.id).join(', ')}`)
   }
   const position = options.at === undefined ? undefined : parsePosition('--at', options.at)
+  const { settings } = await findSettings(command, options.budget === undefined ? {} : { contextBudget: options.budget })
   await using store = await openStore(command)
   const head = await headOf(store, id)
   if (options.calls) {
@@ -44,8 +55,8 @@ export async function context(command: Context, id: string, options: ContextOpti
   }
   const seen = await seenAt(store, id, options.call ?? position ?? head.position)
   if (encoder !== undefined) await writeRequest(command, store, seen, encoder, options)
-  else if (output.json) await output.document(documentOf(seen, options))
-  else await writeSeen(command, seen, options)
+  else if (output.json) await output.document({ ...documentOf(seen, options), budgetTokens: budgetOf(seen, settings) })
+  else await writeSeen(command, seen, options, settings)
   sayWhatIsOdd(command, seen)
   return seen.proof === null || !seen.proof.verdict.endsWith('_changed') ? exitCodes.ok : exitCodes.verificationFailed
 }
@@ -128,8 +139,8 @@ function documentOf(seen: Seen, options: ContextOptions) {
   }
 }
 
-async function writeSeen({ output }: Context, seen: Seen, options: ContextOptions): Promise<void> {
-  await writeFacts(output, seenFacts(seen))
+async function writeSeen({ output }: Context, seen: Seen, options: ContextOptions, settings: Settings): Promise<void> {
+  await writeFacts(output, [...seenFacts(seen), ['budget', budgetText(seen, settings)]])
   if (output.isTerminal) await output.write('\n')
   await output.list(messageListing(options), [seen.messages])
 }
@@ -148,7 +159,7 @@ function seenFacts({ id, position, proof, request, messages }: Seen): Fact[] {
       ['conversation', id],
       ['position', String(position)],
       ['proof', 'none: no model call is recorded here; this is the working set'],
-      ['messages', `${messages.length}, ${number(messages.reduce((sum, { tokens }) => sum + (tokens ?? 0), 0))} tokens`],
+      ['messages', String(messages.length)],
     ]
   }
   const { manifest, verdict, problems } = proof
@@ -172,6 +183,17 @@ function seenFacts({ id, position, proof, request, messages }: Seen): Fact[] {
       `${percent(prefixShare(manifest))} since the call before: ${unchanged.messages} messages, ${number(unchanged.bytes)} of ${number(content.bytes)} bytes`,
     ],
   ]
+}
+
+/** What the working set may hold: what the settings say of the model, or of all. */
+function budgetOf({ proof }: Seen, { contextBudget, modelBudgets }: Settings): number {
+  const model = proof?.manifest.model?.id
+  return (model !== undefined && Object.hasOwn(modelBudgets, model) ? modelBudgets[model] : undefined) ?? contextBudget
+}
+
+function budgetText(seen: Seen, settings: Settings): string {
+  const tokens = seen.messages.reduce((sum, message) => sum + (message.tokens ?? 0), 0)
+  return `${number(tokens)} of ${number(budgetOf(seen, settings))} tokens are taken by messages`
 }
 
 const problemText = ({ what, position, text }: ModelInput['problems'][number]) =>

@@ -59,4 +59,4 @@ export function recalledOf(found: FoundInteraction, options: { readonly roleMeta
   return { ...interactionOf(found, options), score: found.score }
 }
 
-export const turnIdOf = (sessionId: string, sequence: number): string => `${sessionId}_${sequence}`
+const turnIdOf = (sessionId: string, sequence: number): string => `${sessionId}_${sequence}`
