@@ -190,6 +190,27 @@ describe('a tenant budget', () => {
     await expect(ledger.reserve(call)).resolves.toBeDefined()
   })
 
+  test('counts once what it wrote down twice, because the first answer was lost', async () => {
+    const inner = openMemoryLog()
+    let isLost = false
+    const log = Object.assign(Object.create(inner) as EventLog, {
+      append: async (requests: Parameters<EventLog['append']>[0]) => {
+        const outcomes = await inner.append(requests)
+        if (isLost) throw new ColloquyError('append_outcome_unknown', { conversationId: ledgerId, position: 3, hash: '00' })
+        return outcomes
+      },
+    })
+    await using ledger = await open(log, { chunkMs: 60_000 })
+    const [one] = await Promise.all([ledger.reserve(call), ledger.reserve(call)])
+    one?.settle()
+    isLost = true
+    await expect(ledger.refresh()).rejects.toMatchObject({ code: 'append_outcome_unknown' })
+    isLost = false
+    const { used, reservations } = await ledger.refresh()
+    expect(used.modelCalls).toBe(1)
+    expect(reservations).toMatchObject([{ amounts: call }])
+  })
+
   test('of a process that died counts its chunk as spent from its expiry on, until somebody gives it back', async () => {
     let now = 1_767_225_600_000_000
     const clock = () => now
