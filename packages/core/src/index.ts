@@ -30,6 +30,7 @@ export {
   budgetShortage,
   budgetStanding,
   budgetWarned,
+  openReservations,
   spentBy,
 } from './conversation/budget.ts'
 export {

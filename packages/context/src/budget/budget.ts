@@ -179,8 +179,9 @@ function tenantHolds(tenant: TenantBudget, api: MiddlewareApi<ConversationState>
     if (budgetSettled.match(action) || budgetReleased.match(action)) {
       const taken = await next(action)
       const key = keyOf(action)
-      if (budgetSettled.match(action)) tenant.settle(key, action.payload.amounts)
-      else tenant.release(key)
+      if (!budgetSettled.match(action)) tenant.release(key)
+      // Settled in parts, which no ledger follows: all of it counts as spent.
+      else tenant.settle(key, action.payload.held === undefined ? action.payload.amounts : {})
       return taken
     }
     const isReserved = budgetReserved.match(action)

@@ -1,11 +1,11 @@
 import { setTimeout } from 'node:timers/promises'
-import { type BudgetAmounts, ColloquyError, type EventLog, usageRecorded } from '@colloquy/core'
+import { type BudgetAmounts, budgetReserved, ColloquyError, type EventLog, usageRecorded } from '@colloquy/core'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
 import { describe, expect, test } from 'vitest'
 import { given, say, storedIn } from '../../../../test/support/given.ts'
 import { budget } from './budget.ts'
 import { reserve } from './reserve.ts'
-import { ledgerIdOf, openTenantBudget, type TenantBudget } from './tenant-budget.ts'
+import { ledgerIdOf, openTenantBudget, type TenantBudget, type TenantGrant } from './tenant-budget.ts'
 
 const ledgerId = ledgerIdOf('tenant')
 const call: BudgetAmounts = { modelCalls: 1 }
@@ -64,11 +64,55 @@ describe('a tenant budget', () => {
     const log = openMemoryLog()
     await using idle = await open(log)
     await idle.set({ modelCalls: 100 })
+    await using busy = await open(log)
     // Its chunks are larger than what it asks for.
     for (let i = 0; i < 12; i++) (await idle.reserve(call)).settle()
     expect(idle.getState().reservations.some(({ purpose }) => purpose === 'chunk')).toBe(true)
-    await using busy = await open(log)
-    expect(await callUntilRefused(busy)).toBe(88)
+    await expect(busy.reserve({ modelCalls: 88 })).resolves.toBeDefined()
+  })
+
+  test('is waited for once with a holder that does not answer, and not again', async () => {
+    const inner = openMemoryLog()
+    let looks = 0
+    const log = Object.assign(Object.create(inner) as EventLog, {
+      head: (key: Parameters<EventLog['head']>[0]) => {
+        looks += 1
+        return inner.head(key)
+      },
+    })
+    await using hanging = await open(inner, { chunkMs: 60_000 })
+    await hanging.set({ modelCalls: 50 })
+    for (let i = 0; i < 4; i++) await hanging.reserve(call)
+    await using other = await open(log, { waitMs: 100 })
+    const refusal = { code: 'budget_exceeded' }
+    await expect(other.reserve({ modelCalls: 46 })).rejects.toMatchObject(refusal)
+    const first = looks
+    expect(first).toBeGreaterThan(3)
+    await expect(other.reserve({ modelCalls: 46 })).rejects.toMatchObject(refusal)
+    expect(looks - first).toBeLessThan(3)
+  })
+
+  test('gives what is free in one chunk to a request of another shape', async () => {
+    await using ledger = await open(openMemoryLog(), { chunkMs: 60_000 })
+    await ledger.set({ modelCalls: 20 })
+    for (let i = 0; i < 3; i++) (await ledger.reserve(call)).settle()
+    expect(await callUntilRefused(ledger, { modelCalls: 1, inputTokens: 7 })).toBe(17)
+  })
+
+  test('near the limit reserves an eighth of the room more than was asked for at most', async () => {
+    const log = openMemoryLog()
+    await using ledger = await open(log, { chunkMs: 60_000 })
+    await ledger.set({ modelCalls: 1_000 })
+    const grants: TenantGrant[] = []
+    for (let i = 0; i < 100; i++) grants.push(await ledger.reserve(call))
+    for (const grant of grants) grant.release()
+    await ledger.refresh()
+    await ledger.set({ modelCalls: 17 })
+    await ledger.reserve(call)
+    const stored = await storedIn(log, ledgerId)
+    const sizes = stored.flatMap(({ action }) => (budgetReserved.match(action) ? (action.payload.amounts.modelCalls ?? 0) : []))
+    expect(Math.max(...sizes)).toBeGreaterThan(20)
+    expect(sizes.at(-1)).toBe(3)
   })
 
   test('is not waited for when nobody has anything to give back', async () => {
@@ -113,7 +157,7 @@ describe('a tenant budget', () => {
   test('refuses a call that does not say what it may cost where cost is limited, also out of a chunk', async () => {
     await using ledger = await open(openMemoryLog())
     await ledger.set({ costMicros: 1_000_000 })
-    for (let i = 0; i < 5; i++) await ledger.reserve({ modelCalls: 1, costMicros: 10 })
+    for (let i = 0; i < 4; i++) await ledger.reserve({ modelCalls: 1, costMicros: 10 })
     await expect(ledger.reserve(call)).rejects.toMatchObject({ code: 'budget_unavailable' })
     await expect(ledger.reserve({ toolCalls: 1 })).resolves.toBeDefined()
   })
@@ -144,6 +188,27 @@ describe('a tenant budget', () => {
       expect(each).toMatchObject({ code: 'budget_unavailable', retryable: true, cause: { code: 'database_unreachable' } })
     isDown = false
     await expect(ledger.reserve(call)).resolves.toBeDefined()
+  })
+
+  test('counts once what it wrote down twice, because the first answer was lost', async () => {
+    const inner = openMemoryLog()
+    let isLost = false
+    const log = Object.assign(Object.create(inner) as EventLog, {
+      append: async (requests: Parameters<EventLog['append']>[0]) => {
+        const outcomes = await inner.append(requests)
+        if (isLost) throw new ColloquyError('append_outcome_unknown', { conversationId: ledgerId, position: 3, hash: '00' })
+        return outcomes
+      },
+    })
+    await using ledger = await open(log, { chunkMs: 60_000 })
+    const [one] = await Promise.all([ledger.reserve(call), ledger.reserve(call)])
+    one?.settle()
+    isLost = true
+    await expect(ledger.refresh()).rejects.toMatchObject({ code: 'append_outcome_unknown' })
+    isLost = false
+    const { used, reservations } = await ledger.refresh()
+    expect(used.modelCalls).toBe(1)
+    expect(reservations).toMatchObject([{ amounts: call }])
   })
 
   test('of a process that died counts its chunk as spent from its expiry on, until somebody gives it back', async () => {

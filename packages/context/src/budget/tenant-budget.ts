@@ -39,6 +39,7 @@ import {
   type EventLog,
   isColloquyError,
   isUnknown,
+  openReservations,
   type StampedAction,
 } from '@colloquy/core'
 import {
@@ -62,6 +63,8 @@ export interface TenantBudgetOptions {
   readonly holder?: string
   /** Units that nobody here asked for are given back after so long. Default 200. */
   readonly chunkMs?: number
+  /** Before somebody is refused, chunks of others are waited for so long. Default three times `chunkMs`, and 500. */
+  readonly waitMs?: number
   /** Requests that one chunk is large enough for, at most. Default 1,000. */
   readonly chunkLimit?: number
   /** What is neither settled nor released counts as spent after so long. Default 600,000. */
@@ -77,9 +80,12 @@ export interface TenantBudget extends AsyncDisposable {
   readonly scope: string
   /** As this process last saw the ledger. What it gave out of its chunks is in there as reserved. */
   getState(): BudgetState
-  /** Writes down what was settled here, and reads what others did. */
+  /** Writes down what was settled here, gives back what is free, and reads what others did. */
   refresh(): Promise<BudgetState>
-  /** Sets limits, as hard ones where a number is given; null takes one away. */
+  /**
+   * Sets limits, as hard ones where a number is given; null takes one away. What was reserved before a limit was lowered may still be
+   * given out: for `chunkMs`, as long as a chunk lasts.
+   */
   set(limits: { readonly [K in BudgetKind]?: LimitOptions[K] | null }): Promise<void>
   /**
    * Holds `amounts`. The same `key` holds once, until it is settled or released and for some time after.
@@ -110,6 +116,7 @@ export const ledgerIdOf = (scope: string): string => `colloquy:budget:${scope}`
 
 /** Keys of grants that have ended and are known still. A rebase comes within seconds. */
 const rememberedKeys = 10_000
+const recordsAtOnce = 1_000
 /** Between two looks at a ledger that has no room while others may give some back, in milliseconds. */
 const lookMs = 25
 
@@ -148,6 +155,12 @@ interface Waiter {
   readonly resolve: (grant: TenantGrant) => void
   readonly reject: (error: unknown) => void
   starvedSinceMs: number | undefined
+}
+
+/** Usage that nobody reserved, as one command. */
+interface PendingRecords {
+  readonly actions: readonly Action[]
+  readonly commandId: string
 }
 
 /** A chunk that is being asked for, and what the chain made of it on the state it was judged on. */
@@ -190,6 +203,7 @@ class Ledger implements TenantBudget {
   readonly #stream: Conversation<LedgerState>
   readonly #holder: string
   readonly #chunkMs: number
+  readonly #waitMs: number
   readonly #chunkLimit: number
   readonly #expiresInMs: number
   readonly #clock: () => number
@@ -200,7 +214,11 @@ class Ledger implements TenantBudget {
   readonly #ended = new Set<string>()
   /** Chunks of which nobody knows whether the ledger has them. */
   readonly #doubtful = new Set<string>()
-  #records: { readonly key: string; readonly action: Action }[] = []
+  #records: Action[] = []
+  /** On their way, and said again until the ledger is known to have them. */
+  #pendingRecords: PendingRecords | undefined
+  /** Chunks of others that were waited for in vain. */
+  readonly #givenUp = new Set<string>()
   #waiting: Waiter[] = []
   #fill: Fill | undefined
   #filling: Promise<void> | undefined
@@ -221,6 +239,8 @@ class Ledger implements TenantBudget {
     this.#stream = stream
     this.#holder = options.holder ?? `${hostname()}/${process.pid}/${uuidv7().slice(-8)}`.slice(0, 200)
     this.#chunkMs = options.chunkMs ?? 200
+    // A chunk is older than `chunkMs` when its holder looks at it for the second time, and then has to write.
+    this.#waitMs = options.waitMs ?? 3 * this.#chunkMs + 500
     this.#chunkLimit = options.chunkLimit ?? 1_000
     this.#expiresInMs = options.expiresInMs ?? 600_000
     this.#clock = options.clock ?? systemClock
@@ -232,7 +252,7 @@ class Ledger implements TenantBudget {
   }
 
   async refresh(): Promise<BudgetState> {
-    await this.#write({ isForced: false })
+    await this.#writeAll()
     return (await this.#stream.refresh()).budget
   }
 
@@ -265,7 +285,7 @@ class Ledger implements TenantBudget {
   record(key: string, action: Action): void {
     if (this.#ended.has(key)) return
     this.#remember(key)
-    this.#records.push({ key, action })
+    this.#records.push(action)
     this.#schedule()
   }
 
@@ -279,9 +299,8 @@ class Ledger implements TenantBudget {
     while (this.#filling !== undefined) await this.#filling
     clearTimeout(this.#timer)
     try {
-      await this.#write({ isForced: true })
+      await this.#writeAll()
     } finally {
-      clearTimeout(this.#timer)
       await this.#engine.close()
     }
   }
@@ -417,6 +436,7 @@ class Ledger implements TenantBudget {
         resolve(this.#grantOf(key, amounts))
       }
       this.#spare = Math.min(this.#spare * 2, this.#chunkLimit)
+      if (this.#givenUp.size > openReservations) this.#givenUp.clear()
       this.#schedule()
     }
     if (fill.refused.size > 0) await this.#starve(fill)
@@ -479,32 +499,34 @@ class Ledger implements TenantBudget {
   async #starve({ refused }: Fill): Promise<void> {
     const before = this.getState()
     // What lies free here, in a chunk of another shape, is given back first.
-    const gaveBack = await this.#write({ isForced: true })
+    await this.#write({ isForced: true })
     const { budget: after } = await this.#stream.refresh()
     // Refusals of others change nothing here.
-    const hasChanged =
-      gaveBack || after.reservations !== before.reservations || after.used !== before.used || after.limits !== before.limits
+    const hasChanged = after.reservations !== before.reservations || after.used !== before.used || after.limits !== before.limits
     const nowMs = performance.now()
-    // A chunk is older than `chunkMs` when its holder looks at it for the second time, and then has to write.
-    const patienceMs = 3 * this.#chunkMs + 500
-    const mayComeBack = after.reservations.some((open) => this.#isForeignChunk(open))
+    const awaited = after.reservations.filter((open) => this.#isAwaited(open))
+    const mayComeBack = awaited.length > 0
     const final: [Waiter, ColloquyError][] = []
     for (const [waiter, error] of refused) {
       const sinceMs = waiter.starvedSinceMs ?? nowMs
       waiter.starvedSinceMs = sinceMs
-      const isHopeless = !hasChanged && (!mayComeBack || nowMs - sinceMs > patienceMs)
+      const isHopeless = !hasChanged && (!mayComeBack || nowMs - sinceMs > this.#waitMs)
+      // Whoever holds them does not answer: nobody waits for these again.
+      if (isHopeless) for (const { reservationId } of awaited) this.#givenUp.add(reservationId)
       if (isHopeless || isColloquyError(error, 'budget_unavailable')) final.push([waiter, error])
       else this.#waiting.push(waiter)
     }
     if (final.length > 0) {
-      await this.#stream.dispatch(final.map(([, error]) => refusalOf(error)))
+      await this.#stream.dispatch(final.map(([, error]) => refusalOf(error))).catch(this.#report)
       for (const [waiter, error] of final) waiter.reject(error)
     }
     if (!hasChanged && this.#waiting.length > 0) await new Promise((resolve) => setTimeout(resolve, lookMs))
   }
 
-  #isForeignChunk({ purpose, holder, expiresAt }: BudgetReservation): boolean {
-    return purpose === 'chunk' && holder !== this.#holder && expiresAt > this.#clock()
+  /** Somebody else's chunk, of which some may be free. */
+  #isAwaited({ reservationId, purpose, holder, expiresAt }: BudgetReservation): boolean {
+    if (purpose !== 'chunk' || holder === this.#holder || expiresAt <= this.#clock()) return false
+    return !this.#givenUp.has(reservationId)
   }
 
   /** What could not be written is tried again. */
@@ -517,71 +539,48 @@ class Ledger implements TenantBudget {
       this.#write({ isForced: false })
         .catch(this.#report)
         .finally(() => {
-          if (this.#chunks.size > 0 || this.#records.length > 0 || this.#doubtful.size > 0) this.#schedule()
+          if (this.#hasWork()) this.#schedule()
         })
     }, this.#chunkMs)
     this.#timer.unref()
   }
 
-  /**
-   * Writes down what was spent, and gives back what is free of chunks that are old, or of all. One after the other.
-   * @returns whether anything was given back
-   */
-  async #write({ isForced }: { readonly isForced: boolean }): Promise<boolean> {
+  /** Writes down what was spent, and gives back what is free of chunks that are old, or of all. One after the other. */
+  async #write({ isForced }: { readonly isForced: boolean }): Promise<void> {
     while (this.#writing !== undefined) await this.#writing.catch(() => {})
-    let gaveBack = false
-    const writing = this.#writeNow(isForced).then((result) => {
-      gaveBack = result
-    })
-    this.#writing = writing
+    this.#writing = this.#writeNow(isForced)
     try {
-      await writing
-      return gaveBack
+      await this.#writing
     } finally {
       this.#writing = undefined
     }
   }
 
-  async #writeNow(isForced: boolean): Promise<boolean> {
+  async #writeNow(isForced: boolean): Promise<void> {
     const now = this.#clock()
     // Held by dispatches that were never stored, or by callers that forgot them.
-    for (const { key, expiresAt } of this.#grants.values()) if (expiresAt <= now) this.settle(key)
-    let gaveBack = false
+    for (const { key, expiresAt } of this.#grants.values()) {
+      // Those that were given out first expire first.
+      if (expiresAt > now) break
+      this.settle(key)
+    }
     const nowMs = performance.now()
     for (const chunk of this.#chunks) {
-      const isFull = !amountKinds.some((kind) => freeOf(chunk, kind) > 0)
-      if (!chunk.isClosed && (isForced || isFull || nowMs - chunk.sinceMs >= this.#chunkMs)) {
+      const isUsedUp = amountKinds.some((kind) => (chunk.held[kind] ?? 0) > 0 && freeOf(chunk, kind) <= 0)
+      if (!chunk.isClosed && (isForced || isUsedUp || nowMs - chunk.sinceMs >= this.#chunkMs)) {
         chunk.isClosed = true
-        if (!isFull) {
-          gaveBack = true
-          this.#spare = Math.max(1, Math.floor(this.#spare / 2))
-        }
+        if (!isUsedUp) this.#spare = Math.max(1, Math.floor(this.#spare / 2))
       }
       this.#prepare(chunk)
     }
-    const records = this.#records.splice(0)
-    const sent = [...this.#chunks].filter(({ pending }) => pending !== undefined).map((chunk) => this.#send(chunk))
-    if (records.length > 0) {
-      const commandId = `record:${records[0]?.key ?? ''}`.slice(0, 200)
-      sent.push(
-        this.#stream
-          .dispatch(
-            records.map(({ action }) => action),
-            { commandId },
-          )
-          .then(
-            () => {},
-            (error: unknown) => {
-              this.#records = [...records, ...this.#records]
-              throw error
-            },
-          ),
-      )
-    }
+    this.#pendingRecords ??= this.#nextRecords()
+    const sent: Promise<void>[] = [...this.#chunks]
+      .filter(({ pending }) => pending !== undefined)
+      .map((chunk) => this.#send(chunk))
+    if (this.#pendingRecords !== undefined) sent.push(this.#sendRecords(this.#pendingRecords))
     if (this.#doubtful.size > 0) sent.push(this.#resolveDoubts())
     const failed = (await Promise.allSettled(sent)).find((each) => each.status === 'rejected')
     if (failed !== undefined) throw failed.reason
-    return gaveBack
   }
 
   /** What the ledger should be told about a chunk that gives out nothing more. */
@@ -614,6 +613,32 @@ class Ledger implements TenantBudget {
     chunk.pending = undefined
     if (held === undefined) this.#chunks.delete(chunk)
     else chunk.held = held
+  }
+
+  #nextRecords(): PendingRecords | undefined {
+    if (this.#records.length === 0) return undefined
+    return { actions: this.#records.splice(0, recordsAtOnce), commandId: `record:${uuidv7()}` }
+  }
+
+  async #sendRecords({ actions, commandId }: PendingRecords): Promise<void> {
+    await this.#stream.dispatch(actions, { commandId })
+    this.#pendingRecords = undefined
+  }
+
+  /** Until the ledger knows everything but what is still held. */
+  async #writeAll(): Promise<void> {
+    do {
+      await this.#write({ isForced: true })
+      for (const chunk of this.#chunks) if (chunk.isClosed) this.#prepare(chunk)
+    } while (
+      this.#records.length > 0 ||
+      this.#pendingRecords !== undefined ||
+      [...this.#chunks].some(({ pending }) => pending !== undefined)
+    )
+  }
+
+  #hasWork(): boolean {
+    return this.#chunks.size + this.#records.length + this.#doubtful.size > 0 || this.#pendingRecords !== undefined
   }
 
   /** Gives back chunks whose answer was lost and that are there after all. */
