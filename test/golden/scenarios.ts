@@ -10,6 +10,8 @@ import {
   budgetSettled,
   budgetWarned,
   type ConversationAction,
+  circuitClosed,
+  circuitOpened,
   compactionFailed,
   compactionUndone,
   contextCompacted,
@@ -412,4 +414,10 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
   ],
   degraded: [degraded({ mode: 'no-tools', reason: 'the tool server does not answer' })],
   recovered: [degraded({ mode: 'no-tools', reason: 'the tool server does not answer' }), recovered({ reason: 'it answers' })],
+  circuitOpened: [circuitOpened({ circuit: 'anthropic/stream', failures: 5, openedAt: 1_767_225_600_000_000 })],
+  circuitClosed: [
+    circuitOpened({ circuit: 'anthropic/stream', failures: 5, openedAt: 1_767_225_600_000_000 }),
+    circuitOpened({ circuit: 'openai/stream', failures: 5, openedAt: 1_767_225_601_000_000 }),
+    circuitClosed({ circuit: 'anthropic/stream' }),
+  ],
 }

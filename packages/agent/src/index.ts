@@ -20,6 +20,7 @@ export {
   type Circuits,
   circuits,
 } from './recovery/circuit.ts'
+export { circuitsInLog } from './recovery/circuits-in-log.ts'
 export { type ClassifyOptions, classify, type Failure, type FailureKind } from './recovery/classify.ts'
 export { type Capability, capabilitiesOf, type DegradedMode, degradedBy, recoveredBy } from './recovery/degradation.ts'
 export { type FallBackOptions, fallBack } from './recovery/fall-back.ts'

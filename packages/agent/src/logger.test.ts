@@ -28,7 +28,7 @@ test('a secret in messages, in an error that quotes them, and in a cache that fa
   }
   const prompts = promptCache({ tiers: [failing], onWarning: cacheWarnings(logger) })
   const client = new OpenAI({ apiKey: 'none', maxRetries: 0, fetch: quoting })
-  const open = circuits({ onChange: (circuit, { state }) => logger.warn({ circuit, state }, 'a circuit changed') })
+  const open = circuits({ onChange: (circuit, { state }) => logger.warn('a circuit changed', { circuit, state }) })
 
   const ask = async (model: string): Promise<string> =>
     recover(
@@ -39,18 +39,18 @@ test('a secret in messages, in an error that quotes them, and in a cache that fa
       {
         circuit: open.of(model, 'stream'),
         sleep: async () => {},
-        onRetry: ({ failure, attempt, delayMs }) => logger.info({ ...failureFields(failure), attempt, delayMs }, 'tried again'),
+        onRetry: ({ failure, attempt, delayMs }) => logger.info('tried again', { ...failureFields(failure), attempt, delayMs }),
       },
     )
   const request = { tenant: 'acme', conversation: 'c1', prompt: secret, config: { model: 'a' } }
   const error: unknown = await prompts
     .getOrAsk(request, async () =>
       fallBack(['a', 'b'], ask, {
-        onFallBack: ({ from, to, failure }) => logger.warn({ from, to, kind: failure.kind }, 'fell back'),
+        onFallBack: ({ from, to, failure }) => logger.warn('fell back', { from, to, kind: failure.kind }),
       }),
     )
     .catch((caught: unknown) => caught)
-  logger.error(failureFields(classify(error)), 'the turn failed')
+  logger.error('the turn failed', failureFields(classify(error)))
 
   // The secret was there to be found, and all of it was logged.
   expect(classify(error).problem).toContain(secret)

@@ -9,20 +9,24 @@ export interface PinoLoggerOptions {
   readonly level?: LevelWithSilent
   /** Default stdout, line by line. */
   readonly destination?: DestinationStream
+  /** Writes the texts of errors too, which may quote what was said. Default false. */
+  readonly withProblems?: boolean
 }
 
 /** A logger that writes through pino. Only plain fields go through: an object in their place, whoever put it there, is left out. */
-export function pinoLogger({ pino: given, level = 'info', destination }: PinoLoggerOptions = {}): Logger {
+export function pinoLogger({ pino: given, level = 'info', destination, withProblems = false }: PinoLoggerOptions = {}): Logger {
   const target = given ?? (destination ? pino({ level }, destination) : pino({ level }))
+  const written = (fields: LogFields = {}): LogFields =>
+    Object.fromEntries(
+      Object.entries(fields).filter(
+        // Types are gone at run time, and a message or an error would be written whole.
+        ([name, value]) => (value === null || typeof value !== 'object') && (withProblems || name !== 'problem'),
+      ),
+    )
   return {
-    debug: (fields, message) => target.debug(plain(fields), message),
-    info: (fields, message) => target.info(plain(fields), message),
-    warn: (fields, message) => target.warn(plain(fields), message),
-    error: (fields, message) => target.error(plain(fields), message),
+    debug: (message, fields) => target.debug(written(fields), message),
+    info: (message, fields) => target.info(written(fields), message),
+    warn: (message, fields) => target.warn(written(fields), message),
+    error: (message, fields) => target.error(written(fields), message),
   }
-}
-
-/** Types are gone at run time, and a message or an error would be written whole. */
-function plain(fields: LogFields): LogFields {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value === null || typeof value !== 'object'))
 }

@@ -75,7 +75,7 @@ async function callOne(run: TurnRun, model: Model, number: number, tries: Tries)
     attempt.end()
     await settle?.(attempt.usage())
     if (attempt.isWhole()) {
-      if (error !== undefined) run.logger.warn({ problem: problemOf(error) }, 'the connection failed behind a whole answer')
+      if (error !== undefined) run.logger.warn('the connection failed behind a whole answer', { problem: problemOf(error) })
       run.metrics.modelCalls += 1
       return { batch: attempt.batch, failure: undefined }
     }
@@ -142,7 +142,7 @@ function createAttempt(run: TurnRun): Attempt {
 
   const take = (event: StreamEvent): void => {
     if (event.type === 'noticed') {
-      run.logger.debug({ kind: event.notice.kind, problem: event.notice.problem }, 'noticed in the stream')
+      run.logger.debug('noticed in the stream', { kind: event.notice.kind, problem: event.notice.problem })
       return
     }
     if (event.type === 'answerStarted') names.set(event.messageId, run.ids())
@@ -227,7 +227,7 @@ async function read(run: TurnRun, call: ModelCall, attempt: Attempt): Promise<vo
         iterator.next().then(resolve, reject)
       })
       if (next === undefined) {
-        run.logger.warn({ provider: model.provider, model: model.id }, 'the model did not end its stream when it was aborted')
+        run.logger.warn('the model did not end its stream when it was aborted', { provider: model.provider, model: model.id })
         // It waits for itself: nobody waits for it.
         void iterator.return?.(undefined)?.catch(() => {})
         return

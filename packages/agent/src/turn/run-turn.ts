@@ -261,7 +261,7 @@ async function closeFailed(run: TurnRun, error: unknown): Promise<void> {
     } catch (thrown) {
       // A call that ended by itself meanwhile; the next look sees it.
       if (attempt < closeAttempts && isColloquyError(thrown, 'tool_not_open')) continue
-      run.logger.error({ turnId: run.turnId, problem: problemOf(thrown) }, 'a turn that failed could not be closed')
+      run.logger.error('a turn that failed could not be closed', { turnId: run.turnId, problem: problemOf(thrown) })
       return
     }
   }

@@ -154,7 +154,7 @@ function contextOf(
       if (run.now() - storedAt < progressMs) return
       storedAt = run.now()
       run.store([toolProgressed(told)]).catch((error: unknown) => {
-        run.logger.debug({ ...key, problem: problemOf(error) }, 'progress was not stored')
+        run.logger.debug('progress was not stored', { ...key, problem: problemOf(error) })
       })
     },
     putMedia: async (mediaType, bytes) => {
@@ -183,7 +183,7 @@ async function recordLate(
   try {
     await run.store([toolEndedLate({ ...key, ...ended, durationMs })])
   } catch (error) {
-    run.logger.warn({ ...key, problem: problemOf(error) }, 'a late end of a tool was not stored')
+    run.logger.warn('a late end of a tool was not stored', { ...key, problem: problemOf(error) })
   }
 }
 
@@ -232,7 +232,7 @@ function decision(
           }),
         ]),
       )
-      .catch((error: unknown) => run.logger.warn({ ...key, problem: problemOf(error) }, 'a decision was not stored'))
+      .catch((error: unknown) => run.logger.warn('a decision was not stored', { ...key, problem: problemOf(error) }))
   })
 }
 

@@ -15,7 +15,7 @@ import {
 } from './budget.ts'
 import type { compactionFailed, compactionUndone, contextCompacted } from './compaction.ts'
 import { context } from './context.ts'
-import { type degraded, type errorRecorded, health, type recovered } from './health.ts'
+import { type circuitClosed, type circuitOpened, type degraded, type errorRecorded, health, type recovered } from './health.ts'
 import {
   type conversationArchived,
   type conversationCleared,
@@ -106,6 +106,8 @@ export type ConversationAction = ActionOf<
   | typeof errorRecorded
   | typeof degraded
   | typeof recovered
+  | typeof circuitOpened
+  | typeof circuitClosed
 >
 
 /** Guard, reduce and replay over our slices. With slices of your own: `combineSlices([...conversationSlices, mine])`. */

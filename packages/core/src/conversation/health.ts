@@ -28,6 +28,17 @@ export const degraded = defineAction(
 )
 export const recovered = defineAction('recovered', z.strictObject({ reason: z.string().optional() }))
 
+/** A provider failed so often that it is left alone: `circuit` is `<provider>/<operation>`, `openedAt` in microseconds since 1970. */
+export const circuitOpened = defineAction(
+  'circuitOpened',
+  z.strictObject({ circuit: z.string().min(1).max(200), failures: z.int().positive(), openedAt: z.int().nonnegative() }),
+)
+/** It works again. */
+export const circuitClosed = defineAction('circuitClosed', z.strictObject({ circuit: z.string().min(1).max(200) }))
+
+/** So many circuits are known to be open; of more, those that opened last. */
+const limitOpenCircuits = 32
+
 export interface HealthState {
   readonly degraded: {
     readonly mode: string
@@ -37,15 +48,17 @@ export interface HealthState {
   } | null
   readonly errors: number
   readonly lastError: { readonly kind: string; readonly problem: string; readonly position: number } | null
+  /** Those that are open, in the order in which they opened; absent until the first one did. */
+  readonly openCircuits?: readonly { readonly circuit: string; readonly failures: number; readonly openedAt: number }[]
 }
 
-/** What fails, and whether the conversation is degraded because of it. */
+/** What fails, whether the conversation is degraded because of it, and which providers are left alone. */
 export const health = defineSlice({
   name: 'health',
   version: 1,
   replay: 'bare',
   initial: (): HealthState => ({ degraded: null, errors: 0, lastError: null }),
-  actions: [errorRecorded, degraded, recovered],
+  actions: [errorRecorded, degraded, recovered, circuitOpened, circuitClosed],
   reduce(draft, action) {
     switch (action.type) {
       case 'errorRecorded':
@@ -59,6 +72,15 @@ export const health = defineSlice({
       }
       case 'recovered':
         draft.degraded = null
+        return
+      case 'circuitOpened': {
+        const { circuit, failures, openedAt } = action.payload
+        const others = (draft.openCircuits ?? []).filter((open) => open.circuit !== circuit)
+        draft.openCircuits = [...others, { circuit, failures, openedAt }].slice(-limitOpenCircuits)
+        return
+      }
+      case 'circuitClosed':
+        if (draft.openCircuits) draft.openCircuits = draft.openCircuits.filter((open) => open.circuit !== action.payload.circuit)
         return
       default:
         action satisfies never
