@@ -22,11 +22,11 @@ export interface Survey {
 }
 
 /** Of the target, for the summary: enough for an index of what leaves. Measured on two long coding sessions at 8,000 and 16,000 tokens (`npm run bench -- context`). */
-const summaryShare = 0.7
+const summaryShare = 0.75
 /** More than that is no summary. An index of everything that a session of 130,000 tokens referred to takes as much. */
 const mostSummaryTokens = 8_000
 /** The newest group and the last request may take what a summary of this share leaves: a model must see what it just asked for. */
-const leastSummaryShare = 0.25
+const leastSummaryShare = 0.5
 /** Shorter ones say nothing. */
 const leastSummaryTokens = 64
 
@@ -65,7 +65,7 @@ export interface Preference {
   /** Kept before all others, if a short summary still fits beside them. */
   readonly first: readonly number[]
   /** Kept as far as there is room. The first that does not fit ends its list, so that no hole arises; then the next list has its turn. */
-  readonly then: readonly (readonly number[])[]
+  readonly inTurn: readonly (readonly number[])[]
 }
 
 /**
@@ -89,7 +89,7 @@ export function planSummary(survey: Survey, preference: Preference): CompactionP
   const summaryTokens = Math.min(mostSummaryTokens, Math.max(leastSummaryTokens, Math.floor(input.targetTokens * summaryShare)))
   const leastTokens = Math.min(summaryTokens, Math.max(leastSummaryTokens, Math.floor(input.targetTokens * leastSummaryShare)))
   for (const number of preference.first) keep(number, room - leastTokens)
-  for (const list of preference.then) for (const number of list) if (!keep(number, room - summaryTokens)) break
+  for (const list of preference.inTurn) for (const number of list) if (!keep(number, room - summaryTokens)) break
   const leaving = removable.filter((number) => !kept.has(number))
   const covered = coveredBy(survey, leaving)
   if (covered.every((message) => message.standsAt !== undefined)) return { reason: 'nothing_removable' }
