@@ -43,6 +43,7 @@ import {
   toolSucceeded,
   turnEnded,
   turnInterrupted,
+  turnResumed,
   turnStarted,
   usageRecorded,
 } from '@colloquy/core'
@@ -314,6 +315,7 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
   ],
   toolCancelled: [...toolAsked, toolCancelled({ ...call, reason: 'the user pressed stop' })],
   turnStarted: [started, turnStarted({ turnId: 't1' })],
+  turnResumed: [...running, turnResumed({ turnId: 't1', run: 2 })],
   turnEnded: [...running, turnEnded({ turnId: 't1', reason: 'answered' })],
   turnInterrupted: [...running, turnInterrupted({ turnId: 't1', reason: 'stopped by the user' })],
   usageRecorded: [

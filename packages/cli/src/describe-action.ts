@@ -116,6 +116,8 @@ function describe(action: ConversationAction): string {
       return `${action.payload.callId}${reason(action.payload)}`
     case 'turnStarted':
       return action.payload.turnId
+    case 'turnResumed':
+      return `${action.payload.turnId}, run ${action.payload.run}`
     case 'turnEnded':
     case 'turnInterrupted':
       return `${action.payload.turnId}${reason(action.payload)}`

@@ -96,7 +96,7 @@ export {
   toolStarted,
   toolSucceeded,
 } from './conversation/tools.ts'
-export { type TurnState, turnEnded, turnInterrupted, turnStarted } from './conversation/turn.ts'
+export { type TurnState, turnEnded, turnInterrupted, turnResumed, turnStarted } from './conversation/turn.ts'
 export { type UsageState, usageRecorded } from './conversation/usage.ts'
 export {
   actionOf,

@@ -61,6 +61,11 @@ export class Conversation<State> {
     })
   }
 
+  /** The same object for all handles that one engine gave out: what is kept for a conversation in memory is kept by it and the id. */
+  get scope(): object {
+    return this.#ports.publisher
+  }
+
   /** The stored state: frozen, and the same object until it changes. */
   getState(): State {
     return this.#seen().state

@@ -32,6 +32,8 @@ export interface CallRequest {
 }
 
 export interface CallPorts {
+  /** Of the turn: another one that has taken it over is not interfered with. */
+  readonly run: number
   readonly registry: ToolRegistry
   readonly signal: AbortSignal
   readonly timer: Timer
@@ -93,7 +95,7 @@ export async function runCall(call: CallRequest, ports: CallPorts): Promise<Call
     if (!decided.isApproved) return denied(call, decided.reason, tool)
   }
 
-  const started = (attempt: number) => toolStarted({ ...key, attempt })
+  const started = (attempt: number) => toolStarted({ ...key, attempt, run: ports.run })
   const free = permits.tryTake()
   if (free === undefined && waiting.length > 0) {
     // A call that has to wait for others is told to the log before it waits.

@@ -1,19 +1,30 @@
 import type { AnyConversation, TurnHandle } from './turn-options.ts'
 
-type Where = Pick<AnyConversation, 'tenant' | 'id'>
+type Where = Pick<AnyConversation, 'scope' | 'id'>
 
-/** Turns that run in this process. Ids of turns are unique, so two engines over one or two logs do not meet here. */
-const turns = new Map<string, TurnHandle>()
+const all = new Set<TurnHandle>()
+/** By engine and conversation: of two engines over the same ids each knows its own. */
+const byScope = new WeakMap<object, Map<string, TurnHandle[]>>()
 
-const keyOf = ({ tenant, id }: Where, turnId: string): string => JSON.stringify([tenant, id, turnId])
+export function registerTurn({ scope, id }: Where, handle: TurnHandle): void {
+  const byId = byScope.get(scope) ?? new Map<string, TurnHandle[]>()
+  byScope.set(scope, byId)
+  byId.set(id, [...(byId.get(id) ?? []), handle])
+  all.add(handle)
+}
 
-export const registerTurn = (where: Where, handle: TurnHandle): void => void turns.set(keyOf(where, handle.turnId), handle)
-export const unregisterTurn = (where: Where, turnId: string): void => void turns.delete(keyOf(where, turnId))
-export const activeTurn = (where: Where, turnId: string): TurnHandle | undefined => turns.get(keyOf(where, turnId))
+export function unregisterTurn({ scope, id }: Where, handle: TurnHandle): void {
+  const byId = byScope.get(scope)
+  const left = (byId?.get(id) ?? []).filter((one) => one !== handle)
+  if (left.length === 0) byId?.delete(id)
+  else byId?.set(id, left)
+  all.delete(handle)
+}
+
+export const activeTurn = (where: Where, turnId: string): TurnHandle | undefined =>
+  activeTurns(where).find((handle) => handle.turnId === turnId)
 
 /** The turns that run or wait in this process: all of them, or those of a conversation; in the order in which they were asked for. */
 export function activeTurns(conversation?: Where): readonly TurnHandle[] {
-  const all = [...turns.values()]
-  if (conversation === undefined) return all
-  return all.filter(({ tenant, conversationId }) => tenant === conversation.tenant && conversationId === conversation.id)
+  return conversation === undefined ? [...all] : (byScope.get(conversation.scope)?.get(conversation.id) ?? [])
 }

@@ -46,11 +46,18 @@ async function takeUp(run: TurnRun, batch: ToolBatch, request: CallRequest, open
   else startCall(batch, again, { ...run.batchPorts, run: async () => outcomeUnknown(request) })
 }
 
-/** Ends a turn that nobody runs: calls that had begun are `outcome_unknown`, others cancelled, and all are answered. */
-export async function closeStaleTurn(run: TurnRun, turnId: string, reason = 'the turn was given up'): Promise<void> {
+/**
+ * Ends a turn that nobody runs: calls that had begun are `outcome_unknown`, others cancelled, and all are answered. With a `run`: only
+ * while the turn is that run's.
+ */
+export async function closeStaleTurn(
+  run: TurnRun,
+  turnId: string,
+  { reason = 'the turn was given up', run: number }: { readonly reason?: string; readonly run?: number } = {},
+): Promise<void> {
   const { conversation } = run
   const { turn } = await conversation.refresh()
-  if (turn.current?.turnId !== turnId) return
+  if (turn.current?.turnId !== turnId || (number !== undefined && turn.current.run !== number)) return
   const { answers, calls } = await restore(run, conversation)
   const batch = createBatch(run.ids())
   batch.isStored = true
@@ -62,7 +69,10 @@ export async function closeStaleTurn(run: TurnRun, turnId: string, reason = 'the
       batch.calls.push({ request, end, isJournaled: false, settled: Promise.resolve() })
     }
   }
-  await run.store([...closingActions(batch, run.count, { reason }), turnInterrupted({ turnId, reason })])
+  await run.store([
+    ...closingActions(batch, run.count, { reason }),
+    turnInterrupted({ turnId, reason, ...(number !== undefined && { run: number }) }),
+  ])
 }
 
 interface Restored {

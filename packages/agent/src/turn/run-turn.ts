@@ -21,6 +21,7 @@ import {
   type Part,
   turnEnded,
   turnInterrupted,
+  turnResumed,
   turnStarted,
 } from '@colloquy/core'
 import { type Conversation, uuidv7 } from '@colloquy/engine'
@@ -54,9 +55,9 @@ export function runTurn<State extends ConversationState>(
 /**
  * Goes on with the turn that is open in the log, after the process that ran it is gone. Calls that had not begun are run; of those
  * that had, idempotent ones are run again under the same key, and others end as `outcome_unknown`; answers that were in the log are used.
- * Two processes that resume one turn start no tool twice.
+ * Of two processes that resume one turn one does, and the one that ran it before, should it be alive, can start no tool any more.
  *
- * @throws `turn_not_open` when none is, or it runs in this process
+ * @throws `turn_not_open` when none is, or it runs in this process; `turn_already_open` when another process has just resumed it
  */
 export async function resumeTurn<State extends ConversationState>(
   conversation: Conversation<State>,
@@ -68,10 +69,15 @@ export async function resumeTurn<State extends ConversationState>(
   if (turnId === undefined || activeTurn(where, turnId) !== undefined) {
     throw new ColloquyError('turn_not_open', { turnId: turnId ?? 'to resume', openTurnId: null })
   }
-  return startTurn(where, turnId, options, async (run) => {
-    run.isOpen = true
-    return { pending: await storedCalls(run) }
-  })
+  await where.dispatch(turnResumed({ turnId, run: (turn.current?.run ?? 0) + 1 }))
+  return startTurn(where, turnId, options, (run) => goOn(run))
+}
+
+/** After `turnResumed`. */
+async function goOn(run: TurnRun): Promise<Beginning> {
+  run.number = run.conversation.getState().turn.current?.run ?? 1
+  run.isOpen = true
+  return { pending: await storedCalls(run) }
 }
 
 /** Where the loop begins: with calls to be finished, or with a turn that is over already. */
@@ -88,7 +94,7 @@ function startTurn(
 ): TurnHandle {
   const run = createTurnRun(conversation, turnId, options)
   const done = take(run, begin).finally(() => {
-    unregisterTurn(conversation, turnId)
+    unregisterTurn(conversation, handle)
     run.lane.end()
   })
   // A handle may be dropped; who waits for `done` hears of a failure all the same.
@@ -152,9 +158,13 @@ async function begin(run: TurnRun, parts: Part[]): Promise<Beginning> {
     if (run.signal.aborted) return { over: { outcome: 'interrupted', reason: problemOf(run.signal.reason) } }
     try {
       const { duplicate, state } = await conversation.dispatch(actions, { ...command, ...(actor !== undefined && { actor }) })
-      if (!duplicate || state.turn.current?.turnId === turnId) {
+      if (!duplicate) {
         run.isOpen = true
-        return duplicate ? { pending: await storedCalls(run) } : {}
+        return {}
+      }
+      if (state.turn.current?.turnId === turnId) {
+        await conversation.dispatch(turnResumed({ turnId, run: state.turn.current.run + 1 }))
+        return await goOn(run)
       }
       const wasInterrupted = state.turn.last?.turnId === turnId && state.turn.last.outcome === 'interrupted'
       return {
@@ -225,7 +235,7 @@ const goesOn = ({ model }: Message): boolean => model?.stop?.unified === 'pause'
 async function end(run: TurnRun, actions: readonly Action[], outcome: TurnOutcome): Promise<TurnOutcome> {
   const { turnId } = run
   const reason = outcome.outcome === 'limit_reached' ? `limit_reached: ${outcome.limit}` : outcome.outcome
-  await run.store([...actions, turnEnded({ turnId, reason })])
+  await run.store([...actions, turnEnded({ turnId, reason, run: run.number })])
   run.isOpen = false
   return outcome
 }
@@ -237,7 +247,7 @@ async function interrupt(run: TurnRun, batch: ToolBatch | undefined): Promise<Tu
   const reason = problemOf(run.signal.reason)
   await run.store([
     ...(batch === undefined ? [] : closingActions(batch, run.count, run.signal)),
-    turnInterrupted({ turnId, reason }),
+    turnInterrupted({ turnId, reason, run: run.number }),
   ])
   run.isOpen = false
   return run.limitReached === undefined
@@ -245,9 +255,9 @@ async function interrupt(run: TurnRun, batch: ToolBatch | undefined): Promise<Tu
     : { outcome: 'limit_reached', limit: run.limitReached }
 }
 
-function failedActions({ turnId }: TurnRun, error: unknown): Action[] {
+function failedActions({ turnId, number }: TurnRun, error: unknown): Action[] {
   const problem = problemOf(error)
-  return [errorRecorded({ kind: 'turn', problem }), turnInterrupted({ turnId, reason: problem })]
+  return [errorRecorded({ kind: 'turn', problem }), turnInterrupted({ turnId, reason: problem, run: number })]
 }
 
 /** The turn must not stay open because of us; where the log cannot be reached, it does, and is resumed or interrupted later. */
@@ -256,7 +266,7 @@ async function closeFailed(run: TurnRun, error: unknown): Promise<void> {
   run.abort(problemOf(error))
   for (let attempt = 1; ; attempt++) {
     try {
-      await closeStaleTurn(run, run.turnId, problemOf(error))
+      await closeStaleTurn(run, run.turnId, { reason: problemOf(error), run: run.number })
       return
     } catch (thrown) {
       // A call that ended by itself meanwhile; the next look sees it.

@@ -49,6 +49,8 @@ export interface TurnRun {
     usage: Usage
     firstPartMs: number | null
   }
+  /** Of the turn: 1, and one more in each process that resumes it. */
+  number: number
   /** `turnStarted` is stored, its end is not. */
   isOpen: boolean
   /** Which limit the turn ran into. */
@@ -86,6 +88,7 @@ export function createTurnRun(conversation: AnyConversation, turnId: string, opt
     store,
     batchPorts: { count, store, run: (request, closed) => runTool(run, request, closed) },
     metrics: { startedMs: now(), modelCalls: 0, retries: 0, toolCalls: 0, usage: noUsage, firstPartMs: null },
+    number: 1,
     isOpen: false,
     limitReached: undefined,
   }
@@ -110,6 +113,7 @@ async function runTool(run: TurnRun, request: CallRequest, closed: Promise<void>
     isClosed = true
   })
   const end = await runCall(request, {
+    run: run.number,
     registry: isOver ? refusing : run.registry,
     signal: run.signal,
     timer: run.timer,

@@ -42,7 +42,7 @@ import {
   type toolSucceeded,
   tools,
 } from './tools.ts'
-import { turn, type turnEnded, type turnInterrupted, type turnStarted } from './turn.ts'
+import { turn, type turnEnded, type turnInterrupted, type turnResumed, type turnStarted } from './turn.ts'
 import { usage, type usageRecorded } from './usage.ts'
 
 export const conversationSlices = [
@@ -93,6 +93,7 @@ export type ConversationAction = ActionOf<
   | typeof toolCancelled
   | typeof toolEndedLate
   | typeof turnStarted
+  | typeof turnResumed
   | typeof turnEnded
   | typeof turnInterrupted
   | typeof usageRecorded

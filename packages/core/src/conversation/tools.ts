@@ -6,7 +6,7 @@ import { type Draft, defineSlice } from '../slice.ts'
 import { conversationCleared } from './lifecycle.ts'
 import { id, toolArguments, toolResultPart } from './message.ts'
 import { messageAdded } from './messages.ts'
-import { turnEnded, turnInterrupted, turnStarted } from './turn.ts'
+import { assertRun, type TurnState, turnEnded, turnInterrupted, turnStarted } from './turn.ts'
 
 /** A call is known by its message and its id there: real transcripts use one call id for several calls. */
 const call = { messageId: id, callId: id }
@@ -42,6 +42,8 @@ export const toolStarted = defineAction(
     attempt: z.int().positive().optional(),
     /** The call was reserved, and the settlement counts it in the budget: it is not counted there again. */
     reservationId: id.optional(),
+    /** Of the turn, which starts it; refused when another run has taken the turn over. */
+    run: z.int().positive().optional(),
   }),
 )
 
@@ -167,9 +169,11 @@ export const tools = defineSlice({
     } else if (!found) throw new ColloquyError('tool_not_open', { messageId, callId, openCalls: open.length })
     else if (action.type === 'approvalDecided' && found.approval?.approvalId !== action.payload.approvalId)
       throw new ColloquyError('tool_not_open', { messageId, callId, openCalls: open.length })
-    // Two processes that take up the same turn: one of them starts the tool.
-    else if (action.type === 'toolStarted' && (action.payload.attempt ?? Number.POSITIVE_INFINITY) <= found.attempts)
-      throw alreadyOpen(found.requestedAtPosition)
+    else if (action.type === 'toolStarted') {
+      const current = (state.turn as TurnState | undefined)?.current ?? null
+      assertRun(current, current?.turnId ?? '', action.payload.run)
+      if ((action.payload.attempt ?? Number.POSITIVE_INFINITY) <= found.attempts) throw alreadyOpen(found.requestedAtPosition)
+    }
   },
   reduce(draft, action) {
     if (!isAboutCall(action)) {
