@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { styleText } from 'node:util'
 import { Argument, Command, CommanderError, Option } from 'commander'
+import type { ChatOptions } from './commands/chat.ts'
 import type { CompactCommandOptions } from './commands/compact.ts'
 import type { MigrateOptions } from './commands/migrate.ts'
 import { strategyNames } from './compaction-strategy-names.ts'
@@ -90,6 +91,27 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .command('demo')
     .description('import a sample conversation, dispatch, refuse, replay and verify it, explained')
     .action(calls(async (context) => (await import('./commands/demo.ts')).demo(context)))
+
+  program
+    .command('chat')
+    .description('talk with a model; every step is in the log')
+    .argument('[id]', 'the conversation to go on with (default: a new one)')
+    .option(
+      '--model <model>',
+      'scripted (no network), anthropic:<id> or openai:<id>, whose keys are in the environment',
+      'scripted',
+    )
+    .option('--system <text>', 'the system prompt')
+    .action(
+      calls(async (context, id: string | undefined, options: ChatOptions) =>
+        (await import('./commands/chat.ts')).chat(context, id, options),
+      ),
+    )
+
+  program
+    .command('tools')
+    .description('list the tools that chat gives to a model')
+    .action(calls(async (context) => (await import('./commands/tools.ts')).listTools(context)))
 
   program
     .command('import')
