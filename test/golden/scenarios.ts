@@ -7,6 +7,8 @@ import {
   budgetSet,
   budgetWarned,
   type ConversationAction,
+  circuitClosed,
+  circuitOpened,
   compactionUndone,
   contextCompacted,
   conversationArchived,
@@ -290,4 +292,10 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
   ],
   degraded: [degraded({ mode: 'no-tools', reason: 'the tool server does not answer' })],
   recovered: [degraded({ mode: 'no-tools', reason: 'the tool server does not answer' }), recovered({ reason: 'it answers' })],
+  circuitOpened: [circuitOpened({ circuit: 'anthropic/stream', failures: 5, openedAt: 1_767_225_600_000_000 })],
+  circuitClosed: [
+    circuitOpened({ circuit: 'anthropic/stream', failures: 5, openedAt: 1_767_225_600_000_000 }),
+    circuitOpened({ circuit: 'openai/stream', failures: 5, openedAt: 1_767_225_601_000_000 }),
+    circuitClosed({ circuit: 'anthropic/stream' }),
+  ],
 }

@@ -130,6 +130,10 @@ function describe(action: ConversationAction): string {
       return `${action.payload.mode}: ${action.payload.reason}`
     case 'recovered':
       return action.payload.reason ?? ''
+    case 'circuitOpened':
+      return `${action.payload.circuit}: ${action.payload.failures} failures in a row`
+    case 'circuitClosed':
+      return action.payload.circuit
     default: {
       const unknown: Action = action satisfies never
       return JSON.stringify(unknown.payload)

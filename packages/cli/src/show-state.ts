@@ -65,6 +65,7 @@ export function factsOf(id: string, { state, position, occurredAt }: Folded<Conv
       `${health.errors}, the last at position ${health.lastError.position}: ${health.lastError.kind}, ${health.lastError.problem}`,
     ],
     health.degraded !== null && ['degraded', `${health.degraded.mode}: ${health.degraded.reason}`],
+    (health.openCircuits ?? []).length > 0 && ['left alone', health.openCircuits?.map(({ circuit }) => circuit).join(', ') ?? ''],
     ...entryFacts('preferences', state.preferences),
     ...entryFacts('metadata', state.metadata),
   ]

@@ -24,7 +24,7 @@ export {
   conversationSlices,
   reduceConversation,
 } from './conversation/conversation.ts'
-export { degraded, errorRecorded, type HealthState, recovered } from './conversation/health.ts'
+export { circuitClosed, circuitOpened, degraded, errorRecorded, type HealthState, recovered } from './conversation/health.ts'
 export {
   conversationArchived,
   conversationCleared,

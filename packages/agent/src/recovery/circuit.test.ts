@@ -165,6 +165,19 @@ describe('a circuit with a store', () => {
     expect(problems.length).toBeGreaterThan(1)
   })
 
+  test('does not take over what a store says that did not take our news, and tells it when it can', async () => {
+    const { store, states } = shared()
+    let isDown = true
+    const write = async (name: string, state: CircuitState) =>
+      isDown ? Promise.reject(new Error('full')) : store.write(name, state)
+    const { call, fail } = provider({ store: { read: async () => states.get('anthropic/stream') ?? { state: 'closed' }, write } })
+    await fail(5)
+    expect(await call()).toBe('circuit_open')
+    isDown = false
+    expect(await call()).toBe('circuit_open')
+    expect(states.get('anthropic/stream')).toMatchObject({ state: 'open' })
+  })
+
   test('tells who listens when it opens and closes', async () => {
     const told: unknown[] = []
     const { call, fail } = provider({ onChange: (name, { state }) => void told.push([name, state]) })

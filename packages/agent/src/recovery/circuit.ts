@@ -64,6 +64,7 @@ function createCircuit(name: string, options: CircuitOptions): Circuit {
   let policy = policyIn({ state: 'closed' })
   // What the store and this process last agreed on, so that only news is taken over.
   let agreed: CircuitState = { state: 'closed' }
+  let untold: CircuitState | undefined
   let telling: Promise<void> = Promise.resolve()
 
   function policyIn(initial: CircuitState): CircuitBreakerPolicy {
@@ -93,16 +94,31 @@ function createCircuit(name: string, options: CircuitOptions): Circuit {
     agreed = state
     onChange?.(name, state)
     if (!store) return
+    untold = state
     // In order, and not waited for by the call that only found out.
-    telling = telling.then(async () => store.write(name, state)).catch((error: unknown) => onStoreFailed?.(error))
+    telling = telling.then(tell)
+  }
+
+  async function tell(): Promise<void> {
+    const news = untold
+    if (news === undefined) return
+    try {
+      await store?.write(name, news)
+      if (untold === news) untold = undefined
+    } catch (error) {
+      onStoreFailed?.(error)
+    }
   }
 
   async function takeOver(): Promise<void> {
     if (!store) return
+    telling = telling.then(tell)
+    await telling
+    // A store that did not take our news has older ones.
+    if (untold !== undefined) return
     try {
-      await telling
       const stored = await store.read(name)
-      if (stored === undefined || isSame(stored, agreed) || policy.state === Cockatiel.HalfOpen) return
+      if (stored === undefined || isSame(stored, agreed) || policy.state === Cockatiel.HalfOpen || untold !== undefined) return
       agreed = stored
       policy = policyIn(stored)
     } catch (error) {

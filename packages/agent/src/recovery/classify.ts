@@ -5,7 +5,7 @@
  * An error is read from the outside in, along `cause`: SDKs wrap what they caught, and Node's `fetch` says only "fetch failed" itself.
  * Classes are known by name, since the SDKs are optional peers, and several copies of one may be loaded.
  */
-import { isColloquyError, type Json } from '@colloquy/core'
+import { type ColloquyError, isColloquyError, type Json } from '@colloquy/core'
 import { type ProviderError, type ProviderErrorKind, readError, readHttpError } from '@colloquy/formats'
 
 export type FailureKind =
@@ -74,7 +74,7 @@ type Found = Omit<Failure, 'problem'> & { readonly problem?: string }
 /** What one link of the chain of causes says; undefined when it says nothing, and its cause may. */
 function readLink(link: unknown, now: () => number): Found | undefined {
   if (isProviderError(link)) return ofProvider(link)
-  if (isColloquyError(link)) return ofOurs(link.code, link.retryable, link.cause)
+  if (isColloquyError(link)) return ofOurs(link)
   if (typeof link !== 'object' || link === null) return undefined
   const { kind: named, isCertificate } = kindByName(link)
   const answer = readAnswer(link, now)
@@ -123,10 +123,13 @@ function ofProvider(error: ProviderError): Found {
 }
 
 /** Our own errors answer for themselves: a database that cannot be reached is no failure of the provider's network. */
-function ofOurs(code: string, retryable: boolean, cause: unknown): Found {
-  const carried = causes(cause).find(isProviderError)
+function ofOurs(error: ColloquyError): Found {
+  const carried = causes(error.cause).find(isProviderError)
   if (carried) return ofProvider(carried)
-  if (code === 'circuit_open') return { kind: 'circuit_open', retryable, code }
+  const { code, retryable } = error
+  if (isColloquyError(error, 'circuit_open')) {
+    return { kind: 'circuit_open', retryable, code, retryAfterMs: error.details.retryInMs }
+  }
   if (code.startsWith('tool_')) return { kind: 'tool', retryable, code }
   return { kind: retryable ? 'unknown' : 'rejected', retryable, code }
 }

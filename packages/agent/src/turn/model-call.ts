@@ -2,7 +2,8 @@
 import { ColloquyError, errorRecorded, type Usage } from '@colloquy/core'
 import type { StreamEvent } from '@colloquy/formats'
 import type { Model } from '../model.ts'
-import { classify } from '../recovery/classify.ts'
+import { classify, type Failure } from '../recovery/classify.ts'
+import { fallBack } from '../recovery/fall-back.ts'
 import { recover } from '../recovery/recover.ts'
 import type { CallRequest, ToolCallPart } from '../tools/run-call.ts'
 import { problemOf } from '../tools/tool-result.ts'
@@ -29,23 +30,25 @@ const graceMs = 2_000
 export async function callModel(run: TurnRun, number: number): Promise<ModelAnswer> {
   const { model, fallbacks = [], recovery = {} } = run.options
   const tries: Tries = { last: undefined, isSent: false }
-  for (const [index, one] of [model, ...fallbacks].entries()) {
-    try {
-      return await callOne(run, one, number, tries)
-    } catch (error) {
-      if (run.signal.aborted) return { batch: tries.last?.batch ?? createBatch(run.ids()), failure: undefined }
-      if (!tries.isSent || tries.last === undefined) throw error
-      const { kind, problem } = (recovery.classify ?? classify)(error)
-      const next = fallbacks[index]
-      if (next === undefined || noFallback.has(kind)) return { batch: tries.last.batch, failure: { error, isFinal: true } }
-      await run.store([errorRecorded({ kind, problem, details: { fallback: { provider: next.provider, id: next.id } } })])
-    }
+  // What refuses before the call leaves is no failure of the model, and is not asked again.
+  const read = (error: unknown): Failure => {
+    const failure = (recovery.classify ?? classify)(error)
+    return tries.isSent ? failure : { ...failure, kind: 'rejected', retryable: false }
   }
-  throw emptyAnswer(model)
+  try {
+    return await fallBack([model, ...fallbacks], (one) => callOne(run, one, { number, tries, read }), {
+      classify: read,
+      signal: run.signal,
+      onFallBack: async ({ to, failure: { kind, problem } }) => {
+        await run.store([errorRecorded({ kind, problem, details: { fallBackTo: { provider: to.provider, id: to.id } } })])
+      },
+    })
+  } catch (error) {
+    if (run.signal.aborted) return { batch: tries.last?.batch ?? createBatch(run.ids()), failure: undefined }
+    if (!tries.isSent || tries.last === undefined) throw error
+    return { batch: tries.last.batch, failure: { error, isFinal: true } }
+  }
 }
-
-/** Another model would be asked the same, or should not be. */
-const noFallback: ReadonlySet<string> = new Set(['aborted', 'rejected', 'refusal', 'tool'])
 
 interface Tries {
   last: Attempt | undefined
@@ -53,7 +56,14 @@ interface Tries {
   isSent: boolean
 }
 
-async function callOne(run: TurnRun, model: Model, number: number, tries: Tries): Promise<ModelAnswer> {
+interface Calling {
+  /** Of the turn, from 1. */
+  readonly number: number
+  readonly tries: Tries
+  readonly read: (error: unknown) => Failure
+}
+
+async function callOne(run: TurnRun, model: Model, { number, tries, read: classified }: Calling): Promise<ModelAnswer> {
   const { hooks = {}, recovery = {}, circuits } = run.options
   const circuit = circuits?.of(model.provider, 'stream')
 
@@ -89,11 +99,7 @@ async function callOne(run: TurnRun, model: Model, number: number, tries: Tries)
   return recover(operation, {
     ...recovery,
     ...(circuit && { circuit }),
-    // What refuses before the call leaves is no failure of the model, and is not asked again.
-    classify: (error) => {
-      const failure = (recovery.classify ?? classify)(error)
-      return tries.isSent ? failure : { ...failure, kind: 'rejected', retryable: false }
-    },
+    classify: classified,
     signal: run.signal,
     onRetry: async ({ failure: { kind, problem }, attempt, delayMs }) => {
       run.metrics.retries += 1

@@ -455,9 +455,12 @@ test('a model that fails ends the turn: what came is kept, the failure is record
   const model = scriptedModel({ scripts: [{ text: 'Half of', breaksWith: failure }, { text: 'Whole.' }] })
   const failed = runTurn(conversation, 'Go.', { model })
   await expect(failed.done).rejects.toBe(failure)
-  expect(typesOf(await stored())).toEqual(['turnStarted', 'messageAdded', 'messageAdded', 'errorRecorded', 'turnInterrupted'])
+  expect(typesOf(await stored()).join(' ')).toBe('turnStarted messageAdded messageAdded errorRecorded degraded turnInterrupted')
+  expect(conversation.getState().health.degraded).toMatchObject({ mode: 'offline', reason: 'authentication' })
   expect(wordsOf(conversation.getState().messages.at(1) as Message)).toBe('Half of')
-  expect((await runTurn(conversation, 'Again.', { model }).done).outcome).toBe('answered')
+  const { outcome, state } = await runTurn(conversation, 'Again.', { model }).done
+  expect(outcome).toBe('answered')
+  expect(state.health.degraded).toBeNull()
 })
 
 test('an answer that broke off behind a call is kept, its call is run, and the model is called again', async () => {

@@ -24,7 +24,9 @@ import {
   turnResumed,
   turnStarted,
 } from '@colloquy/core'
-import { type Conversation, uuidv7 } from '@colloquy/engine'
+import { type Conversation, systemClock, uuidv7 } from '@colloquy/engine'
+import { classify } from '../recovery/classify.ts'
+import { degradedBy, recoveredBy } from '../recovery/degradation.ts'
 import { problemOf } from '../tools/tool-result.ts'
 import { activeTurn, registerTurn, unregisterTurn } from './active-turns.ts'
 import { callModel } from './model-call.ts'
@@ -217,7 +219,8 @@ async function loop(run: TurnRun, stored: ToolBatch | undefined, keep: (message:
       run.isOpen = false
       throw failure.error
     }
-    const answers = batch.answers.flatMap((answer) => answerActions(answer, count))
+    const well = failure === undefined ? recoveredBy('answered', run.conversation.getState().health) : null
+    const answers = [...batch.answers.flatMap((answer) => answerActions(answer, count)), ...(well === null ? [] : [well])]
     const isFinal = batch.answers.every(({ message }) => clientCalls(message).length === 0 && !goesOn(message))
     if (isFinal && failure === undefined) return end(run, answers, { outcome: 'answered' })
     await run.store(answers)
@@ -255,9 +258,15 @@ async function interrupt(run: TurnRun, batch: ToolBatch | undefined): Promise<Tu
     : { outcome: 'limit_reached', limit: run.limitReached }
 }
 
-function failedActions({ turnId, number }: TurnRun, error: unknown): Action[] {
-  const problem = problemOf(error)
-  return [errorRecorded({ kind: 'turn', problem }), turnInterrupted({ turnId, reason: problem, run: number })]
+/** The turn is over, and what kept the model from answering is said of the conversation, too. */
+function failedActions({ turnId, number, conversation, options }: TurnRun, error: unknown): Action[] {
+  const failure = (options.recovery?.classify ?? classify)(error)
+  const less = degradedBy(failure, conversation.getState().health, systemClock())
+  return [
+    errorRecorded({ kind: failure.kind, problem: problemOf(error), retryable: failure.retryable }),
+    ...(less === null ? [] : [less]),
+    turnInterrupted({ turnId, reason: failure.kind, run: number }),
+  ]
 }
 
 /** The turn must not stay open because of us; where the log cannot be reached, it does, and is resumed or interrupted later. */

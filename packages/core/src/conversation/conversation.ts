@@ -7,7 +7,7 @@ import { combineSlices, type StateOf } from '../combine-slices.ts'
 import { budget, type budgetRefused, type budgetSet, type budgetWarned } from './budget.ts'
 import type { compactionUndone, contextCompacted } from './compaction.ts'
 import { context } from './context.ts'
-import { type degraded, type errorRecorded, health, type recovered } from './health.ts'
+import { type circuitClosed, type circuitOpened, type degraded, type errorRecorded, health, type recovered } from './health.ts'
 import {
   type conversationArchived,
   type conversationCleared,
@@ -90,6 +90,8 @@ export type ConversationAction = ActionOf<
   | typeof errorRecorded
   | typeof degraded
   | typeof recovered
+  | typeof circuitOpened
+  | typeof circuitClosed
 >
 
 /** Guard, reduce and replay over our slices. With slices of your own: `combineSlices([...conversationSlices, mine])`. */

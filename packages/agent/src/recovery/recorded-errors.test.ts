@@ -5,13 +5,13 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { APICallError } from '@ai-sdk/provider'
 import Anthropic from '@anthropic-ai/sdk'
+import { readHttpError } from '@colloquy/formats'
 import OpenAI from 'openai'
 import { afterAll, describe, expect, test } from 'vitest'
-import { classify, type FailureKind } from '../../packages/agent/src/recovery/classify.ts'
-import { recover } from '../../packages/agent/src/recovery/recover.ts'
-import { readHttpError } from '../../packages/formats/src/streams/errors.ts'
-import { type FailedExchange, failedExchanges, isMissing, root } from '../formats/recorded-errors.ts'
-import { decode } from '../formats/streams-decoded.ts'
+import { type FailedExchange, failedExchanges, isMissing, root } from '../../../../test/formats/recorded-errors.ts'
+import { decode } from '../../../../test/formats/streams-decoded.ts'
+import { classify, type FailureKind } from './classify.ts'
+import { recover } from './recover.ts'
 
 /** Kind, tries, waits between them. */
 type Expected = readonly [FailureKind, number, readonly number[]]
