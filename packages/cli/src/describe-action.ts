@@ -124,6 +124,10 @@ function describe(action: ConversationAction): string {
       const { actionType, requestedTokens, usedTokens, limitTokens } = action.payload
       return `${actionType} needs ${requestedTokens}, ${usedTokens} of ${tokens(limitTokens)} used`
     }
+    case 'modelCalled': {
+      const { callId, encoder, content, unchanged, request } = action.payload
+      return `${callId} by ${encoder}: ${content.messages} messages, ${unchanged.messages} of them as before, ${request.bytes} bytes`
+    }
     case 'errorRecorded':
       return `${action.payload.kind}: ${action.payload.problem}`
     case 'degraded':

@@ -17,6 +17,8 @@ export interface Io {
   readonly stderr: OutputStream
   readonly stdin: AsyncIterable<Uint8Array | string>
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Where a configuration file is looked for. Default: the directory of the process. */
+  readonly cwd?: string
   /** Ctrl-C. */
   readonly signal: AbortSignal
   /** Instead of opening the store that was named. */

@@ -44,6 +44,10 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
       'a standby, postgres://..., for what only reads: show, replay, diff, verify, export, list (COLLOQUY_READ_URL, unless --db is given)',
     )
     .option('--tenant <id>', 'whose conversations (COLLOQUY_TENANT; default "default")')
+    .option(
+      '--config <file>',
+      'settings from this file (COLLOQUY_CONFIG; default ./colloquy.config.ts, .js, .json, .yaml or .toml)',
+    )
     .option('--json', 'print data and errors as JSON')
     .option('-q, --quiet', 'print no words beside the data')
     .option('--debug', 'print the stack of an error')
@@ -156,6 +160,22 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     )
 
   program
+    .command('context')
+    .description('show what a model saw in a call, and prove it')
+    .addArgument(idArgument())
+    .option('--at <position>', 'the last call at or before this position (default: the end)')
+    .option('--call <id>', 'the call of this id')
+    .option('--calls', 'list the calls, and how much of each one was as in the call before')
+    .option('--api <name>', 'print the request as this API takes it: anthropic-messages, openai-chat, openai-responses, gemini')
+    .option('--redacted', 'print also what was redacted since')
+    .option('--budget <tokens>', 'what the messages are compared with, instead of the settings', wholeNumber('--budget'))
+    .action(
+      calls(async (context, id: string, options: object) =>
+        (await import('./commands/context.ts')).context(context, id, options),
+      ),
+    )
+
+  program
     .command('verify')
     .description('check the hash chain of a conversation, or of all')
     .argument('[id]', 'a conversation')
@@ -194,6 +214,13 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
       new Option('--engine <engine>', 'citus: spread the log over the nodes of the cluster').choices(['postgres', 'citus']),
     )
     .action(calls(async (context, options: MigrateOptions) => (await import('./commands/migrate.ts')).migrate(context, options)))
+
+  program
+    .command('settings')
+    .description('show the settings of context and budget, and where each one comes from')
+    .option('--budget <tokens>', 'as --budget of other commands', wholeNumber('--budget'))
+    .option('--strategy <name>', 'as --strategy of other commands; several by commas')
+    .action(calls(async (context, options: object) => (await import('./commands/settings.ts')).showSettings(context, options)))
 
   program
     .command('doctor')

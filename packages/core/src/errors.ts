@@ -75,6 +75,11 @@ const errorTable = {
     (d) =>
       `The working set holds no compaction made at position ${d.position}. Look up the position in context.lastCompaction or in the log.`,
   ),
+  manifest_stale: row<{ basePosition: number | null; lastPosition: number | null }>(
+    (d) =>
+      `The manifest differs from the one at position ${d.basePosition ?? 'none'}, but the last one is at position ${d.lastPosition ?? 'none'}: another model call was recorded first. Describe the request again.`,
+    { retryable: true },
+  ),
   budget_exceeded: row<{ limitTokens: number; usedTokens: number; requestedTokens: number }>(
     (d) =>
       `The action needs ${d.requestedTokens} tokens, but ${d.usedTokens} of ${d.limitTokens} are used. Raise the budget with budgetSet, or start a new conversation.`,
@@ -116,6 +121,10 @@ const errorTable = {
   engine_closed: row<{ conversationId: string }>(
     (d) => `The engine is closed, so conversation ${d.conversationId} takes no actions. Create a new engine.`,
   ),
+  model_call_not_found: row<{ conversationId: string; call: string | number }>(
+    (d) =>
+      `No model call of conversation ${d.conversationId} is recorded under ${typeof d.call === 'number' ? `position ${d.call} or before it` : d.call}. Record calls with recordModelCall; imported conversations have none.`,
+  ),
   conversation_not_found: row<{ conversationId: string }>(
     (d) => `There is no conversation ${d.conversationId}. List the conversations to see which exist.`,
   ),
@@ -125,6 +134,9 @@ const errorTable = {
   ),
 
   // Configuration
+  settings_invalid: row<{ field: string; problem: string }>(
+    (d) => `The setting ${d.field} cannot be used: ${d.problem}. Correct it, or leave it out for the default.`,
+  ),
   slice_invalid: row<{ slice: string; problem: string }>(
     (d) => `Slice "${d.slice}" cannot be used: ${d.problem}. Correct its definition.`,
   ),

@@ -34,6 +34,7 @@ export {
   type LifecycleState,
 } from './conversation/lifecycle.ts'
 export { foreignRecordKept, type LineageState } from './conversation/lineage.ts'
+export { type Manifest, type ManifestEntry, type ManifestState, type ManifestStep, modelCalled } from './conversation/manifest.ts'
 export { type Message, message, type Part, part, textMessage, type Usage, usage } from './conversation/message.ts'
 export { messageAdded, messageRedacted, type WorkingMessage } from './conversation/messages.ts'
 export { metadataChanged } from './conversation/metadata.ts'
@@ -121,6 +122,14 @@ export {
   type Snapshot,
 } from './ports/event-log.ts'
 export type { Ids } from './ports/ids.ts'
+export {
+  type FoundInteraction,
+  type IndexedInteraction,
+  type InteractionMessage,
+  type MemoryIndex,
+  type MemoryQuery,
+  memoryRanking,
+} from './ports/memory-index.ts'
 export type { Random } from './ports/random.ts'
 export type { Sha256 } from './ports/sha256.ts'
 export type { Cancellation, Summariser, Summary, SummaryRequest } from './ports/summariser.ts'
@@ -136,6 +145,7 @@ export {
   resolverOf,
   startFold,
 } from './replay.ts'
+export { type SearchTerms, searchTerms, searchWords } from './search-words.ts'
 export { type AnyActionCreator, type Draft, defineSlice, type Slice } from './slice.ts'
 export { decodeState, encodeState } from './snapshot.ts'
 export { canonicalJson, stateHash } from './state-hash.ts'

@@ -75,6 +75,8 @@ export type EngineState<Slices extends readonly Slice[]> = ConversationState & S
 export interface Engine<State> extends AsyncDisposable {
   readonly tenant: string
   readonly reducer: Reducer<State>
+  /** Where its conversations are kept. */
+  readonly log: EventLog
   /** Every envelope that this engine stores or learns of; in order inside each conversation. */
   readonly envelopes$: Observable<OpenedEnvelope>
   /**
@@ -248,6 +250,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
   const engine: Engine<State> = {
     tenant,
     reducer,
+    log,
     envelopes$: publisher.envelopes(),
     feed$: (options = {}) => feeds.envelopes(options),
     feed: (options = {}) => feeds.batches(options),

@@ -17,6 +17,7 @@ import {
   lifecycle,
 } from './lifecycle.ts'
 import { type foreignRecordKept, lineage } from './lineage.ts'
+import { manifest, type modelCalled } from './manifest.ts'
 import { type messageAdded, type messageRedacted, messages } from './messages.ts'
 import { metadata, type metadataChanged } from './metadata.ts'
 import { type participantJoined, type participantLeft, participants } from './participants.ts'
@@ -48,6 +49,7 @@ export const conversationSlices = [
   turn,
   usage,
   budget,
+  manifest,
   health,
 ] as const
 
@@ -87,6 +89,7 @@ export type ConversationAction = ActionOf<
   | typeof budgetSet
   | typeof budgetWarned
   | typeof budgetRefused
+  | typeof modelCalled
   | typeof errorRecorded
   | typeof degraded
   | typeof recovered
