@@ -4,7 +4,10 @@ import {
   approvalDecided,
   approvalRequested,
   budgetRefused,
+  budgetReleased,
+  budgetReserved,
   budgetSet,
+  budgetSettled,
   budgetWarned,
   type ConversationAction,
   circuitClosed,
@@ -132,7 +135,18 @@ const joined = [
   participantJoined({ participantId: 'ada', kind: 'person', name: 'Ada', details: { locale: 'de-CH' } }),
   participantJoined({ participantId: 'claude', kind: 'model' }),
 ]
-const limited = [budgetSet({ limitTokens: 40, warnTokens: 20 }), question, answerWithCall]
+const limitSet = budgetSet({
+  scope: 'conversation',
+  limits: { messageTokens: { soft: 20, hard: 40 }, modelCalls: { soft: null, hard: 3 }, costMicros: null },
+})
+const reserved = budgetReserved({
+  reservationId: 'r1',
+  amounts: { modelCalls: 1, inputTokens: 900, outputTokens: 400, costMicros: 8_700 },
+  expiresAt: 1_767_225_900_000_000,
+  purpose: 'model_call',
+  holder: 'host/1',
+})
+const limited = [limitSet, question, answerWithCall]
 
 export const scenarios: { readonly [Type in ConversationAction['type']]: readonly Action[] } = {
   conversationStarted: [
@@ -314,11 +328,33 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
       { derivedFrom: [[2, 4]] },
     ),
   ],
-  budgetSet: [budgetSet({ limitTokens: 40, warnTokens: 20 })],
-  budgetWarned: [...limited, budgetWarned({ limitTokens: 40, usedTokens: 30, warnTokens: 20 })],
+  budgetSet: [limitSet],
+  budgetReserved: [limitSet, turnStarted({ turnId: 't1' }), reserved],
+  budgetSettled: [
+    limitSet,
+    reserved,
+    budgetReserved({
+      reservationId: 'r2',
+      amounts: { toolCalls: 8 },
+      expiresAt: 1_767_225_605_000_000,
+      purpose: 'chunk',
+    }),
+    budgetSettled({ reservationId: 'r2', amounts: { toolCalls: 3 }, held: { toolCalls: 2 } }),
+    budgetSettled({ reservationId: 'r1', amounts: { outputTokens: 120, cacheReadTokens: 30 } }),
+  ],
+  budgetReleased: [limitSet, reserved, budgetReleased({ reservationId: 'r1', reason: 'the request was never sent' })],
+  budgetWarned: [...limited, budgetWarned({ scope: 'conversation', kind: 'messageTokens', soft: 20, hard: 40, used: 30 })],
   budgetRefused: [
     ...limited,
-    budgetRefused({ actionType: 'messageAdded', limitTokens: 40, usedTokens: 30, requestedTokens: 30 }),
+    budgetRefused({
+      actionType: 'messageAdded',
+      scope: 'conversation',
+      kind: 'messageTokens',
+      limit: 40,
+      used: 30,
+      reserved: 0,
+      requested: 30,
+    }),
   ],
   errorRecorded: [
     question,

@@ -33,6 +33,7 @@ describe('help', () => {
       'replay',
       'diff',
       'fork',
+      'budget',
       'verify',
       'export',
       'migrate',

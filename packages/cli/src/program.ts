@@ -176,6 +176,20 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     )
 
   program
+    .command('budget')
+    .description('show and set the budget of a conversation, or of the tenant: limits, used, reserved, refusals')
+    .argument('[id]', 'a conversation; without, the tenant')
+    .option('--scope <name>', 'which budget of the tenant (default "tenant")')
+    .option('--set <limits>', 'such as tokens=80000..100000,cost=2.50,calls=none: warn from, refuse past, no limit')
+    .option('--set-turn <limits>', 'the same for each turn')
+    .option('--release <reservation>', 'give back what a process reserved that is known to be dead')
+    .action(
+      calls(async (context, id: string | undefined, options: object) =>
+        (await import('./commands/budget.ts')).budget(context, id, options),
+      ),
+    )
+
+  program
     .command('verify')
     .description('check the hash chain of a conversation, or of all')
     .argument('[id]', 'a conversation')

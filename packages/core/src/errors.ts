@@ -8,6 +8,16 @@ const row = <Details>(message: (d: Details) => string, options: { retryable?: bo
   message,
 })
 
+/** A kind of amount in words: `costMicros` -> `cost micros`. */
+const unitOf = (kind: string): string =>
+  kind === 'messageTokens' ? 'tokens' : kind.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+
+function remedyOf(scope: string): string {
+  if (scope === 'turn') return 'Raise the budget with budgetSet, or go on in a new turn.'
+  if (scope === 'tenant') return 'Raise the budget of the tenant, or wait until something is given back.'
+  return 'Raise the budget with budgetSet, or start a new conversation.'
+}
+
 /**
  * Every way Colloquy refuses or fails. Closed: a new failure is a new row. Each text says what happened, with the numbers, and
  * then the next step. `retryable` means that the same call may succeed later without being changed.
@@ -80,9 +90,26 @@ const errorTable = {
       `The manifest differs from the one at position ${d.basePosition ?? 'none'}, but the last one is at position ${d.lastPosition ?? 'none'}: another model call was recorded first. Describe the request again.`,
     { retryable: true },
   ),
-  budget_exceeded: row<{ limitTokens: number; usedTokens: number; requestedTokens: number }>(
+  budget_exceeded: row<{ scope: string; kind: string; limit: number; used: number; reserved: number; requested: number }>(
     (d) =>
-      `The action needs ${d.requestedTokens} tokens, but ${d.usedTokens} of ${d.limitTokens} are used. Raise the budget with budgetSet, or start a new conversation.`,
+      `The action needs ${d.requested} ${unitOf(d.kind)}, but ${d.used} of ${d.limit} are used${d.reserved > 0 ? ` and ${d.reserved} reserved` : ''}${d.scope === 'conversation' ? '' : ` in this ${d.scope}`}. ${remedyOf(d.scope)}`,
+  ),
+  budget_unavailable: row<{ scope: string; problem: string }>(
+    (d) =>
+      `The budget of the ${d.scope} could not be asked, so nothing is allowed: ${d.problem}. Remove the cause, then dispatch again.`,
+    { retryable: true },
+  ),
+  token_limit: row<{ actionType: string; limitTokens: number; requestedTokens: number }>(
+    (d) =>
+      `The ${d.actionType} has ${d.requestedTokens} tokens, more than the ${d.limitTokens} that one may have. Shorten or split it, or raise the limit.`,
+  ),
+  reservation_not_open: row<{ reservationId: string; openReservations: number }>(
+    (d) =>
+      `Reservation ${d.reservationId} is not open (${d.openReservations} are). Reserve first, and settle or release a reservation only once.`,
+  ),
+  reservation_already_open: row<{ reservationId: string; position: number }>(
+    (d) =>
+      `Reservation ${d.reservationId} is open since position ${d.position}. Settle or release it before reserving under this id again.`,
   ),
 
   // Dispatch
@@ -136,6 +163,9 @@ const errorTable = {
   // Configuration
   settings_invalid: row<{ field: string; problem: string }>(
     (d) => `The setting ${d.field} cannot be used: ${d.problem}. Correct it, or leave it out for the default.`,
+  ),
+  config_invalid: row<{ field: string; problem: string }>(
+    (d) => `The configuration cannot be used: ${d.field}: ${d.problem}. Correct that field.`,
   ),
   slice_invalid: row<{ slice: string; problem: string }>(
     (d) => `Slice "${d.slice}" cannot be used: ${d.problem}. Correct its definition.`,

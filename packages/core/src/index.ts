@@ -13,7 +13,37 @@ export {
 } from './action.ts'
 export { toHex } from './bytes.ts'
 export { combineSlices, freezeState, type Reducer, type StateOf, type Unapplied } from './combine-slices.ts'
-export { type BudgetState, budgetRefused, budgetSet, budgetWarned } from './conversation/budget.ts'
+export {
+  type BudgetLimit,
+  type BudgetLimits,
+  type BudgetReservation,
+  type BudgetScope,
+  type BudgetShortage,
+  type BudgetState,
+  budget as budgetSlice,
+  budgetError,
+  budgetRefused,
+  budgetReleased,
+  budgetReserved,
+  budgetSet,
+  budgetSettled,
+  budgetShortage,
+  budgetStanding,
+  budgetWarned,
+  openReservations,
+  spentBy,
+} from './conversation/budget.ts'
+export {
+  type AmountKind,
+  addAmounts,
+  amountKinds,
+  amountOf,
+  type BudgetAmounts,
+  type BudgetKind,
+  type BudgetTotals,
+  budgetKinds,
+  isUnknown,
+} from './conversation/budget-amounts.ts'
 export { compactionUndone, contextCompacted } from './conversation/compaction.ts'
 export type { ContextState } from './conversation/context.ts'
 // The conversation
@@ -84,6 +114,7 @@ export {
   assertConversationId,
   assertForkId,
   assertId,
+  assertOwnStreamId,
   type ConversationKey,
   defaultTenant,
   forkIdOf,

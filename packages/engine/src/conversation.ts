@@ -142,7 +142,10 @@ export class Conversation<State> {
       this.#writer = writer
       if (writer === this.#trusted) return writer
       // Shared: each of several dispatches made at once was made on the history that is looked for.
-      this.#checking ??= this.#check(writer)
+      // Forgotten here and not by itself: where nothing is to be looked for it ends before it is assigned.
+      this.#checking ??= this.#check(writer).finally(() => {
+        this.#checking = undefined
+      })
       await this.#checking
     }
   }
@@ -155,8 +158,6 @@ export class Conversation<State> {
     } catch (error) {
       if (isColloquyError(error, 'history_rewound')) this.#trusted = writer
       throw error
-    } finally {
-      this.#checking = undefined
     }
   }
 

@@ -176,7 +176,14 @@ describe('what we throw', () => {
   })
 
   test('what we refuse stays refused', () => {
-    const error = new ColloquyError('budget_exceeded', { limitTokens: 1, usedTokens: 1, requestedTokens: 1 })
+    const error = new ColloquyError('budget_exceeded', {
+      scope: 'conversation',
+      kind: 'tokens',
+      limit: 1,
+      used: 1,
+      reserved: 0,
+      requested: 1,
+    })
     expect(classify(error)).toMatchObject({ kind: 'rejected', retryable: false, code: 'budget_exceeded' })
   })
 

@@ -4,7 +4,15 @@
  */
 import type { ActionOf, StampedAction } from '../action.ts'
 import { combineSlices, type StateOf } from '../combine-slices.ts'
-import { budget, type budgetRefused, type budgetSet, type budgetWarned } from './budget.ts'
+import {
+  budget,
+  type budgetRefused,
+  type budgetReleased,
+  type budgetReserved,
+  type budgetSet,
+  type budgetSettled,
+  type budgetWarned,
+} from './budget.ts'
 import type { compactionUndone, contextCompacted } from './compaction.ts'
 import { context } from './context.ts'
 import { type circuitClosed, type circuitOpened, type degraded, type errorRecorded, health, type recovered } from './health.ts'
@@ -87,6 +95,9 @@ export type ConversationAction = ActionOf<
   | typeof turnInterrupted
   | typeof usageRecorded
   | typeof budgetSet
+  | typeof budgetReserved
+  | typeof budgetSettled
+  | typeof budgetReleased
   | typeof budgetWarned
   | typeof budgetRefused
   | typeof modelCalled

@@ -121,7 +121,7 @@ describe('tools', () => {
     expect(() => before.guard(action)).toThrow(
       expect.objectContaining({ code: 'tool_not_open', details: { messageId: 'm1', callId: 'c1', openCalls: 1 } }),
     )
-    expect(before.when(action).state).toBe(before.state)
+    expect(before.when(action).state.tools).toBe(before.state.tools)
     expect(() => requested.guard(action)).not.toThrow()
   })
 
