@@ -24,8 +24,10 @@ export { createToolRegistry, type ToolRegistry } from './tools/tool-registry.ts'
 // Turns
 export { activeTurns } from './turn/active-turns.ts'
 export type { LaneLimits, TurnEvent, TurnPart } from './turn/delta-lane.ts'
+export { type ReserveCallsOptions, reserveCalls } from './turn/reserve-calls.ts'
 export { resumeTurn, runTurn } from './turn/run-turn.ts'
 export type {
+  HeldCall,
   ModelCall,
   PendingCall,
   TurnHandle,

@@ -1,5 +1,6 @@
 /** One call of the model: what it is sent, what it streams, the tools that begin while it talks, and the tries when it fails. */
-import { ColloquyError, errorRecorded, type Usage } from '@colloquy/core'
+import { loadMedia, recordModelCall } from '@colloquy/context'
+import { ColloquyError, errorRecorded, type JsonObject, type Usage } from '@colloquy/core'
 import type { StreamEvent } from '@colloquy/formats'
 import type { Model } from '../model.ts'
 import { classify, type Failure } from '../recovery/classify.ts'
@@ -71,19 +72,21 @@ async function callOne(run: TurnRun, model: Model, { number, tries, read: classi
     tries.isSent = false
     const call = await prepare(run, model, number, attemptNumber)
     if (hooks.beforeCall !== undefined) await run.store(await hooks.beforeCall(call, run.conversation))
-    const settle = await hooks.reserve?.(call, run.conversation)
+    const held = await hooks.reserve?.(call, run.conversation)
+    // Last: a call that was refused was never made.
+    const body = await recorded(run, call)
     tries.last?.withdraw()
-    const attempt = createAttempt(run)
+    const attempt = createAttempt(run, held?.reservationId)
     tries.last = attempt
     tries.isSent = true
     let error: unknown
     try {
-      await read(run, call, attempt)
+      await read(run, model, body, attempt)
     } catch (thrown) {
       error = thrown
     }
     attempt.end()
-    await settle?.(attempt.usage())
+    await held?.settle({ usage: attempt.usage(), error })
     if (attempt.isWhole()) {
       if (error !== undefined) run.logger.warn('the connection failed behind a whole answer', { problem: problemOf(error) })
       run.metrics.modelCalls += 1
@@ -117,7 +120,19 @@ async function prepare(run: TurnRun, model: Model, number: number, attempt: numb
   const tools = await run.registry.schemas(run.conversation)
   const messages = run.conversation.getState().messages.slice()
   const request = { system, tools, messages, config: { model: model.id, cacheKey: run.cacheKey, ...config } }
-  return { turnId: run.turnId, number, attempt, model, request, body: model.encoder.encode(request) }
+  return { callId: run.ids(), turnId: run.turnId, number, attempt, model, request }
+}
+
+/** The body to be sent, when the log has the manifest of it. */
+async function recorded(run: TurnRun, { callId, model, request }: ModelCall): Promise<JsonObject> {
+  const { conversation, options } = run
+  const named = { provider: model.provider, id: model.id }
+  if (options.manifests !== false) {
+    const call = { callId, request, encoder: model.encoder, model: named }
+    return (await recordModelCall(conversation, conversation, call)).body
+  }
+  const { log, tenant, id: conversationId } = conversation
+  return model.encoder.encode(request, await loadMedia(log, { tenant, conversationId }, request.messages))
 }
 
 interface Attempt {
@@ -132,8 +147,8 @@ interface Attempt {
   withdraw(): void
 }
 
-function createAttempt(run: TurnRun): Attempt {
-  const batch = createBatch(run.ids())
+function createAttempt(run: TurnRun, reservationId: string | undefined): Attempt {
+  const batch = createBatch(run.ids(), reservationId)
   /** Decoders name answers by what the provider said, which may come twice; ours are new. */
   const names = new Map<string, string>()
   const open = new Map<string, PartialAnswer>()
@@ -210,9 +225,8 @@ function createAttempt(run: TurnRun): Attempt {
 }
 
 /** @throws what the model throws, `model_failed` for an error inside its stream */
-async function read(run: TurnRun, call: ModelCall, attempt: Attempt): Promise<void> {
-  const { model } = call
-  const iterator = model.stream(call.body, { signal: run.signal })[Symbol.asyncIterator]()
+async function read(run: TurnRun, model: Model, body: JsonObject, attempt: Attempt): Promise<void> {
+  const iterator = model.stream(body, { signal: run.signal })[Symbol.asyncIterator]()
   let reported: unknown
   let isHung = false
   let onHung = (): void => {}

@@ -3,6 +3,7 @@
  * the next one depends on it, so that who comes after a crash knows where it stood:
  *
  *     turnStarted + messageAdded (the input)
+ *     budgetReserved, modelCalled (what is sent), budgetSettled behind the stream
  *       the model streams ........ toolRequested + toolStarted, as soon as a call is whole
  *     messageAdded + usageRecorded (the answer)
  *       tools end, in any order .. toolSucceeded | toolFailed | toolCancelled
@@ -212,7 +213,8 @@ async function loop(run: TurnRun, stored: ToolBatch | undefined, keep: (message:
     const { batch, failure } = await callModel(run, number)
     const last = batch.answers.at(-1)
     if (last !== undefined) keep(last.message)
-    await run.conversation.putMedia(batch.answers.flatMap(({ media }) => media))
+    const media = batch.answers.flatMap((answer) => answer.media)
+    if (media.length > 0) await run.conversation.log.putMedia(keyOf(run), media)
     if (run.signal.aborted) return interrupt(run, batch)
     if (failure?.isFinal === true) {
       await run.store([...closingActions(batch, count, cutOff), ...failedActions(run, failure.error)])
@@ -220,7 +222,7 @@ async function loop(run: TurnRun, stored: ToolBatch | undefined, keep: (message:
       throw failure.error
     }
     const well = failure === undefined ? recoveredBy('answered', run.conversation.getState().health) : null
-    const answers = [...batch.answers.flatMap((answer) => answerActions(answer, count)), ...(well === null ? [] : [well])]
+    const answers = [...answerActions(batch, count), ...(well === null ? [] : [well])]
     const isFinal = batch.answers.every(({ message }) => clientCalls(message).length === 0 && !goesOn(message))
     if (isFinal && failure === undefined) return end(run, answers, { outcome: 'answered' })
     await run.store(answers)
@@ -228,6 +230,8 @@ async function loop(run: TurnRun, stored: ToolBatch | undefined, keep: (message:
     pending = batch
   }
 }
+
+const keyOf = ({ conversation: { tenant, id } }: TurnRun) => ({ tenant, conversationId: id })
 
 /** Of calls in an answer that broke off, and were never begun. */
 const cutOff = { reason: 'the answer was cut off' }

@@ -163,7 +163,8 @@ function contextOf(
     },
     putMedia: async (mediaType, bytes) => {
       const hash = toHex(sha256(bytes))
-      await run.conversation.putMedia([{ hash, mediaType, bytes }])
+      const { log, tenant, id: conversationId } = run.conversation
+      await log.putMedia({ tenant, conversationId }, [{ hash, mediaType, bytes }])
       return { hash, bytes: bytes.length }
     },
     fetch: (url, init) => {
