@@ -8,8 +8,7 @@ import {
   planIfNeeded,
   type Strategy,
 } from '@colloquy/context'
-import { type Message, textMessage, type WorkingMessage } from '@colloquy/core'
-import { AIMessage, type BaseMessage, HumanMessage, SystemMessage, ToolMessage, trimMessages } from '@langchain/core/messages'
+import { textMessage, type WorkingMessage } from '@colloquy/core'
 import { type Shown, shown } from './transcripts.ts'
 
 export interface Contender {
@@ -88,41 +87,62 @@ function newestThatFit(all: readonly Shown[], budget: number): readonly Shown[] 
   return all.slice(from)
 }
 
+/** As much of `@langchain/core/messages` as is used here. Its name is held in a variable: it is no dependency of the benches, but a package that `agent` brings along. */
+interface LangChain {
+  readonly SystemMessage: new (fields: object) => LangChainMessage
+  readonly HumanMessage: new (fields: object) => LangChainMessage
+  readonly AIMessage: new (fields: object) => LangChainMessage
+  readonly ToolMessage: new (fields: object) => LangChainMessage
+  trimMessages(
+    messages: LangChainMessage[],
+    options: {
+      maxTokens: number
+      strategy: 'last'
+      includeSystem: boolean
+      tokenCounter: (messages: readonly LangChainMessage[]) => number
+    },
+  ): Promise<readonly LangChainMessage[]>
+}
+interface LangChainMessage {
+  readonly id?: string
+}
+const langChainMessages = '@langchain/core/messages'
+const importLangChain = (): Promise<LangChain> => import(langChainMessages) as Promise<LangChain>
+
 /** `strategy: 'last'` and `includeSystem`, as its documentation shows it for agents; `startOn: 'human'` would leave nothing of a long turn. */
 function langChain(budget: number): Contender {
-  const all: BaseMessage[] = []
-  const known = new Map<string, Shown>()
-  const tokenCounter = (messages: BaseMessage[]): number =>
-    messages.reduce((sum, m) => sum + (known.get(m.id ?? '')?.tokens ?? 0), 0)
+  const all: Shown[] = []
+  const converted: LangChainMessage[] = []
+  const tokenCounter = (messages: readonly LangChainMessage[]): number =>
+    messages.reduce((sum, { id }) => sum + (all[Number(id)]?.tokens ?? 0), 0)
   return {
-    add(message) {
-      const id = String(all.length)
-      known.set(id, message)
-      all.push(asLangChain(id, message))
-    },
+    add: (message) => void all.push(message),
     async context() {
-      const trimmed = await trimMessages(all, { maxTokens: budget, strategy: 'last', includeSystem: true, tokenCounter })
-      return trimmed.flatMap((m) => known.get(m.id ?? '') ?? [])
+      const library = await importLangChain()
+      for (let index = converted.length; index < all.length; index++)
+        converted.push(asLangChain(library, index, all[index] as Shown))
+      const trimmed = await library.trimMessages(converted, {
+        maxTokens: budget,
+        strategy: 'last',
+        includeSystem: true,
+        tokenCounter,
+      })
+      return trimmed.flatMap(({ id }) => all[Number(id)] ?? [])
     },
   }
 }
 
-function asLangChain(id: string, { message, text }: Shown): BaseMessage {
-  const results = message.parts.filter((part) => part.type === 'tool_result')
-  const calls = message.parts.filter((part) => part.type === 'tool_call')
-  switch (message.role satisfies Message['role']) {
-    case 'system':
-    case 'developer':
-      return new SystemMessage({ id, content: text })
-    case 'assistant':
-      return new AIMessage({
-        id,
-        content: text,
-        tool_calls: calls.map(({ callId, name }) => ({ id: callId, name, args: {}, type: 'tool_call' as const })),
-      })
-    case 'tool':
-      return new ToolMessage({ id, content: text, tool_call_id: results[0]?.callId ?? '' })
-    case 'user':
-      return new HumanMessage({ id, content: text })
+function asLangChain(library: LangChain, index: number, { message, text }: Shown): LangChainMessage {
+  const fields = { id: String(index), content: text }
+  if (message.role === 'user') return new library.HumanMessage(fields)
+  if (message.role === 'tool') {
+    const result = message.parts.find((part) => part.type === 'tool_result')
+    return new library.ToolMessage({ ...fields, tool_call_id: result?.callId ?? '' })
   }
+  if (message.role !== 'assistant') return new library.SystemMessage(fields)
+  const calls = message.parts.filter((part) => part.type === 'tool_call')
+  return new library.AIMessage({
+    ...fields,
+    tool_calls: calls.map(({ callId, name }) => ({ id: callId, name, args: {}, type: 'tool_call' })),
+  })
 }

@@ -73,7 +73,7 @@ function partText(part: Part): string {
 }
 
 /** Defined by the bench, not by what it measures. */
-export function referencesIn(text: string): readonly string[] {
+function referencesIn(text: string): readonly string[] {
   const found = new Set<string>()
   for (const [match] of text.matchAll(/[A-Za-z_][\w./:-]{3,}\w|\d{3,}/g)) {
     if (match.length <= 80 && /[\d_/.:-]|[a-z][A-Z]/.test(match)) found.add(match)

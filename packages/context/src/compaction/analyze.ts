@@ -41,9 +41,9 @@ export interface Thread {
 export type StrategyChoice = 'preserve-tool-context' | 'topic-based' | 'chronological'
 
 /** More tool requests than that make what tools said the thread of the conversation. */
-export const manyToolRequests = 10
+const manyToolRequests = 10
 /** More changes of topic than that make whole topics the better pieces. */
-export const manyTopicChanges = 5
+const manyTopicChanges = 5
 
 /** What a conversation is made of, and which strategy suits it. Linear; says the same of the same messages everywhere. */
 export function analyze(messages: readonly Message[]): Analysis {

@@ -44,7 +44,7 @@ export function extractiveSummariser({ counter = estimateCounter }: ExtractiveOp
 }
 
 /** The text of the summary: at most `maxTokens` by `counter`; empty where not even its heading fits. */
-export function extractSummary({ messages, maxTokens, instructions }: SummaryRequest, counter: TokenCounter): string {
+function extractSummary({ messages, maxTokens, instructions }: SummaryRequest, counter: TokenCounter): string {
   const index = emptyIndex()
   const earlier: Record<Section, string[]> = { asked: [], said: [], done: [] }
   const { calls } = structureOf({ messages, pinned: new Set(), openCalls: [] })
@@ -73,7 +73,7 @@ export function extractSummary({ messages, maxTokens, instructions }: SummaryReq
     said: saidLines(earlier.said, fresh, instructions, counter, maxTokens * shares.said),
     done: doneLines(earlier.done, calls, counter, maxTokens * shares.done),
   }
-  const head = [`${heading(covered)}`]
+  const head = [heading(covered)]
   for (const section of ['asked', 'said', 'done'] as const) {
     if (lines[section].length > 0) head.push(titles[section], ...lines[section])
   }
@@ -151,7 +151,7 @@ function saidLines(
     texts.push(text)
   }
   const sentences = texts
-    .reverse()
+    .toReversed()
     .flatMap(sentencesIn)
     .filter((sentence) => sentence.length >= 20)
   const wanted = instructions === undefined ? null : new Set(instructions.toLowerCase().match(/[\p{L}\p{N}]{4,}/gu) ?? [])

@@ -63,7 +63,7 @@ export function callSubject({ args }: Extract<Part, { type: 'tool_call' }>): str
 function leafValues(value: Json): readonly string[] {
   if (typeof value === 'string') return [value]
   if (typeof value !== 'object' || value === null) return value === null ? [] : [String(value)]
-  return Object.values(value).flatMap((field) => leafValues(field as Json))
+  return Object.values(value).flatMap((field) => leafValues(field))
 }
 
 /** One word with a separator in it, or with an extension behind it. */

@@ -22,11 +22,11 @@ export interface Survey {
 }
 
 /** Of the target, for the summary: enough for an index of what leaves. Measured on two long coding sessions at 8,000 and 16,000 tokens (`npm run bench -- context`). */
-const summaryShare = 0.7
+const summaryShare = 0.75
 /** More than that is no summary. An index of everything that a session of 130,000 tokens referred to takes as much. */
 const mostSummaryTokens = 8_000
 /** The newest group and the last request may take what a summary of this share leaves: a model must see what it just asked for. */
-const leastSummaryShare = 0.25
+const leastSummaryShare = 0.5
 /** Shorter ones say nothing. */
 const leastSummaryTokens = 64
 
@@ -65,7 +65,7 @@ export interface Preference {
   /** Kept before all others, if a short summary still fits beside them. */
   readonly first: readonly number[]
   /** Kept as far as there is room. The first that does not fit ends its list, so that no hole arises; then the next list has its turn. */
-  readonly then: readonly (readonly number[])[]
+  readonly inTurn: readonly (readonly number[])[]
 }
 
 /**
@@ -89,7 +89,7 @@ export function planSummary(survey: Survey, preference: Preference): CompactionP
   const summaryTokens = Math.min(mostSummaryTokens, Math.max(leastSummaryTokens, Math.floor(input.targetTokens * summaryShare)))
   const leastTokens = Math.min(summaryTokens, Math.max(leastSummaryTokens, Math.floor(input.targetTokens * leastSummaryShare)))
   for (const number of preference.first) keep(number, room - leastTokens)
-  for (const list of preference.then) for (const number of list) if (!keep(number, room - summaryTokens)) break
+  for (const list of preference.inTurn) for (const number of list) if (!keep(number, room - summaryTokens)) break
   const leaving = removable.filter((number) => !kept.has(number))
   const covered = coveredBy(survey, leaving)
   if (covered.every((message) => message.standsAt !== undefined)) return { reason: 'nothing_removable' }
@@ -116,17 +116,36 @@ export interface Window {
   readonly limitMessages: number
 }
 
+/** Whether everything is in the window already. What must stay does not use up its messages: instructions are no part of the conversation. */
+function isWithin({ totalTokens, removable, structure }: Survey, { limitTokens, limitMessages }: Window): boolean {
+  const messages = removable.reduce((sum, number) => sum + (structure.groups[number]?.indexes.length ?? 0), 0)
+  return totalTokens <= limitTokens && messages <= limitMessages
+}
+
 /**
- * The newest groups that fit into a window, without a summary. The last request stays with them, and what a provider does not take as the
- * first message leaves.
- * @returns what leaves; null when what must stay does not fit, or nothing would be left that a provider takes
+ * A plan by which all but the newest groups leave without a summary. The last request stays with them, and what a provider does not take as
+ * the first message leaves. Looked at again until nothing changes: a request that was too long for the window leaves, and then another one is
+ * the last.
  */
-export function outsideWindow(survey: Survey, { limitTokens, limitMessages }: Window): ReadonlySet<number> | null {
+export function planWindow(found: Survey, window: Window): CompactionPlan | NoCompaction {
+  const { messages } = found.input
+  const leaving = new Set<string>()
+  for (let current = found; !isWithin(current, window); ) {
+    const outside = outsideWindow(current, window)
+    if (outside === null || outside.size === 0) break
+    for (const message of coveredBy(current, [...outside])) leaving.add(message.id)
+    current = survey({ ...found.input, messages: messages.filter(({ id }) => !leaving.has(id)) })
+  }
+  if (leaving.size === 0) return { reason: isWithin(found, window) ? 'within_target' : 'nothing_removable' }
+  return { covered: messages.flatMap(({ id }) => (leaving.has(id) ? [id] : [])), summary: null, preserved: [] }
+}
+
+/** @returns what leaves; null when what must stay does not fit, or nothing would be left that a provider takes */
+function outsideWindow(survey: Survey, { limitTokens, limitMessages }: Window): ReadonlySet<number> | null {
   const { input, structure, removable, tokensOf, stayingTokens } = survey
   const sizeOf = (number: number): number => structure.groups[number]?.indexes.length ?? 0
   const kept = new Set(structure.groups.flatMap(({ stays }, number) => (stays === null ? [] : [number])))
   let tokens = stayingTokens
-  // What must stay does not use up the window of messages: instructions are not part of the conversation.
   let messages = 0
   if (tokens > limitTokens) return null
   const keep = (number: number): boolean => {
@@ -164,11 +183,4 @@ export function outsideWindow(survey: Survey, { limitTokens, limitMessages }: Wi
     tokens -= tokensOf[number] ?? 0
   }
   return new Set(removable.filter((number) => !kept.has(number)))
-}
-
-/** A plan by which groups leave without a summary. */
-export function planRemoval(survey: Survey, leaving: ReadonlySet<number> | null): CompactionPlan | NoCompaction {
-  if (leaving === null || leaving.size === 0) return { reason: 'nothing_removable' }
-  const covered = coveredBy(survey, [...leaving])
-  return { covered: covered.map(({ id }) => id), summary: null, preserved: [] }
 }

