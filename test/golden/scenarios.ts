@@ -12,6 +12,7 @@ import {
   type ConversationAction,
   circuitClosed,
   circuitOpened,
+  compactionFailed,
   compactionUndone,
   contextCompacted,
   conversationArchived,
@@ -24,7 +25,9 @@ import {
   foreignRecordKept,
   type Message,
   messageAdded,
+  messagePinned,
   messageRedacted,
+  messageUnpinned,
   metadataChanged,
   modelCalled,
   participantJoined,
@@ -130,6 +133,11 @@ const compacted = [
   ),
 ]
 
+const paid = {
+  usage: { input: 90, output: 6, cacheRead: 0, cacheWrite: { ttl5m: 0, ttl1h: 0, other: 0 }, reasoning: 0 },
+  model: { provider: 'anthropic', id: 'claude' },
+}
+
 const running = [started, turnStarted({ turnId: 't1' }), question]
 const joined = [
   participantJoined({ participantId: 'ada', kind: 'person', name: 'Ada', details: { locale: 'de-CH' } }),
@@ -220,7 +228,46 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
     }),
   ],
   messageRedacted: [question, answerWithCall, result, messageRedacted({ messageId: 'm3', reason: 'a phone number' })],
+  messagePinned: [question, answerWithCall, messagePinned({ messageId: 'm1', reason: 'the task' })],
+  messageUnpinned: [question, messagePinned({ messageId: 'm1' }), messageUnpinned({ messageId: 'm1' })],
   contextCompacted: compacted,
+  compactionFailed: [
+    question,
+    answerWithCall,
+    result,
+    messageRedacted({ messageId: 'm3' }),
+    contextCompacted(
+      {
+        covered: { messageIds: ['m2', 'm3'], ranges: [[2, 3]], tokens: 51 },
+        redactedIds: ['m3'],
+        summary: {
+          message: { v: 1, id: 's1', role: 'user', parts: [{ type: 'compaction', content: 'A forecast.', covers: [[2, 3]] }] },
+          tokenCount: 6,
+        },
+        strategy: 'summarizing',
+        trigger: 'manual',
+        before: { messages: 3, tokens: 60 },
+        after: { messages: 2, tokens: 15 },
+        preserved: ['Zürich'],
+        summarised: {
+          by: 'claude@1',
+          maxTokens: 20,
+          instructions: 'keep places',
+          requestHash: 'ab'.repeat(32),
+          ...paid,
+        },
+      },
+      { derivedFrom: [[2, 3]] },
+    ),
+    compactionFailed({
+      strategy: 'summarizing',
+      trigger: 'auto',
+      reason: 'summariser_failed',
+      problem: 'overloaded',
+      by: 'claude@1',
+      ...paid,
+    }),
+  ],
   compactionUndone: [
     ...compacted,
     compactionUndone(

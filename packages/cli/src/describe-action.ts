@@ -50,6 +50,7 @@ function describe(action: ConversationAction): string {
     case 'messageAdded':
       return `${action.payload.message.role}: ${action.payload.message.parts.map(describePart).join(' ')} (${tokens(action.payload.tokenCount)})`
     case 'messageRedacted':
+    case 'messagePinned':
       return `${action.payload.messageId}${reason(action.payload)}`
     case 'conversationStarted': {
       const { title, source, parent } = action.payload
@@ -79,6 +80,12 @@ function describe(action: ConversationAction): string {
       const { covered, before, after, trigger } = action.payload
       const sizes = `${tokens(before.tokens)} to ${tokens(after.tokens)}`
       return `${covered.messageIds.length} messages covered (${trigger}), ${before.messages} to ${after.messages} messages, ${sizes}`
+    }
+    case 'messageUnpinned':
+      return action.payload.messageId
+    case 'compactionFailed': {
+      const { strategy, trigger, reason, problem } = action.payload
+      return `${strategy} (${trigger}): ${reason}${problem === undefined ? '' : `, ${problem}`}`
     }
     case 'compactionUndone': {
       const { compactionPosition, restored } = action.payload

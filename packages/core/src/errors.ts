@@ -77,13 +77,21 @@ const errorTable = {
   participant_not_found: row<{ participantId: string; participants: number }>(
     (d) => `Participant ${d.participantId} is not among the ${d.participants} who are here. Check the id.`,
   ),
-  compaction_stale: row<{ missing: number; covered: number }>(
+  compaction_stale: row<{ missing: number; changed: number; covered: number }>(
     (d) =>
-      `${d.missing} of the ${d.covered} messages to be covered are no longer in the working set. Plan the compaction again from the present state.`,
+      `Of the ${d.covered} messages to be covered ${d.missing} have left the working set, and ${d.changed} were redacted or pinned since. Plan the compaction again from the present state.`,
   ),
-  compaction_not_found: row<{ position: number }>(
+  compaction_parts_call: row<{ messageId: string; callId: string }>(
     (d) =>
-      `The working set holds no compaction made at position ${d.position}. Look up the position in context.lastCompaction or in the log.`,
+      `The compaction would part tool call ${d.callId} of message ${d.messageId} from its result, its approval or its batch. Cover all of them or none.`,
+  ),
+  compaction_failed: row<{ strategy: string; reason: string; problem: string }>(
+    (d) =>
+      `The strategy "${d.strategy}" compacted nothing (${d.reason}): ${d.problem}. The working set is what it was; try another strategy, budget or summariser.`,
+  ),
+  compaction_not_found: row<{ position: number | null }>(
+    (d) =>
+      `The working set holds no compaction${d.position === null ? '' : ` made at position ${d.position}`}. Look up the position in context.lastCompaction or in the log.`,
   ),
   manifest_stale: row<{ basePosition: number | null; lastPosition: number | null }>(
     (d) =>

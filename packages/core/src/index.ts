@@ -44,7 +44,8 @@ export {
   budgetKinds,
   isUnknown,
 } from './conversation/budget-amounts.ts'
-export { compactionUndone, contextCompacted } from './conversation/compaction.ts'
+export { compactionFailed, compactionUndone, contextCompacted } from './conversation/compaction.ts'
+export { callsInFlight } from './conversation/compaction-guard.ts'
 export type { ContextState } from './conversation/context.ts'
 // The conversation
 export {
@@ -65,8 +66,17 @@ export {
 } from './conversation/lifecycle.ts'
 export { foreignRecordKept, type LineageState } from './conversation/lineage.ts'
 export { type Manifest, type ManifestEntry, type ManifestState, type ManifestStep, modelCalled } from './conversation/manifest.ts'
-export { type Message, message, type Part, part, textMessage, type Usage, usage } from './conversation/message.ts'
-export { messageAdded, messageRedacted, type WorkingMessage } from './conversation/messages.ts'
+export {
+  type Message,
+  message,
+  type Part,
+  part,
+  textMessage,
+  type Usage,
+  usage,
+  type WorkingMessage,
+} from './conversation/message.ts'
+export { messageAdded, messagePinned, messageRedacted, messageUnpinned } from './conversation/messages.ts'
 export { metadataChanged } from './conversation/metadata.ts'
 export { type Participant, participantJoined, participantLeft } from './conversation/participants.ts'
 export { preferencesChanged } from './conversation/preferences.ts'

@@ -33,7 +33,7 @@ import {
 } from '@colloquy/core'
 import { filter, mergeMap, type Observable, type Subscription } from 'rxjs'
 import { Conversation } from './conversation.ts'
-import type { Effect } from './effects.ts'
+import type { Effect, EffectApi } from './effects.ts'
 import { type FeedBatch, type FeedEnvelope, type FeedOptions, Feeds } from './feed.ts'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import { type ImportedResult, importConversations } from './import-conversation.ts'
@@ -254,15 +254,16 @@ function engineOver<State>(
     return effects.map((effect, index) => {
       const name = effect.name || String(index)
       const where = `effect ${name} of ${conversationId}`
+      const report = (error: unknown) => onError(error, where)
+      const cause = `effect:${name}`
+      const dispatch: EffectApi<State>['dispatch'] = async (actions, options) =>
+        conversation(conversationId, await resident(conversationId)).dispatch(actions, { ...options, cause })
       const answers = new GuardedObservable<Action>(where, onError, (subscriber) => {
-        const subscription = effect(appended$, { conversationId, getState: () => writer.state }).subscribe(subscriber)
+        const api = { conversationId, getState: () => writer.state, dispatch, reportError: report }
+        const subscription = effect(appended$, api).subscribe(subscriber)
         return () => subscription.unsubscribe()
       })
-      return answers.subscribe((action) => {
-        resident(conversationId)
-          .then((current) => current.dispatch([action], { cause: `effect:${name}` }))
-          .catch((error: unknown) => onError(error, where))
-      })
+      return answers.subscribe((action) => void dispatch(action).catch(report))
     })
   }
 

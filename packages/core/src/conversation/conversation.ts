@@ -13,7 +13,7 @@ import {
   type budgetSettled,
   type budgetWarned,
 } from './budget.ts'
-import type { compactionUndone, contextCompacted } from './compaction.ts'
+import type { compactionFailed, compactionUndone, contextCompacted } from './compaction.ts'
 import { context } from './context.ts'
 import { type circuitClosed, type circuitOpened, type degraded, type errorRecorded, health, type recovered } from './health.ts'
 import {
@@ -26,7 +26,7 @@ import {
 } from './lifecycle.ts'
 import { type foreignRecordKept, lineage } from './lineage.ts'
 import { manifest, type modelCalled } from './manifest.ts'
-import { type messageAdded, type messageRedacted, messages } from './messages.ts'
+import { type messageAdded, type messagePinned, type messageRedacted, messages, type messageUnpinned } from './messages.ts'
 import { metadata, type metadataChanged } from './metadata.ts'
 import { type participantJoined, type participantLeft, participants } from './participants.ts'
 import { preferences, type preferencesChanged } from './preferences.ts'
@@ -78,7 +78,10 @@ export type ConversationAction = ActionOf<
   | typeof metadataChanged
   | typeof messageAdded
   | typeof messageRedacted
+  | typeof messagePinned
+  | typeof messageUnpinned
   | typeof contextCompacted
+  | typeof compactionFailed
   | typeof compactionUndone
   | typeof toolRequested
   | typeof approvalRequested

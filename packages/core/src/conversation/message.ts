@@ -202,6 +202,17 @@ export const message = z.strictObject({
 })
 export type Message = z.infer<typeof message>
 
+/** A message as the model is shown it, with the position of the action that brought it. */
+export type WorkingMessage = Message & {
+  readonly position: number
+  readonly tokenCount: number
+  readonly redacted?: true
+  /** No compaction may cover it. */
+  readonly pinned?: true
+  /** Of a summary: where the first message that it stands for belongs. Other messages belong at their position. */
+  readonly standsAt?: number
+}
+
 /** A message of one text part: what most messages are. */
 export function textMessage(messageId: string, role: Message['role'], text: string): Message {
   return { v: 1, id: messageId, role, parts: [{ type: 'text', text }] }

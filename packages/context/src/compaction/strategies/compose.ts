@@ -1,0 +1,30 @@
+import type { WorkingMessage } from '@colloquy/core'
+import type { NoCompaction, Strategy } from '../strategy.ts'
+
+/** The first strategy that finds a plan. The name says all of them. */
+export function firstOf(first: Strategy, ...others: readonly Strategy[]): Strategy {
+  const all = [first, ...others]
+  return {
+    name: all.map(({ name }) => name).join('|'),
+    plan(input) {
+      let refusal: NoCompaction | undefined
+      for (const strategy of all) {
+        const plan = strategy.plan(input)
+        if ('covered' in plan || plan.reason === 'within_target') return plan
+        refusal ??= plan
+      }
+      return refusal ?? { reason: 'nothing_removable' }
+    },
+  }
+}
+
+/** A strategy from which messages are held back, with what belongs to them, as if they were pinned. */
+export function keeping(strategy: Strategy, isKept: (message: WorkingMessage) => boolean): Strategy {
+  return {
+    name: strategy.name,
+    plan(input) {
+      const kept = input.messages.filter(isKept).map(({ id }) => id)
+      return strategy.plan({ ...input, pinned: new Set([...input.pinned, ...kept]) })
+    },
+  }
+}
