@@ -1,13 +1,15 @@
 /** One call of the model: what it is sent, what it streams, the tools that begin while it talks, and the tries when it fails. */
-import { loadMedia, recordModelCall } from '@colloquy/context'
+import { estimateCounter, loadMedia, recordModelCall } from '@colloquy/context'
 import { ColloquyError, errorRecorded, type JsonObject, type Usage } from '@colloquy/core'
 import type { StreamEvent } from '@colloquy/formats'
 import type { Model } from '../model.ts'
 import { classify, type Failure } from '../recovery/classify.ts'
+import { recoveredBy } from '../recovery/degradation.ts'
 import { fallBack } from '../recovery/fall-back.ts'
 import { recover } from '../recovery/recover.ts'
 import type { CallRequest, ToolCallPart } from '../tools/run-call.ts'
 import { problemOf } from '../tools/tool-result.ts'
+import { compactOnOverflow } from './compact-on-overflow.ts'
 import { type PartialAnswer, partialAnswer } from './partial-answer.ts'
 import { createBatch, startCall, type ToolBatch } from './tool-batch.ts'
 import type { ModelCall } from './turn-options.ts'
@@ -109,8 +111,11 @@ async function callOne(run: TurnRun, model: Model, { number, tries, read: classi
       await run.store([errorRecorded({ kind, problem, retryable: true, retryInMs: delayMs, attempt })])
     },
     onOverflow: async () => {
-      if (hooks.onOverflow === undefined) return false
-      return hooks.onOverflow(await prepare(run, model, number, 1), run.conversation)
+      const call = await prepare(run, model, number, 1)
+      const isSmaller = await (hooks.onOverflow ?? compactOnOverflow())(call, run.conversation)
+      const well = isSmaller ? recoveredBy('compacted', run.conversation.getState().health) : null
+      if (well !== null) await run.store([well])
+      return isSmaller
     },
   })
 }
@@ -128,7 +133,7 @@ async function recorded(run: TurnRun, { callId, model, request }: ModelCall): Pr
   const { conversation, options } = run
   const named = { provider: model.provider, id: model.id }
   if (options.manifests !== false) {
-    const call = { callId, request, encoder: model.encoder, model: named }
+    const call = { callId, request, encoder: model.encoder, model: named, counter: options.counter ?? estimateCounter }
     return (await recordModelCall(conversation, conversation, call)).body
   }
   const { log, tenant, id: conversationId } = conversation

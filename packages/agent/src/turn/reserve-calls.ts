@@ -1,12 +1,22 @@
-import { amountsOfEstimate, amountsOfUsage, type PriceTable, reserve } from '@colloquy/context'
-import { countTokens } from '@colloquy/formats'
+import {
+  amountsOfEstimate,
+  amountsOfUsage,
+  countRequest,
+  countTools,
+  estimateCounter,
+  type PriceTable,
+  reserve,
+  type TokenCounter,
+} from '@colloquy/context'
 import { classify } from '../recovery/classify.ts'
-import type { ModelCall, TurnHooks } from './turn-options.ts'
+import type { TurnHooks } from './turn-options.ts'
 
 export interface ReserveCallsOptions {
   readonly prices?: PriceTable
   /** What an answer may take, where the request sets no `maxTokens`. Default 4,096. */
   readonly maxOutputTokens?: number
+  /** Default: `estimateCounter`. */
+  readonly counter?: TokenCounter
 }
 
 /**
@@ -16,15 +26,15 @@ export interface ReserveCallsOptions {
  * The hook throws `budget_exceeded` and `budget_unavailable`: the turn ends, and the model is not called.
  */
 export function reserveCalls(options: ReserveCallsOptions = {}): NonNullable<TurnHooks['reserve']> {
-  const { prices = {}, maxOutputTokens = 4_096 } = options
+  const { prices = {}, maxOutputTokens = 4_096, counter = estimateCounter } = options
   return async (call, conversation) => {
     const model = { provider: call.model.provider, id: call.model.id }
     const { maxTokens } = call.request.config
-    const toolTokens = countTools(call)
+    const toolTokens = countTools(counter, call.request.tools)
     const estimate = amountsOfEstimate(
       {
         model,
-        inputTokens: countInput(call),
+        inputTokens: countRequest(counter, call.request) - toolTokens,
         maxOutputTokens: typeof maxTokens === 'number' ? maxTokens : maxOutputTokens,
         toolTokens,
       },
@@ -41,9 +51,3 @@ export function reserveCalls(options: ReserveCallsOptions = {}): NonNullable<Tur
     }
   }
 }
-
-const countInput = ({ request: { system, messages } }: ModelCall): number =>
-  messages.reduce((sum, { parts }) => sum + countTokens(parts), Math.ceil((system ?? '').length / 4))
-
-const countTools = ({ request: { tools } }: ModelCall): number =>
-  tools.length === 0 ? 0 : Math.ceil(JSON.stringify(tools).length / 4)

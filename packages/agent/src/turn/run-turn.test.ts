@@ -6,6 +6,7 @@ import {
   type Message,
   messageAdded,
   type OpenedEnvelope,
+  textMessage,
 } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -54,7 +55,7 @@ test('a turn without tools is the input, what is sent, and in one command the an
     'turnEnded',
   ])
   expect(state.messages.slice().map(({ role, tokenCount }) => [role, tokenCount])).toEqual([
-    ['user', 5],
+    ['user', 10],
     ['assistant', 7],
   ])
   expect(position).toBe(6)
@@ -508,6 +509,8 @@ test('what a hook throws ends the turn before the model is called', async () => 
   expect(typesOf(await stored())).toEqual(['turnStarted', 'messageAdded', 'turnInterrupted'])
 })
 
+const tooLong = () =>
+  Object.assign(new Error('prompt is too long'), { status: 400, error: { error: { code: 'context_length_exceeded' } } })
 const reset = () => Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
 
 test('a call that fails is made again by its policy, what it had said is withdrawn, and each try is in the log', async () => {
@@ -542,8 +545,6 @@ test('when a model cannot answer, the next one does', async () => {
 
 test('a request that is too large is made smaller once, and a second overflow is final', async () => {
   const { conversation } = await given()
-  const tooLong = () =>
-    Object.assign(new Error('prompt is too long'), { status: 400, error: { error: { code: 'context_length_exceeded' } } })
   let compactions = 0
   const hooks = { onOverflow: async () => ++compactions === 1 }
   const once = scriptedModel({ scripts: [{ failsWith: tooLong() }, { text: 'Now it fits.' }] })
@@ -552,6 +553,35 @@ test('a request that is too large is made smaller once, and a second overflow is
   const twice = scriptedModel({ scripts: () => ({ failsWith: tooLong() }) })
   await expect(runTurn(conversation, 'Go.', { model: twice, hooks }).done).rejects.toMatchObject({ status: 400 })
   expect(compactions).toBe(1)
+})
+
+test('a conversation that does not fit is compacted, and the call is made once more', async () => {
+  const said = Array.from({ length: 60 }, (_, index) =>
+    messageAdded({
+      message: textMessage(
+        `m${index}`,
+        index % 2 === 0 ? 'user' : 'assistant',
+        `Day ${index}: the build failed in src/day-${index}.ts.`,
+      ),
+      tokenCount: 200,
+    }),
+  )
+  const { conversation, stored } = await given(said)
+  const sizes: number[] = []
+  const model = scriptedModel({
+    scripts: (body, call) => {
+      sizes.push(JSON.stringify(body).length)
+      return call === 1 ? { failsWith: tooLong() } : { text: 'Now it fits.' }
+    },
+  })
+  const { outcome, state } = await runTurn(conversation, 'Why?', { model }).done
+  expect(outcome).toBe('answered')
+  expect(sizes[1]).toBeLessThan((sizes[0] ?? 0) * 0.7)
+  expect(state.context).toMatchObject({ compactions: 1 })
+  const types = typesOf(await stored()).slice(60)
+  expect(types.join(' ')).toBe(
+    'turnStarted messageAdded modelCalled contextCompacted errorRecorded modelCalled messageAdded usageRecorded turnEnded',
+  )
 })
 
 test('what each call was sent is in the log before it leaves, and is proved byte for byte', async () => {

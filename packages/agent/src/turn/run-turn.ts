@@ -154,7 +154,7 @@ async function begin(run: TurnRun, parts: Part[]): Promise<Beginning> {
   const { conversation, options, turnId } = run
   const { whenBusy = 'reject', actor } = options
   const message: Message = { v: 1, id: `${turnId}:input`, role: 'user', parts }
-  const actions = [turnStarted({ turnId }), messageAdded({ message, ...run.count(parts) })]
+  const actions = [turnStarted({ turnId }), messageAdded({ message, ...run.count(message) })]
   // Only the caller's own key can come a second time.
   const command = options.turnId === undefined ? {} : { commandId: `turn:${turnId}` }
   for (;;) {

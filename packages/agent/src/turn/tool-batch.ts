@@ -3,7 +3,6 @@ import {
   type Action,
   type Message,
   messageAdded,
-  type Part,
   type ToolResultPart,
   toolCancelled,
   toolFailed,
@@ -37,7 +36,7 @@ interface BatchCall {
 export interface BatchPorts {
   readonly run: (request: CallRequest, closed: Promise<void>) => Promise<CallEnd>
   readonly store: (actions: readonly Action[]) => Promise<unknown>
-  readonly count: (parts: readonly Part[]) => { readonly tokenCount: number; readonly tokenCounter: string }
+  readonly count: (message: Message) => { readonly tokenCount: number; readonly tokenCounter: string }
 }
 
 export const createBatch = (resultMessageId: string, reservationId?: string): ToolBatch => ({
@@ -91,7 +90,7 @@ export function closingActions(batch: ToolBatch, count: BatchPorts['count'], sig
   )
   const results: Message = { v: 1, id: batch.resultMessageId, role: 'tool', parts }
   const answers = batch.isStored ? [] : answerActions(batch, count)
-  return [...answers, ...ends, ...(parts.length > 0 ? [messageAdded({ message: results, ...count(parts) })] : [])]
+  return [...answers, ...ends, ...(parts.length > 0 ? [messageAdded({ message: results, ...count(results) })] : [])]
 }
 
 /** The answers of a call, and what each took. */
@@ -99,7 +98,7 @@ export function answerActions({ answers, reservationId }: ToolBatch, count: Batc
   return answers.flatMap(({ message }) => {
     const { model } = message
     const usage = model?.usage
-    const weight = usage && usage.output > 0 ? { tokenCount: usage.output, tokenCounter: 'provider' } : count(message.parts)
+    const weight = usage && usage.output > 0 ? { tokenCount: usage.output, tokenCounter: 'provider' } : count(message)
     const added = messageAdded({ message, ...weight })
     if (usage === undefined || model === undefined) return [added]
     const taken = {

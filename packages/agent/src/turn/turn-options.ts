@@ -1,4 +1,4 @@
-import type { ModelRequest } from '@colloquy/context'
+import type { ModelRequest, TokenCounter } from '@colloquy/context'
 import type { Action, ConversationState, JsonObject, Message, Part, Timer, Usage } from '@colloquy/core'
 import type { Conversation } from '@colloquy/engine'
 import type { Observable } from 'rxjs'
@@ -56,8 +56,8 @@ export interface TurnOptions {
   readonly lane?: Partial<LaneLimits>
   readonly logger?: Logger
   readonly actor?: string
-  /** Counts what the provider did not. Default: a quarter of the characters. */
-  readonly count?: (parts: readonly Part[]) => { readonly tokenCount: number; readonly tokenCounter: string }
+  /** Counts what the provider did not. Default: `estimateCounter`. */
+  readonly counter?: TokenCounter
   readonly timer?: Timer
   /** Milliseconds, monotonic. */
   readonly now?: () => number
@@ -90,7 +90,10 @@ export interface TurnHooks {
   readonly beforeCall?: (call: ModelCall, conversation: AnyConversation) => Promise<readonly Action[]> | readonly Action[]
   /** Holds what the call may cost: `reserveCalls`. */
   readonly reserve?: (call: ModelCall, conversation: AnyConversation) => Promise<HeldCall>
-  /** The request is larger than the model takes. @returns true when it is smaller now: the call is made once more */
+  /**
+   * The request is larger than the model takes. Default: `compactOnOverflow()`.
+   * @returns true when it is smaller now: the call is made once more
+   */
   readonly onOverflow?: (call: ModelCall, conversation: AnyConversation) => Promise<boolean>
 }
 
