@@ -1,4 +1,4 @@
-import { conversationTitled } from '@colloquy/core'
+import { compactionFailed, conversationTitled } from '@colloquy/core'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { capturedIo } from '../../../test/cli/captured-io.ts'
@@ -105,6 +105,16 @@ describe('compact', () => {
     expect(result.code).toBe(exit)
     expect(JSON.parse(result.stderr)).toMatchObject({ code })
   })
+})
+
+test('show says that a conversation could not be compacted', async () => {
+  await using engine = createEngine({ log, clock: fixedClock() })
+  const failed = compactionFailed({ strategy: 'adaptive', trigger: 'auto', reason: 'summariser_failed', problem: 'overloaded' })
+  await (await engine.open('c')).dispatch([failed, failed])
+  expect((await call('show', 'c')).stdout).toMatch(
+    /^not compacted\t2 times in a row, the last at position 42 \(adaptive\): summariser_failed$/m,
+  )
+  expect((await call('replay', 'c')).stdout).toMatch(/compactionFailed\tadaptive \(auto\): summariser_failed, overloaded/)
 })
 
 describe('analyze', () => {

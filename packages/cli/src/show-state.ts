@@ -47,6 +47,10 @@ export function factsOf(id: string, { state, position, occurredAt }: Folded<Conv
     ['messages', `${number(messages.length)} in the working set`],
     ['context', outOf(context.usedTokens, context.limitTokens)],
     context.lastCompaction !== null && ['compactions', compactionText(context.compactions, context.lastCompaction)],
+    context.failure !== null && [
+      'not compacted',
+      `${context.failure.inARow} times in a row, the last at position ${context.failure.position} (${context.failure.strategy}): ${context.failure.reason}`,
+    ],
     tools.requested > 0 && [
       'tools',
       `${tools.requested} requested: ${tools.succeeded} succeeded, ${tools.failed} failed, ${tools.cancelled} cancelled, ${tools.open.length} open`,

@@ -8,7 +8,7 @@ import {
   planIfNeeded,
   type Strategy,
 } from '@colloquy/context'
-import { type Message, textMessage, type WorkingMessage } from '@colloquy/core'
+import { textMessage, type WorkingMessage } from '@colloquy/core'
 import { type Shown, shown } from './transcripts.ts'
 
 export interface Contender {

@@ -116,17 +116,36 @@ export interface Window {
   readonly limitMessages: number
 }
 
+/** Whether everything is in the window already. What must stay does not use up its messages: instructions are no part of the conversation. */
+function isWithin({ totalTokens, removable, structure }: Survey, { limitTokens, limitMessages }: Window): boolean {
+  const messages = removable.reduce((sum, number) => sum + (structure.groups[number]?.indexes.length ?? 0), 0)
+  return totalTokens <= limitTokens && messages <= limitMessages
+}
+
 /**
- * The newest groups that fit into a window, without a summary. The last request stays with them, and what a provider does not take as the
- * first message leaves.
- * @returns what leaves; null when what must stay does not fit, or nothing would be left that a provider takes
+ * A plan by which all but the newest groups leave without a summary. The last request stays with them, and what a provider does not take as
+ * the first message leaves. Looked at again until nothing changes: a request that was too long for the window leaves, and then another one is
+ * the last.
  */
-export function outsideWindow(survey: Survey, { limitTokens, limitMessages }: Window): ReadonlySet<number> | null {
+export function planWindow(found: Survey, window: Window): CompactionPlan | NoCompaction {
+  const { messages } = found.input
+  const leaving = new Set<string>()
+  for (let current = found; !isWithin(current, window); ) {
+    const outside = outsideWindow(current, window)
+    if (outside === null || outside.size === 0) break
+    for (const message of coveredBy(current, [...outside])) leaving.add(message.id)
+    current = survey({ ...found.input, messages: messages.filter(({ id }) => !leaving.has(id)) })
+  }
+  if (leaving.size === 0) return { reason: isWithin(found, window) ? 'within_target' : 'nothing_removable' }
+  return { covered: messages.flatMap(({ id }) => (leaving.has(id) ? [id] : [])), summary: null, preserved: [] }
+}
+
+/** @returns what leaves; null when what must stay does not fit, or nothing would be left that a provider takes */
+function outsideWindow(survey: Survey, { limitTokens, limitMessages }: Window): ReadonlySet<number> | null {
   const { input, structure, removable, tokensOf, stayingTokens } = survey
   const sizeOf = (number: number): number => structure.groups[number]?.indexes.length ?? 0
   const kept = new Set(structure.groups.flatMap(({ stays }, number) => (stays === null ? [] : [number])))
   let tokens = stayingTokens
-  // What must stay does not use up the window of messages: instructions are not part of the conversation.
   let messages = 0
   if (tokens > limitTokens) return null
   const keep = (number: number): boolean => {
@@ -164,11 +183,4 @@ export function outsideWindow(survey: Survey, { limitTokens, limitMessages }: Wi
     tokens -= tokensOf[number] ?? 0
   }
   return new Set(removable.filter((number) => !kept.has(number)))
-}
-
-/** A plan by which groups leave without a summary. */
-export function planRemoval(survey: Survey, leaving: ReadonlySet<number> | null): CompactionPlan | NoCompaction {
-  if (leaving === null || leaving.size === 0) return { reason: 'nothing_removable' }
-  const covered = coveredBy(survey, [...leaving])
-  return { covered: covered.map(({ id }) => id), summary: null, preserved: [] }
 }

@@ -71,10 +71,11 @@ export function structureOf({ messages, pinned, openCalls }: StructureInput): St
 }
 
 /**
- * Whether a provider takes a conversation that begins with this message: words of the user. Not a result without its call, and not
- * an assistant that opens the conversation.
+ * Whether a provider takes a conversation that begins with this message: words of the user. Not a result or an approval without its call,
+ * and not an assistant that opens the conversation.
  */
-export const mayComeFirst = (message: Message): boolean => message.role === 'user' && !hasPart(message, 'tool_result')
+export const mayComeFirst = (message: Message): boolean =>
+  message.role === 'user' && !hasPart(message, 'tool_result') && !hasPart(message, 'approval')
 
 export const isInstruction = ({ role }: Message): boolean => role === 'system' || role === 'developer'
 

@@ -2,6 +2,7 @@ import { messageAdded, messageRedacted, textMessage, toolRequested, toolSucceede
 import { describe, expect, test } from 'vitest'
 import { fixedClock, given, say } from '../../../../test/support/given.ts'
 import { conversationMemory, type MemoryOptions } from './conversation-memory.ts'
+import { projectInteractions } from './interaction-projection.ts'
 import { memoryIndex } from './memory-index.ts'
 
 type Options = Partial<MemoryOptions<unknown>>
@@ -124,6 +125,19 @@ describe('conversationMemory', () => {
     // Again, and nothing changes.
     await memory.initializeSession('a')
     expect(await index.latest('default', 'a', 10)).toEqual(before)
+  })
+
+  test('envelopes that come again, all or the last of them, change nothing', async () => {
+    const { index, talk, stored } = await remembering()
+    await talk('c', 'one', 'two', 'three', 'four', 'five')
+    const envelopes = await stored()
+    await projectInteractions(index, envelopes)
+    const before = await index.latest('default', 'c', 10)
+    expect(before).toHaveLength(3)
+    for (const again of [envelopes, envelopes.slice(-3), envelopes.slice(0, 2)]) {
+      await projectInteractions(index, again)
+      expect(await index.latest('default', 'c', 10)).toEqual(before)
+    }
   })
 
   test("a fork remembers its own; what it shares is its parent's", async () => {

@@ -1,4 +1,4 @@
-import { outsideWindow, planRemoval, survey } from '../plan.ts'
+import { planWindow, survey } from '../plan.ts'
 import type { Strategy } from '../strategy.ts'
 
 export interface SlidingWindowOptions {
@@ -15,16 +15,6 @@ export function slidingWindow(options: SlidingWindowOptions = {}): Strategy {
   const limitMessages = options.messages ?? (options.tokens === undefined ? 5 : Number.POSITIVE_INFINITY)
   return {
     name: 'sliding-window',
-    plan(input) {
-      const found = survey(input)
-      const limitTokens = Math.min(tokens, input.targetTokens)
-      const removableMessages = found.removable.reduce(
-        (sum, number) => sum + (found.structure.groups[number]?.indexes.length ?? 0),
-        0,
-      )
-      if (found.totalTokens <= limitTokens && removableMessages <= limitMessages) return { reason: 'within_target' }
-      if (limitMessages === 0) return planRemoval(found, new Set(found.removable))
-      return planRemoval(found, outsideWindow(found, { limitTokens, limitMessages }))
-    },
+    plan: (input) => planWindow(survey(input), { limitTokens: Math.min(tokens, input.targetTokens), limitMessages }),
   }
 }

@@ -1,5 +1,5 @@
 import type { WorkingMessage } from '@colloquy/core'
-import { outsideWindow, planRemoval, survey } from '../plan.ts'
+import { planWindow, survey } from '../plan.ts'
 import type { CompactionInput, Strategy } from '../strategy.ts'
 
 export interface TokenBudgetOptions {
@@ -13,14 +13,11 @@ const defaultMaxTokens = 8_000
 export function tokenBudget({ maxTokens = defaultMaxTokens }: TokenBudgetOptions = {}): Strategy {
   return {
     name: 'token-budget',
-    plan(input) {
-      const found = survey(input)
-      const limitTokens = Math.min(maxTokens, input.targetTokens)
-      if (found.totalTokens <= limitTokens) return { reason: 'within_target' }
-      return planRemoval(found, outsideWindow(found, { limitTokens, limitMessages: Number.POSITIVE_INFINITY }))
-    },
+    plan: (input) => planWindow(survey(input), windowOf(Math.min(maxTokens, input.targetTokens))),
   }
 }
+
+const windowOf = (limitTokens: number) => ({ limitTokens, limitMessages: Number.POSITIVE_INFINITY })
 
 export interface Fitted {
   readonly messages: readonly WorkingMessage[]
@@ -36,17 +33,17 @@ export function fitToBudget(
   messages: readonly WorkingMessage[],
   { maxTokens = defaultMaxTokens, ...rest }: TokenBudgetOptions & Partial<Pick<CompactionInput, 'pinned' | 'openCalls'>>,
 ): Fitted | null {
-  const found = survey({
-    messages,
-    pinned: rest.pinned ?? new Set(),
-    openCalls: rest.openCalls ?? [],
-    targetTokens: maxTokens,
-    counter: { id: 'none', version: '0', count: () => 0 },
-  })
-  if (found.totalTokens <= maxTokens) return { messages, removedMessageCount: 0, removedTokens: 0 }
-  const leaving = outsideWindow(found, { limitTokens: maxTokens, limitMessages: Number.POSITIVE_INFINITY })
-  if (leaving === null) return null
-  const kept = messages.filter((_, index) => !leaving.has(found.structure.groupOf[index] ?? -1))
-  const removedTokens = [...leaving].reduce((sum, number) => sum + (found.tokensOf[number] ?? 0), 0)
-  return { messages: kept, removedMessageCount: messages.length - kept.length, removedTokens }
+  const { pinned = new Set<string>(), openCalls = [] } = rest
+  const plan = planWindow(
+    survey({ messages, pinned, openCalls, targetTokens: maxTokens, counter: countsNothing }),
+    windowOf(maxTokens),
+  )
+  if (!('covered' in plan)) return plan.reason === 'within_target' ? { messages, removedMessageCount: 0, removedTokens: 0 } : null
+  const removed = new Set(plan.covered)
+  const kept = messages.filter(({ id }) => !removed.has(id))
+  const removedTokens = messages.reduce((sum, { id, tokenCount }) => sum + (removed.has(id) ? tokenCount : 0), 0)
+  return { messages: kept, removedMessageCount: plan.covered.length, removedTokens }
 }
+
+/** Nothing is summarised here, so nothing is counted. */
+const countsNothing = { id: 'none', version: '0', count: () => 0 }
