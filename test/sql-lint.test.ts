@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createEngine } from '@colloquy/engine'
-import { migrate, openPostgresLog, subscribe } from '@colloquy/postgres'
+import { migrate, openPostgresLog, postgresMemoryIndex, subscribe } from '@colloquy/postgres'
 import { Kysely, PostgresDialect } from 'kysely'
 import { afterAll, describe, expect, test } from 'vitest'
 import { say } from './support/given.ts'
@@ -132,6 +132,22 @@ describe.skipIf(!server).each(['function', 'statements'] as const)('what is sent
         await log.feed({ partition, after: 0, limit: 5, tenant: 'default', types: ['messageAdded'] })
         await log.feed({ partition, after: 0, limit: 5, tenant: 'default', conversationId: fork.id })
       }
+      const memory = postgresMemoryIndex(log)
+      const said = {
+        sessionId: 'c',
+        sequence: 1,
+        occurredAt: 0,
+        lastPosition: 1,
+        isLogged: true,
+        significance: 1,
+        hasContext: false,
+      }
+      await memory.put('default', [{ ...said, messages: [{ messageId: 'm', role: 'user', text: 'word' }] }])
+      await memory.latest('default', 'c', 1)
+      await memory.search('default', { text: 'word -other', limit: 1, now: 0 })
+      await memory.search('default', { text: 'word', sessionId: 'c', limit: 1, now: 0 })
+      await memory.forget('default', 'c', 1)
+      await memory.forget('default', 'c')
       await using subscription = await subscribe(log, {
         name: 'all',
         onPoison: 'park',

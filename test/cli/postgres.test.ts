@@ -24,7 +24,7 @@ describe.skipIf(server === undefined)('on a server, named by COLLOQUY_DB', () =>
     })
     expect(await read('migrate')).toMatchObject({
       code: 0,
-      data: { id: expect.stringMatching(/^postgres:\/\/127\./), applied: ['0001_log', '0002_access'] },
+      data: { id: expect.stringMatching(/^postgres:\/\/127\./), applied: ['0001_log', '0002_access', '0003_recall'] },
     })
     expect(await read('migrate')).toMatchObject({ code: 0, data: { applied: [] } })
     expect(await read('doctor')).toMatchObject({ code: 0 })

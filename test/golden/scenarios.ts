@@ -1,10 +1,17 @@
 /** For every action, a small conversation in which it means something. The action itself comes last. */
 import {
   type Action,
+  approvalDecided,
+  approvalRequested,
   budgetRefused,
+  budgetReleased,
+  budgetReserved,
   budgetSet,
+  budgetSettled,
   budgetWarned,
   type ConversationAction,
+  circuitClosed,
+  circuitOpened,
   compactionFailed,
   compactionUndone,
   contextCompacted,
@@ -22,11 +29,13 @@ import {
   messageRedacted,
   messageUnpinned,
   metadataChanged,
+  modelCalled,
   participantJoined,
   participantLeft,
   preferencesChanged,
   recovered,
   toolCancelled,
+  toolEndedLate,
   toolFailed,
   toolProgressed,
   toolRequested,
@@ -34,6 +43,7 @@ import {
   toolSucceeded,
   turnEnded,
   turnInterrupted,
+  turnResumed,
   turnStarted,
   usageRecorded,
 } from '@colloquy/core'
@@ -133,7 +143,18 @@ const joined = [
   participantJoined({ participantId: 'ada', kind: 'person', name: 'Ada', details: { locale: 'de-CH' } }),
   participantJoined({ participantId: 'claude', kind: 'model' }),
 ]
-const limited = [budgetSet({ limitTokens: 40, warnTokens: 20 }), question, answerWithCall]
+const limitSet = budgetSet({
+  scope: 'conversation',
+  limits: { messageTokens: { soft: 20, hard: 40 }, modelCalls: { soft: null, hard: 3 }, costMicros: null },
+})
+const reserved = budgetReserved({
+  reservationId: 'r1',
+  amounts: { modelCalls: 1, inputTokens: 900, outputTokens: 400, costMicros: 8_700 },
+  expiresAt: 1_767_225_900_000_000,
+  purpose: 'model_call',
+  holder: 'host/1',
+})
+const limited = [limitSet, question, answerWithCall]
 
 export const scenarios: { readonly [Type in ConversationAction['type']]: readonly Action[] } = {
   conversationStarted: [
@@ -260,6 +281,30 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
     ),
   ],
   toolRequested: toolAsked,
+  approvalRequested: [...toolAsked, approvalRequested({ ...call, approvalId: 'a1', reason: 'it writes to a file' })],
+  approvalDecided: [
+    ...toolAsked,
+    approvalRequested({ ...call, approvalId: 'a1' }),
+    approvalDecided({ ...call, approvalId: 'a1', decision: 'denied', reason: 'not today' }),
+  ],
+  // While the model still talks: the request has the arguments, the end has the answer, and both wait for their messages.
+  toolEndedLate: [
+    question,
+    toolRequested({
+      ...call,
+      name: 'forecast',
+      args: { raw: '{"days":1.50}', json: { days: 1.5 }, valid: true },
+      idempotencyKey: 'k1',
+    }),
+    toolStarted({ ...call, attempt: 1 }),
+    toolFailed({
+      ...call,
+      kind: 'timed_out',
+      code: 'tool_timed_out',
+      result: { type: 'tool_result', callId: 'call-1', callMessageId: 'm2', status: 'error', content: [] },
+    }),
+    toolEndedLate({ ...call, outcome: 'succeeded', durationMs: 31_000 }),
+  ],
   toolStarted: [...toolAsked, toolStarted({ ...call, attempt: 1 })],
   toolProgressed: [...toolAsked, toolStarted(call), toolProgressed({ ...call, ratio: 0.25, note: 'half of half' })],
   toolSucceeded: [...toolAsked, toolStarted(call), result, toolSucceeded({ ...call, durationMs: 12.5, resultMessageId: 'm3' })],
@@ -270,6 +315,7 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
   ],
   toolCancelled: [...toolAsked, toolCancelled({ ...call, reason: 'the user pressed stop' })],
   turnStarted: [started, turnStarted({ turnId: 't1' })],
+  turnResumed: [...running, turnResumed({ turnId: 't1', run: 2 })],
   turnEnded: [...running, turnEnded({ turnId: 't1', reason: 'answered' })],
   turnInterrupted: [...running, turnInterrupted({ turnId: 't1', reason: 'stopped by the user' })],
   usageRecorded: [
@@ -289,11 +335,73 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
       model: { provider: 'anthropic', id: 'claude' },
     }),
   ],
-  budgetSet: [budgetSet({ limitTokens: 40, warnTokens: 20 })],
-  budgetWarned: [...limited, budgetWarned({ limitTokens: 40, usedTokens: 30, warnTokens: 20 })],
+  budgetSet: [limitSet],
+  budgetReserved: [limitSet, turnStarted({ turnId: 't1' }), reserved],
+  budgetSettled: [
+    limitSet,
+    reserved,
+    budgetReserved({
+      reservationId: 'r2',
+      amounts: { toolCalls: 8 },
+      expiresAt: 1_767_225_605_000_000,
+      purpose: 'chunk',
+    }),
+    budgetSettled({ reservationId: 'r2', amounts: { toolCalls: 3 }, held: { toolCalls: 2 } }),
+    budgetSettled({ reservationId: 'r1', amounts: { outputTokens: 120, cacheReadTokens: 30 } }),
+  ],
+  budgetReleased: [limitSet, reserved, budgetReleased({ reservationId: 'r1', reason: 'the request was never sent' })],
+  budgetWarned: [...limited, budgetWarned({ scope: 'conversation', kind: 'messageTokens', soft: 20, hard: 40, used: 30 })],
+  modelCalled: [
+    question,
+    modelCalled({
+      callId: 'call-a',
+      model: { provider: 'anthropic', id: 'claude' },
+      encoder: 'anthropic-messages@1',
+      base: null,
+      system: 'a'.repeat(64),
+      tools: ['b'.repeat(64), 'c'.repeat(64)],
+      config: 'd'.repeat(64),
+      messages: [
+        { hash: '1'.repeat(64), position: null, kept: true },
+        { hash: '2'.repeat(64), position: 1 },
+      ],
+      request: { hash: 'e'.repeat(64), bytes: 420 },
+      content: { messages: 2, bytes: 300, tokens: 75 },
+      unchanged: { messages: 0, bytes: 0, tokens: 0 },
+      counter: 'test@1',
+    }),
+    text('m2', 'assistant', 'Yes.', 2),
+    text('m3', 'user', 'And tomorrow?', 3),
+    modelCalled(
+      {
+        callId: 'call-b',
+        encoder: 'anthropic-messages@1',
+        base: 2,
+        system: null,
+        config: 'd'.repeat(64),
+        messages: [
+          { keepFrom: 1, keepCount: 1 },
+          { hash: '3'.repeat(64), position: 3 },
+          { hash: '4'.repeat(64), position: 4, kept: true },
+        ],
+        request: { hash: 'f'.repeat(64), bytes: 512 },
+        content: { messages: 3, bytes: 260 },
+        unchanged: { messages: 0, bytes: 40 },
+      },
+      { derivedFrom: [[2, 4]] },
+    ),
+  ],
   budgetRefused: [
     ...limited,
-    budgetRefused({ actionType: 'messageAdded', limitTokens: 40, usedTokens: 30, requestedTokens: 30 }),
+    budgetRefused({
+      actionType: 'messageAdded',
+      scope: 'conversation',
+      kind: 'messageTokens',
+      limit: 40,
+      used: 30,
+      reserved: 0,
+      requested: 30,
+    }),
   ],
   errorRecorded: [
     question,
@@ -308,4 +416,10 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
   ],
   degraded: [degraded({ mode: 'no-tools', reason: 'the tool server does not answer' })],
   recovered: [degraded({ mode: 'no-tools', reason: 'the tool server does not answer' }), recovered({ reason: 'it answers' })],
+  circuitOpened: [circuitOpened({ circuit: 'anthropic/stream', failures: 5, openedAt: 1_767_225_600_000_000 })],
+  circuitClosed: [
+    circuitOpened({ circuit: 'anthropic/stream', failures: 5, openedAt: 1_767_225_600_000_000 }),
+    circuitOpened({ circuit: 'openai/stream', failures: 5, openedAt: 1_767_225_601_000_000 }),
+    circuitClosed({ circuit: 'anthropic/stream' }),
+  ],
 }

@@ -13,7 +13,17 @@ const plain = await startPostgres()
 const fit = await startPostgres(['wal_level=logical', 'max_connections=50', 'max_prepared_transactions=50'])
 afterAll(() => Promise.all([plain?.stop(), fit?.stop()]))
 
-const tables = ['partition', 'conversation', 'envelope', 'media', 'snapshot', 'subscription', 'subscriber', 'dead_letter']
+const tables = [
+  'partition',
+  'conversation',
+  'envelope',
+  'media',
+  'snapshot',
+  'subscription',
+  'subscriber',
+  'dead_letter',
+  'interaction',
+]
 
 /** A database that looks like a coordinator with two workers, as far as our statements look. */
 async function fakeCluster(

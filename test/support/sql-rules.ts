@@ -5,8 +5,8 @@
 
 /** Tables of the log that have a partition column beside others. The table `partition` is one row each. */
 const logTables = '(conversation|envelope|media|snapshot)'
-/** Of the readers of feeds: few rows, which a status may read in all partitions at once, torn or not. They are written in one. */
-const readerTables = '(subscription|subscriber|dead_letter)'
+/** Of the readers of feeds: what a status, or a search, may read in all partitions at once, torn or not. They are written in one. */
+const readerTables = '(subscription|subscriber|dead_letter|interaction)'
 const touching = [
   new RegExp(`\\b(?:from|join|into|update|only|using)\\s+"?${logTables}\\b(?!"?\\s*\\.)`),
   new RegExp(`\\b(?:delete\\s+from|into|update)\\s+"?${readerTables}\\b`),

@@ -6,6 +6,8 @@ export interface GlobalOptions {
   /** Where commands that only read go, instead of `db`. */
   readonly readUrl?: string
   readonly tenant?: string
+  /** The configuration file, instead of the one of the directory. */
+  readonly config?: string
   readonly json?: boolean
   readonly quiet?: boolean
   readonly debug?: boolean

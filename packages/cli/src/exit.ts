@@ -9,9 +9,11 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 
 const codesOf: Partial<Record<ErrorCode, ExitCode>> = {
   usage_invalid: exitCodes.usage,
+  settings_invalid: exitCodes.usage,
   log_corrupt: exitCodes.verificationFailed,
   conversation_not_found: exitCodes.notFound,
   position_not_found: exitCodes.notFound,
+  model_call_not_found: exitCodes.notFound,
 }
 
 /** Whoever read our output went away (`| head`): no error, but a reason to stop. */

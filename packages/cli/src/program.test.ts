@@ -26,6 +26,8 @@ describe('help', () => {
     const { stdout } = await call('-h')
     for (const name of [
       'demo',
+      'chat',
+      'tools',
       'import',
       'formats',
       'list',
@@ -36,6 +38,7 @@ describe('help', () => {
       'compact',
       'uncompact',
       'analyze',
+      'budget',
       'verify',
       'export',
       'migrate',

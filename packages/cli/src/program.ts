@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { styleText } from 'node:util'
 import { Argument, Command, CommanderError, Option } from 'commander'
+import type { ChatOptions } from './commands/chat.ts'
 import type { CompactCommandOptions } from './commands/compact.ts'
 import type { MigrateOptions } from './commands/migrate.ts'
 import { strategyNames } from './compaction-strategy-names.ts'
@@ -46,6 +47,10 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
       'a standby, postgres://..., for what only reads: show, replay, diff, analyze, verify, export, list (COLLOQUY_READ_URL, unless --db is given)',
     )
     .option('--tenant <id>', 'whose conversations (COLLOQUY_TENANT; default "default")')
+    .option(
+      '--config <file>',
+      'settings from this file (COLLOQUY_CONFIG; default ./colloquy.config.ts, .js, .json, .yaml or .toml)',
+    )
     .option('--json', 'print data and errors as JSON')
     .option('-q, --quiet', 'print no words beside the data')
     .option('--debug', 'print the stack of an error')
@@ -86,6 +91,27 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .command('demo')
     .description('import a sample conversation, dispatch, refuse, replay and verify it, explained')
     .action(calls(async (context) => (await import('./commands/demo.ts')).demo(context)))
+
+  program
+    .command('chat')
+    .description('talk with a model; every step is in the log')
+    .argument('[id]', 'the conversation to go on with (default: a new one)')
+    .option(
+      '--model <model>',
+      'scripted (no network), anthropic:<id> or openai:<id>, whose keys are in the environment',
+      'scripted',
+    )
+    .option('--system <text>', 'the system prompt')
+    .action(
+      calls(async (context, id: string | undefined, options: ChatOptions) =>
+        (await import('./commands/chat.ts')).chat(context, id, options),
+      ),
+    )
+
+  program
+    .command('tools')
+    .description('list the tools that chat gives to a model')
+    .action(calls(async (context) => (await import('./commands/tools.ts')).listTools(context)))
 
   program
     .command('import')
@@ -206,6 +232,36 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     )
 
   program
+    .command('budget')
+    .description('show and set the budget of a conversation, or of the tenant: limits, used, reserved, refusals')
+    .argument('[id]', 'a conversation; without, the tenant')
+    .option('--scope <name>', 'which budget of the tenant (default "tenant")')
+    .option('--set <limits>', 'such as tokens=80000..100000,cost=2.50,calls=none: warn from, refuse past, no limit')
+    .option('--set-turn <limits>', 'the same for each turn')
+    .option('--release <reservation>', 'give back what a process reserved that is known to be dead')
+    .action(
+      calls(async (context, id: string | undefined, options: object) =>
+        (await import('./commands/budget.ts')).budget(context, id, options),
+      ),
+    )
+
+  program
+    .command('context')
+    .description('show what a model saw in a call, and prove it')
+    .addArgument(idArgument())
+    .option('--at <position>', 'the last call at or before this position (default: the end)')
+    .option('--call <id>', 'the call of this id')
+    .option('--calls', 'list the calls, and how much of each one was as in the call before')
+    .option('--api <name>', 'print the request as this API takes it: anthropic-messages, openai-chat, openai-responses, gemini')
+    .option('--redacted', 'print also what was redacted since')
+    .option('--budget <tokens>', 'what the messages are compared with, instead of the settings', wholeNumber('--budget'))
+    .action(
+      calls(async (context, id: string, options: object) =>
+        (await import('./commands/context.ts')).context(context, id, options),
+      ),
+    )
+
+  program
     .command('verify')
     .description('check the hash chain of a conversation, or of all')
     .argument('[id]', 'a conversation')
@@ -244,6 +300,13 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
       new Option('--engine <engine>', 'citus: spread the log over the nodes of the cluster').choices(['postgres', 'citus']),
     )
     .action(calls(async (context, options: MigrateOptions) => (await import('./commands/migrate.ts')).migrate(context, options)))
+
+  program
+    .command('settings')
+    .description('show the settings of context and budget, and where each one comes from')
+    .option('--budget <tokens>', 'as --budget of other commands', wholeNumber('--budget'))
+    .option('--strategy <name>', 'as --strategy of other commands; several by commas')
+    .action(calls(async (context, options: object) => (await import('./commands/settings.ts')).showSettings(context, options)))
 
   program
     .command('doctor')

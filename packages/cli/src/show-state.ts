@@ -63,12 +63,16 @@ export function factsOf(id: string, { state, position, occurredAt }: Folded<Conv
       'usage',
       `${usage.calls} model calls: input ${number(usage.input)}, output ${number(usage.output)}, cache read ${number(usage.cacheRead)}, cache written ${number(usage.cacheWrite)}`,
     ],
-    ['budget', `${outOf(budget.usedTokens, budget.limitTokens)}${budget.refusals > 0 ? `, ${budget.refusals} refused` : ''}`],
+    [
+      'budget',
+      `${outOf(budget.used.messageTokens, budget.limits.conversation.messageTokens?.hard ?? null)}${budget.refusals > 0 ? `, ${budget.refusals} refused` : ''}`,
+    ],
     health.lastError !== null && [
       'errors',
       `${health.errors}, the last at position ${health.lastError.position}: ${health.lastError.kind}, ${health.lastError.problem}`,
     ],
     health.degraded !== null && ['degraded', `${health.degraded.mode}: ${health.degraded.reason}`],
+    (health.openCircuits ?? []).length > 0 && ['left alone', health.openCircuits?.map(({ circuit }) => circuit).join(', ') ?? ''],
     ...entryFacts('preferences', state.preferences),
     ...entryFacts('metadata', state.metadata),
   ]

@@ -13,7 +13,37 @@ export {
 } from './action.ts'
 export { toHex } from './bytes.ts'
 export { combineSlices, freezeState, type Reducer, type StateOf, type Unapplied } from './combine-slices.ts'
-export { type BudgetState, budgetRefused, budgetSet, budgetWarned } from './conversation/budget.ts'
+export {
+  type BudgetLimit,
+  type BudgetLimits,
+  type BudgetReservation,
+  type BudgetScope,
+  type BudgetShortage,
+  type BudgetState,
+  budget as budgetSlice,
+  budgetError,
+  budgetRefused,
+  budgetReleased,
+  budgetReserved,
+  budgetSet,
+  budgetSettled,
+  budgetShortage,
+  budgetStanding,
+  budgetWarned,
+  openReservations,
+  spentBy,
+} from './conversation/budget.ts'
+export {
+  type AmountKind,
+  addAmounts,
+  amountKinds,
+  amountOf,
+  type BudgetAmounts,
+  type BudgetKind,
+  type BudgetTotals,
+  budgetKinds,
+  isUnknown,
+} from './conversation/budget-amounts.ts'
 export { compactionFailed, compactionUndone, contextCompacted } from './conversation/compaction.ts'
 export { callsInFlight } from './conversation/compaction-guard.ts'
 export type { ContextState } from './conversation/context.ts'
@@ -25,7 +55,7 @@ export {
   conversationSlices,
   reduceConversation,
 } from './conversation/conversation.ts'
-export { degraded, errorRecorded, type HealthState, recovered } from './conversation/health.ts'
+export { circuitClosed, circuitOpened, degraded, errorRecorded, type HealthState, recovered } from './conversation/health.ts'
 export {
   conversationArchived,
   conversationCleared,
@@ -35,6 +65,7 @@ export {
   type LifecycleState,
 } from './conversation/lifecycle.ts'
 export { foreignRecordKept, type LineageState } from './conversation/lineage.ts'
+export { type Manifest, type ManifestEntry, type ManifestState, type ManifestStep, modelCalled } from './conversation/manifest.ts'
 export {
   type Message,
   message,
@@ -50,16 +81,22 @@ export { metadataChanged } from './conversation/metadata.ts'
 export { type Participant, participantJoined, participantLeft } from './conversation/participants.ts'
 export { preferencesChanged } from './conversation/preferences.ts'
 export {
+  type AnsweredToolCall,
+  approvalDecided,
+  approvalRequested,
   type OpenToolCall,
+  type ToolArguments,
+  type ToolResultPart,
   type ToolsState,
   toolCancelled,
+  toolEndedLate,
   toolFailed,
   toolProgressed,
   toolRequested,
   toolStarted,
   toolSucceeded,
 } from './conversation/tools.ts'
-export { type TurnState, turnEnded, turnInterrupted, turnStarted } from './conversation/turn.ts'
+export { type TurnState, turnEnded, turnInterrupted, turnResumed, turnStarted } from './conversation/turn.ts'
 export { type UsageState, usageRecorded } from './conversation/usage.ts'
 export {
   actionOf,
@@ -87,6 +124,7 @@ export {
   assertConversationId,
   assertForkId,
   assertId,
+  assertOwnStreamId,
   type ConversationKey,
   defaultTenant,
   forkIdOf,
@@ -125,6 +163,14 @@ export {
   type Snapshot,
 } from './ports/event-log.ts'
 export type { Ids } from './ports/ids.ts'
+export {
+  type FoundInteraction,
+  type IndexedInteraction,
+  type InteractionMessage,
+  type MemoryIndex,
+  type MemoryQuery,
+  memoryRanking,
+} from './ports/memory-index.ts'
 export type { Random } from './ports/random.ts'
 export type { Sha256 } from './ports/sha256.ts'
 export type { Cancellation, Summariser, Summary, SummaryRequest } from './ports/summariser.ts'
@@ -140,6 +186,7 @@ export {
   resolverOf,
   startFold,
 } from './replay.ts'
+export { type SearchTerms, searchTerms, searchWords } from './search-words.ts'
 export { type AnyActionCreator, type Draft, defineSlice, type Slice } from './slice.ts'
 export { decodeState, encodeState } from './snapshot.ts'
 export { canonicalJson, stateHash } from './state-hash.ts'

@@ -1,4 +1,4 @@
-import { type Action, type ConversationKey, isColloquyError, type OpenedEnvelope } from '@colloquy/core'
+import { type Action, type ConversationKey, isColloquyError, type Media, type OpenedEnvelope } from '@colloquy/core'
 import { distinctUntilChanged, map, mergeMap, type Observable, observable, startWith } from 'rxjs'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import type { Publisher } from './publish.ts'
@@ -17,6 +17,7 @@ export interface ConversationPorts<State> {
   readonly resident: () => Writer<State> | undefined
   /** @throws `history_rewound` when the log does not hold this any more */
   readonly assertSeen: (seen: Seen) => Promise<void>
+  readonly putMedia: (media: readonly Media[]) => Promise<void>
 }
 
 /**
@@ -60,6 +61,11 @@ export class Conversation<State> {
     })
   }
 
+  /** The same object for all handles that one engine gave out: what is kept for a conversation in memory is kept by it and the id. */
+  get scope(): object {
+    return this.#ports.publisher
+  }
+
   /** The stored state: frozen, and the same object until it changes. */
   getState(): State {
     return this.#seen().state
@@ -82,6 +88,11 @@ export class Conversation<State> {
     // Copied before the first wait: what the caller does to its objects afterwards is its own business.
     const checked = (Array.isArray(actions) ? (actions as readonly Action[]) : [actions as Action]).map(this.#ports.check)
     return this.#told((writer) => writer.dispatch(checked, options))
+  }
+
+  /** Keeps files under their hash. Before the action that names them; again is as once. @throws what the log rejects with */
+  async putMedia(media: readonly Media[]): Promise<void> {
+    if (media.length > 0) await this.#ports.putMedia(media)
   }
 
   /** Takes in what other processes appended. @returns the state after it @throws `history_rewound` */
@@ -131,7 +142,10 @@ export class Conversation<State> {
       this.#writer = writer
       if (writer === this.#trusted) return writer
       // Shared: each of several dispatches made at once was made on the history that is looked for.
-      this.#checking ??= this.#check(writer)
+      // Forgotten here and not by itself: where nothing is to be looked for it ends before it is assigned.
+      this.#checking ??= this.#check(writer).finally(() => {
+        this.#checking = undefined
+      })
       await this.#checking
     }
   }
@@ -144,8 +158,6 @@ export class Conversation<State> {
     } catch (error) {
       if (isColloquyError(error, 'history_rewound')) this.#trusted = writer
       throw error
-    } finally {
-      this.#checking = undefined
     }
   }
 

@@ -100,6 +100,21 @@ interface DeadLetterTable {
   parked_at: GeneratedInt8
 }
 
+interface InteractionTable {
+  partition: number
+  tenant: string
+  session_id: string
+  sequence: Int8
+  occurred_at: Int8
+  last_position: Int8
+  is_logged: boolean
+  significance: number
+  has_context: boolean
+  messages: string
+  /** A tsvector. */
+  words: string
+}
+
 export interface Database {
   partition: PartitionTable
   conversation: ConversationTable
@@ -109,6 +124,7 @@ export interface Database {
   subscription: SubscriptionTable
   subscriber: SubscriberTable
   dead_letter: DeadLetterTable
+  interaction: InteractionTable
   /** Kysely's record of the migrations that were applied. */
   colloquy_migration: { name: string; timestamp: string }
 }

@@ -90,7 +90,7 @@ describe('a log in a directory', () => {
     for (let round = 0; round < 2; round++) {
       await expect(openEmbeddedLog({ directory })).rejects.toMatchObject({
         code: 'schema_newer',
-        details: { found: '0999_future', known: '0002_access' },
+        details: { found: '0999_future', known: '0003_recall' },
       })
     }
     expect(await readdir(directory)).toEqual(['postgres'])

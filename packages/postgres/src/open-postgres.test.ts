@@ -26,7 +26,7 @@ describe.skipIf(!server)('opening', () => {
     const url = await newDatabase()
     await expect(openPostgresLog({ url })).rejects.toMatchObject({
       code: 'schema_missing',
-      details: { found: null, needed: '0002_access' },
+      details: { found: null, needed: '0003_recall' },
       message: expect.stringContaining('colloquy migrate'),
     })
   })
@@ -43,7 +43,7 @@ describe.skipIf(!server)('opening', () => {
   test('refuses a database that a newer version migrated, and leaves it alone', async () => {
     const url = await migrated()
     await query(url, `insert into colloquy_migration (name, timestamp) values ('0999_future', '2030-01-01T00:00:00.000Z')`)
-    const newer = { code: 'schema_newer', details: { found: '0999_future', known: '0002_access' } }
+    const newer = { code: 'schema_newer', details: { found: '0999_future', known: '0003_recall' } }
     await expect(openPostgresLog({ url })).rejects.toMatchObject(newer)
     await expect(openPostgresLog({ url, migrate: true })).rejects.toMatchObject(newer)
     await expect(migrate({ url })).rejects.toMatchObject(newer)
@@ -76,7 +76,7 @@ describe.skipIf(!server)('opening', () => {
     for (let round = 0; round < 3; round++) {
       const url = await newDatabase()
       const results = await Promise.all([1, 2, 3].map(() => migrate({ url, partitions: 8 })))
-      expect(results.flatMap(({ applied }) => applied)).toEqual(['0001_log', '0002_access'])
+      expect(results.flatMap(({ applied }) => applied)).toEqual(['0001_log', '0002_access', '0003_recall'])
       expect(await migrate({ url })).toEqual({ applied: [] })
     }
   })

@@ -31,6 +31,7 @@ const rights: Readonly<Record<keyof Database, Readonly<Record<Kind, string>>>> =
   subscription: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
   subscriber: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
   dead_letter: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
+  interaction: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
   colloquy_migration: { app: reads, worker: reads, auditor: reads },
 }
 
@@ -41,6 +42,7 @@ export const tenantTables = [
   'media',
   'snapshot',
   'dead_letter',
+  'interaction',
 ] as const satisfies readonly (keyof Database)[]
 
 /** Gives the roles these rights and no others on our tables. Idempotent. @throws `id_invalid`, and what the driver throws */

@@ -21,5 +21,9 @@ export interface ModelRequest {
 export interface RequestEncoder {
   /** `<api>@<version>`, stored in the manifest. */
   readonly id: string
-  encode(request: ModelRequest): JsonObject
+  /** `media` finds the bytes of files that messages name by hash. */
+  encode(request: ModelRequest, media?: MediaLookup): JsonObject
 }
+
+/** Bytes of media by their hash; undefined for what is not kept. */
+export type MediaLookup = (hash: string) => Uint8Array | undefined

@@ -13,6 +13,7 @@ const tables = [
   'subscription',
   'subscriber',
   'dead_letter',
+  'interaction',
 ] as const satisfies readonly (keyof Database)[]
 
 /**
