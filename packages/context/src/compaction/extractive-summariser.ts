@@ -106,7 +106,9 @@ function withIndex(head: readonly string[], index: ReferenceIndex, counter: Toke
   while (kept.length > 0 && counter.count(kept.join('\n')) > maxTokens) kept.pop()
   if (kept.length === 0) return ''
   const shown = new Set(referencesIn(kept.join('\n')))
-  const wanted = rankedReferences(index).filter((reference) => !shown.has(reference))
+  // A path heads its line, whether it was named above or not.
+  const paths = new Set([...index.files.keys()].flatMap(referencesIn))
+  const wanted = rankedReferences(index).filter((reference) => paths.has(reference) || !shown.has(reference))
   const textWith = (references: number): string => {
     const rendered = renderIndex(index, wanted.slice(0, references))
     return rendered === '' ? kept.join('\n') : `${kept.join('\n')}\n${rendered}`

@@ -182,5 +182,7 @@ function outsideWindow(survey: Survey, { limitTokens, limitMessages }: Window): 
     kept.delete(number)
     tokens -= tokensOf[number] ?? 0
   }
+  // Nothing but instructions is no question that a model could answer.
+  if (limitMessages > 0 && first() < 0) return null
   return new Set(removable.filter((number) => !kept.has(number)))
 }
