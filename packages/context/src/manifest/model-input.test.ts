@@ -240,6 +240,16 @@ describe('what is not as it was', () => {
     expect(seen.messages[0]).toMatchObject({ id: 'm1' })
   })
 
+  test('a copy of what was erased is not shown either', async () => {
+    const { engine, conversation, log } = await recorded()
+    const cut = { ...(conversation.getState().messages.at(1) as Message), parts: [{ type: 'text' as const, text: 'the sec' }] }
+    const request = requestOf(conversation.getState(), { messages: [cut] })
+    await recordModelCall(engine, conversation, { request, encoder: plainEncoder, callId: 'b' })
+    await using later = createEngine({ log: withBody(log, (text) => text.replace('the second', ''), true) })
+    const seen = await modelInput(later, 'c', 'b', { encoders })
+    expect(seen).toMatchObject({ verdict: 'erased', messages: [null], bytes: null })
+  })
+
   test.each([
     ['changed', 'log_changed', (): Uint8Array | undefined => new TextEncoder().encode('"Be rude."')],
     ['missing', 'erased', (): Uint8Array | undefined => undefined],
