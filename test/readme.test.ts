@@ -15,7 +15,9 @@ function section(name: string): string {
   return (text.split(`<!-- /${name} -->`)[0] ?? '').replace(/^```\w*\n/, '').replace(/```\n$/, '')
 }
 
-test.each(['program', 'subscription', 'recovery'])('the %s in the README runs as it stands and prints what the README says', async (name) => {
+const programs = ['program', 'subscription', 'recovery']
+
+test.each(programs)('the %s in the README runs as it stands and prints what the README says', async (name) => {
   const folder = await mkdtemp(new URL('.readme-', import.meta.url).pathname)
   try {
     const file = `${folder}/program.ts`
