@@ -15,7 +15,7 @@ function section(name: string): string {
   return (text.split(`<!-- /${name} -->`)[0] ?? '').replace(/^```\w*\n/, '').replace(/```\n$/, '')
 }
 
-test.each(['program', 'subscription', 'compaction', 'recall', 'budgets', 'recovery'])(
+test.each(['program', 'subscription', 'recovery', 'recall', 'budgets', 'compaction', 'turn'])(
   'the %s in the README runs as it stands and prints what the README says',
   async (name) => {
     const folder = await mkdtemp(new URL('.readme-', import.meta.url).pathname)

@@ -176,7 +176,7 @@ test('there is nothing to resume in a conversation without an open turn', async 
 
 test('a turn that was left open is interrupted by the next one that may, with all its calls closed', async () => {
   const log = openMemoryLog()
-  const life = mortal(14)
+  const life = mortal(18)
   const tools = createToolRegistry(twoTools(() => {}, life.step))
   const dead = createEngine({ log: mortalLog(log, life) })
   void runTurn(await dead.open('c'), 'Do both.', { model: twoToolModel(life.step), tools }).done

@@ -1,16 +1,15 @@
 /** What a turn costs over the same loop without us, whether a thousand at once lose anything or stay in memory, and how parallel tools are. */
-import { createToolRegistry, defineTool, runTurn, scriptedModel, type ToolRegistry } from '@colloquy/agent'
+import { createToolRegistry, runTurn, scriptedModel, type ToolRegistry } from '@colloquy/agent'
 import type { ConversationState, EventLog, JsonObject, Message } from '@colloquy/core'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
 import { openPostgresLog } from '@colloquy/postgres'
-import { z } from 'zod'
 import { startPostgres } from '../support/postgres-server.ts'
 import { type Bench, medianRatio, row } from './report.ts'
 
 const toolMs = 300
 const words = 'The fixture counts days in local time, so the first of the month is another day in another zone. '.repeat(6)
 
-/** Two calls of the model, two tools in the first answer: 12 envelopes. */
+/** Two calls of the model, two tools in the first answer, a manifest for each call: 16 envelopes. */
 const model = () =>
   scriptedModel({
     scripts: (body) =>
@@ -26,13 +25,13 @@ const model = () =>
           },
   })
 const tools = createToolRegistry([
-  defineTool({
+  {
     name: 'look',
-    input: z.strictObject({ n: z.int() }),
-    execute: ({ n }) => `${n}: ${words}`,
-  }),
+    input: { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] },
+    execute: ({ n }: { n: number }) => `${n}: ${words}`,
+  },
 ])
-const envelopesOfTurn = 14
+const envelopesOfTurn = 16
 
 export const run: Bench = async (say, { isQuick }) => {
   const rounds = isQuick ? 2 : 5

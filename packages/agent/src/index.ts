@@ -32,9 +32,12 @@ export { defineTool, type EgressRules, type ExecutionContext, type Tool, toolPar
 export { createToolRegistry, type ToolRegistry } from './tools/tool-registry.ts'
 // Turns
 export { activeTurns } from './turn/active-turns.ts'
+export { type CompactOnOverflowOptions, compactOnOverflow } from './turn/compact-on-overflow.ts'
 export type { LaneLimits, TurnEvent, TurnPart } from './turn/delta-lane.ts'
+export { type ReserveCallsOptions, reserveCalls } from './turn/reserve-calls.ts'
 export { resumeTurn, runTurn } from './turn/run-turn.ts'
 export type {
+  HeldCall,
   ModelCall,
   PendingCall,
   TurnHandle,

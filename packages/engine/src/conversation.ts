@@ -1,4 +1,4 @@
-import { type Action, type ConversationKey, isColloquyError, type Media, type OpenedEnvelope } from '@colloquy/core'
+import { type Action, type ConversationKey, type EventLog, isColloquyError, type OpenedEnvelope } from '@colloquy/core'
 import { distinctUntilChanged, map, mergeMap, type Observable, observable, startWith } from 'rxjs'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import type { Publisher } from './publish.ts'
@@ -17,7 +17,7 @@ export interface ConversationPorts<State> {
   readonly resident: () => Writer<State> | undefined
   /** @throws `history_rewound` when the log does not hold this any more */
   readonly assertSeen: (seen: Seen) => Promise<void>
-  readonly putMedia: (media: readonly Media[]) => Promise<void>
+  readonly log: EventLog
 }
 
 /**
@@ -61,6 +61,11 @@ export class Conversation<State> {
     })
   }
 
+  /** Where it is kept: for media, which are put there before the action that names them, and for what reads. */
+  get log(): EventLog {
+    return this.#ports.log
+  }
+
   /** The same object for all handles that one engine gave out: what is kept for a conversation in memory is kept by it and the id. */
   get scope(): object {
     return this.#ports.publisher
@@ -88,11 +93,6 @@ export class Conversation<State> {
     // Copied before the first wait: what the caller does to its objects afterwards is its own business.
     const checked = (Array.isArray(actions) ? (actions as readonly Action[]) : [actions as Action]).map(this.#ports.check)
     return this.#told((writer) => writer.dispatch(checked, options))
-  }
-
-  /** Keeps files under their hash. Before the action that names them; again is as once. @throws what the log rejects with */
-  async putMedia(media: readonly Media[]): Promise<void> {
-    if (media.length > 0) await this.#ports.putMedia(media)
   }
 
   /** Takes in what other processes appended. @returns the state after it @throws `history_rewound` */

@@ -188,7 +188,7 @@ function engineOver<State>(
       writer: () => resident(conversationId),
       resident: () => residents.get(conversationId)?.loaded,
       assertSeen: (seen) => assertSeen(log, keyOf(conversationId), seen),
-      putMedia: (media) => log.putMedia(keyOf(conversationId), media),
+      log,
     })
   }
 

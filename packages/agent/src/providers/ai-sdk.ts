@@ -4,15 +4,15 @@ import { ColloquyError } from '@colloquy/core'
 import type { OpenPart } from '@colloquy/formats'
 import type { Model } from '../model.ts'
 import { type AnswerWriter, append, openAnswer } from './answer-writer.ts'
-import { aiSdkEncoder, type EncoderOptions } from './encoders.ts'
+import { aiSdkEncoder } from './encoders.ts'
 
 /** Any model of the AI SDK: what a provider package's `openai('...')`, `google('...')` and so on give. Its `doStream` tries once. */
-export function aiSdkModel(model: LanguageModelV4, options: EncoderOptions = {}): Model {
+export function aiSdkModel(model: LanguageModelV4): Model {
   const { provider, modelId } = model
   return {
     provider,
     id: modelId,
-    encoder: aiSdkEncoder(options),
+    encoder: aiSdkEncoder,
     async *stream(body, { signal }) {
       const call = { ...body, abortSignal: signal } as unknown as LanguageModelV4CallOptions
       const writer = openAnswer({ provider, api: 'ai-sdk', model: modelId })

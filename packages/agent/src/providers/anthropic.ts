@@ -2,10 +2,10 @@ import type Anthropic from '@anthropic-ai/sdk'
 import { sha256 } from '@colloquy/engine'
 import { createAnthropicDecoder } from '@colloquy/formats'
 import type { Model } from '../model.ts'
-import { anthropicEncoder, type EncoderOptions } from './encoders.ts'
+import { anthropicEncoder } from './encoders.ts'
 import { readResponse } from './read-response.ts'
 
-export interface AnthropicModelOptions extends EncoderOptions {
+export interface AnthropicModelOptions {
   /** As the API names it: `claude-...`. */
   readonly id: string
   /** Default 'anthropic'; for others who serve this API. */
@@ -21,7 +21,7 @@ export function anthropicModel(client: Pick<Anthropic, 'messages'>, options: Ant
   return {
     provider,
     id,
-    encoder: anthropicEncoder(options),
+    encoder: anthropicEncoder,
     stream: (body, { signal }) => {
       const params = { model: id, ...body, stream: true } as unknown as Anthropic.MessageCreateParamsStreaming
       const response = client.messages.create(params, { signal, maxRetries: 0 }).asResponse()

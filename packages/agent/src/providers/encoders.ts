@@ -3,14 +3,9 @@
  * out of it. What a request's `config` says by our names (`maxTokens`, `temperature`, ...) becomes the API's; every other field of it
  * goes into the body as it is.
  */
-import type { ModelRequest, RequestEncoder, ToolSchema } from '@colloquy/context'
-import type { Json, JsonObject, Media, Message } from '@colloquy/core'
+import type { MediaLookup, ModelRequest, RequestEncoder, ToolSchema } from '@colloquy/context'
+import type { Json, JsonObject, Message } from '@colloquy/core'
 import { aiSdkModel, anthropicMessages, type Codec, langChainStored, openaiChat, openaiResponses } from '@colloquy/formats'
-
-export interface EncoderOptions {
-  /** Bytes of media by hash, where they are at hand; what is not found becomes a line of text. */
-  readonly media?: (hash: string) => Media['bytes'] | undefined
-}
 
 /** What our names of settings are in an API; null: it has none. */
 type Names = Readonly<
@@ -25,15 +20,15 @@ const anthropicMaxTokens = 4_096
  * to the present input, and all of it (the next call of the turn begins so). Marks that messages bring (`cacheHint`) are left alone,
  * and then none is added; the API takes four.
  */
-export const anthropicEncoder = (options: EncoderOptions = {}): RequestEncoder => ({
+export const anthropicEncoder: RequestEncoder = {
   id: 'anthropic.messages@1',
-  encode: (request) => {
-    const { system, messages } = bodyOf(anthropicMessages, request, options)
+  encode: (request, media) => {
+    const { system, messages } = bodyOf(anthropicMessages, request, media)
     const tools = request.tools.map((tool) => described(tool, { input_schema: tool.inputSchema }))
     const body = { ...settings(request, anthropicNames), system, tools, messages, stream: true }
     return cached(without({ max_tokens: anthropicMaxTokens, ...body }))
   },
-})
+}
 
 const anthropicNames: Names = {
   model: 'model',
@@ -46,9 +41,9 @@ const anthropicNames: Names = {
 }
 
 /** OpenAI Responses, streamed; nothing is stored there, so encrypted reasoning is asked for. `cacheKey` becomes `prompt_cache_key`. */
-export const openaiResponsesEncoder = (options: EncoderOptions = {}): RequestEncoder => ({
+export const openaiResponsesEncoder: RequestEncoder = {
   id: 'openai.responses@1',
-  encode: (request) => {
+  encode: (request, media) => {
     const names = { ...openaiNames, maxTokens: 'max_output_tokens', stopSequences: null }
     const tools = request.tools.map((tool) => ({
       type: 'function',
@@ -60,25 +55,25 @@ export const openaiResponsesEncoder = (options: EncoderOptions = {}): RequestEnc
       store: false,
       include,
       ...settings(request, names),
-      ...bodyOf(openaiResponses, request, options),
+      ...bodyOf(openaiResponses, request, media),
       tools,
       stream: true,
     })
   },
-})
+}
 
 /** OpenAI Chat Completions, and the many servers that speak it, streamed and with usage. */
-export const openaiChatEncoder = (options: EncoderOptions = {}): RequestEncoder => ({
+export const openaiChatEncoder: RequestEncoder = {
   id: 'openai.chat@1',
-  encode: (request) => {
+  encode: (request, media) => {
     const tools = request.tools.map((tool) => ({
       type: 'function',
       function: described(tool, { parameters: tool.inputSchema }),
     }))
-    const body = { ...settings(request, openaiNames), ...bodyOf(openaiChat, request, options), tools }
+    const body = { ...settings(request, openaiNames), ...bodyOf(openaiChat, request, media), tools }
     return without({ ...body, stream: true, stream_options: { include_usage: true } })
   },
-})
+}
 
 const openaiNames: Names = {
   model: 'model',
@@ -91,14 +86,14 @@ const openaiNames: Names = {
 }
 
 /** The options of `LanguageModelV4.doStream`. */
-export const aiSdkEncoder = (options: EncoderOptions = {}): RequestEncoder => ({
+export const aiSdkEncoder: RequestEncoder = {
   id: 'ai-sdk.language-model-v4@1',
-  encode: (request) => {
-    const { messages } = bodyOf(aiSdkModel, request, options)
+  encode: (request, media) => {
+    const { messages } = bodyOf(aiSdkModel, request, media)
     const tools = request.tools.map((tool) => ({ type: 'function', ...described(tool, { inputSchema: tool.inputSchema }) }))
     return without({ ...settings(request, aiSdkNames), prompt: (messages as JsonObject[]).map(promptMessage), tools })
   },
-})
+}
 
 const aiSdkNames: Names = {
   model: null,
@@ -111,16 +106,16 @@ const aiSdkNames: Names = {
 }
 
 /** LangChain's stored messages, and the tools as OpenAI writes them, which `bindTools` takes of every model. */
-export const langChainEncoder = (options: EncoderOptions = {}): RequestEncoder => ({
+export const langChainEncoder: RequestEncoder = {
   id: 'langchain.chat-model@1',
-  encode: (request) => {
+  encode: (request, media) => {
     const tools = request.tools.map((tool) => ({
       type: 'function',
       function: described(tool, { parameters: tool.inputSchema }),
     }))
-    return without({ options: settings(request, langChainNames), ...bodyOf(langChainStored, request, options), tools })
+    return without({ options: settings(request, langChainNames), ...bodyOf(langChainStored, request, media), tools })
   },
-})
+}
 
 const langChainNames: Names = {
   model: null,
@@ -132,7 +127,7 @@ const langChainNames: Names = {
   cacheKey: null,
 }
 
-function bodyOf<Foreign extends object>(codec: Codec<Foreign>, request: ModelRequest, { media }: EncoderOptions): JsonObject {
+function bodyOf<Foreign extends object>(codec: Codec<Foreign>, request: ModelRequest, media?: MediaLookup): JsonObject {
   const { system } = request
   const said: Message[] = system === null ? [] : [{ v: 1, id: 'system', role: 'system', parts: [{ type: 'text', text: system }] }]
   const { body } = codec.encode([...said, ...request.messages], { purpose: 'request', ...(media && { media }) })

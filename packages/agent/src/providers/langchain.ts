@@ -9,9 +9,9 @@ import {
 } from '@langchain/core/messages'
 import type { Model } from '../model.ts'
 import { type AnswerWriter, append, openAnswer } from './answer-writer.ts'
-import { type EncoderOptions, langChainEncoder } from './encoders.ts'
+import { langChainEncoder } from './encoders.ts'
 
-export interface LangChainModelOptions extends EncoderOptions {
+export interface LangChainModelOptions {
   readonly id: string
   /** Who serves it: `mistral`, `bedrock`, ... Default 'langchain'. */
   readonly provider?: string
@@ -23,7 +23,7 @@ export function langChainModel(model: BaseChatModel, options: LangChainModelOpti
   return {
     provider,
     id,
-    encoder: langChainEncoder(options),
+    encoder: langChainEncoder,
     async *stream(body, { signal }) {
       const { messages, tools, options: settings = {} } = body as unknown as StoredBody
       const writer = openAnswer({ provider, api: 'langchain', model: id })

@@ -2,10 +2,10 @@ import { sha256 } from '@colloquy/engine'
 import { createOpenAIChatDecoder, createOpenAIResponsesDecoder } from '@colloquy/formats'
 import type OpenAI from 'openai'
 import type { Model } from '../model.ts'
-import { type EncoderOptions, openaiChatEncoder, openaiResponsesEncoder } from './encoders.ts'
+import { openaiChatEncoder, openaiResponsesEncoder } from './encoders.ts'
 import { readResponse } from './read-response.ts'
 
-export interface OpenAIModelOptions extends EncoderOptions {
+export interface OpenAIModelOptions {
   readonly id: string
   /** Default 'openai'; for others who serve this API. */
   readonly provider?: string
@@ -17,7 +17,7 @@ export function openaiModel(client: Pick<OpenAI, 'responses'>, options: OpenAIMo
   return {
     provider,
     id,
-    encoder: openaiResponsesEncoder(options),
+    encoder: openaiResponsesEncoder,
     stream: (body, { signal }) => {
       const params = { model: id, ...body, stream: true } as unknown as OpenAI.Responses.ResponseCreateParamsStreaming
       const response = client.responses.create(params, { signal, maxRetries: 0 }).asResponse()
@@ -32,7 +32,7 @@ export function openaiChatModel(client: Pick<OpenAI, 'chat'>, options: OpenAIMod
   return {
     provider,
     id,
-    encoder: openaiChatEncoder(options),
+    encoder: openaiChatEncoder,
     stream: (body, { signal }) => {
       const params = { model: id, ...body, stream: true } as unknown as OpenAI.ChatCompletionCreateParamsStreaming
       const response = client.chat.completions.create(params, { signal, maxRetries: 0 }).asResponse()

@@ -40,7 +40,7 @@ export function scriptedModel({ scripts, id = 'scripted', provider = 'scripted',
   return {
     provider,
     id,
-    encoder: anthropicEncoder(),
+    encoder: anthropicEncoder,
     async *stream(body, { signal }) {
       calls += 1
       const script = typeof scripts === 'function' ? scripts(body, calls) : scripts[calls - 1]

@@ -32,34 +32,6 @@ afterAll(() => server.close())
 const at = (...addresses: string[]) => ({
   resolve: async () => addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
 })
-/** Everything is on the list, so that only addresses decide. */
-const anyHost = [
-  ...[
-    'localhost',
-    '*.nip.io',
-    'alias.test',
-    'rebind.test',
-    '127.0.0.1',
-    '2130706433',
-    '::1',
-    '::ffff:127.0.0.1',
-    '::ffff:7f00:1',
-  ],
-  ...['169.254.169.254', '10.1.2.3', '172.16.0.1', '172.31.255.255', '192.168.1.1', '100.64.0.1', '0.0.0.0', '198.18.0.1'],
-  ...['192.0.0.8', '224.0.0.1', '255.255.255.255', '192.0.2.1', '198.51.100.7', '203.0.113.9', '240.0.0.1', 'fe80::1', 'fc00::1'],
-  ...[
-    'fd12:3456::1',
-    'ff02::1',
-    '::',
-    '64:ff9b::7f00:1',
-    '2002:7f00:1::',
-    '2001::1',
-    '2001:db8::1',
-    '100::1',
-    'metadata.google.internal',
-  ],
-]
-
 describe('no connection is made', () => {
   const refused: readonly [url: string, addresses?: readonly string[]][] = [
     ['http://127.0.0.1'],
@@ -107,17 +79,22 @@ describe('no connection is made', () => {
     ['file:///etc/passwd'],
     ['ftp://alias.test', ['93.184.216.34']],
     ['gopher://127.0.0.1:6379/_FLUSHALL'],
-    ['http://not-listed.test', ['93.184.216.34']],
-    ['http://evil-alias.test', ['93.184.216.34']],
-    ['http://nip.io', ['93.184.216.34']],
   ]
 
   test.each(refused)('to %s', async (url, addresses = []) => {
     const before = connections
-    const guarded = createGuardedFetch({ hosts: anyHost }, at(...addresses))
+    const guarded = createGuardedFetch({ hosts: ['*'] }, at(...addresses))
     await expect(guarded(url, undefined, signal)).rejects.toMatchObject({ code: 'egress_refused' })
     expect(connections).toBe(before)
   })
+
+  test.each(['http://not-listed.test', 'http://evil-alias.test', 'http://alias.test.evil.test', 'http://nip.io'])(
+    'to %s, which is not on the list',
+    async (url) => {
+      const guarded = createGuardedFetch({ hosts: ['alias.test', '*.nip.io'] }, at('93.184.216.34'))
+      await expect(guarded(url, undefined, signal)).rejects.toMatchObject({ code: 'egress_refused' })
+    },
+  )
 
   test('without rules, to anywhere', async () => {
     const guarded = createGuardedFetch(undefined, at('93.184.216.34'))

@@ -118,6 +118,7 @@ async function responseOf(answer: IncomingMessage, url: URL, limitBytes: number)
 const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '')
 
 function isUnder(host: string, rule: string): boolean {
+  if (rule === '*') return true
   const wanted = rule.toLowerCase()
   return wanted.startsWith('*.') ? host.endsWith(wanted.slice(1)) && host.length > wanted.length - 1 : host === wanted
 }

@@ -108,7 +108,14 @@ export async function runCall(call: CallRequest, ports: CallPorts): Promise<Call
     const first = (call.stored?.attempts ?? 0) + 1
     const tries = tool.idempotent === true ? Math.max(1, tool.retry?.tries ?? 1) : 1
     for (let number = first; ; number++) {
-      await ports.journal([...(number === first ? waiting : []), started(number)])
+      const before = number === first ? waiting : []
+      try {
+        await ports.journal([...before, started(number)])
+      } catch (error) {
+        if (!isRefusal(error)) throw error
+        if (before.length > 0) await ports.journal(before)
+        return denied(call, problemOf(error), tool)
+      }
       if (ports.signal.aborted) return cancelled(call, ports.signal)
       const end = await runOnce(call, { tool, input, number }, ports)
       const isAgain = (end.kind === 'error' || end.kind === 'timed_out') && number < first + tries - 1
@@ -118,6 +125,10 @@ export async function runCall(call: CallRequest, ports: CallPorts): Promise<Call
     give()
   }
 }
+
+/** A budget that lets the tool not begin: the model is told, and the turn goes on. */
+const isRefusal = (error: unknown): boolean =>
+  isColloquyError(error, 'budget_exceeded') || isColloquyError(error, 'budget_unavailable')
 
 /** @throws `tool_arguments_invalid` where the text of the arguments is no JSON, or was cut */
 function argumentsOf({ name, args }: ToolCallPart): unknown {
@@ -198,7 +209,7 @@ export function resultOf(
   return { type: 'tool_result', callId: part.callId, callMessageId: messageId, status, content }
 }
 
-export function failed(call: Pick<CallRequest, 'messageId' | 'part'>, error: unknown, tool: Tool | undefined): CallEnd {
+function failed(call: Pick<CallRequest, 'messageId' | 'part'>, error: unknown, tool: Tool | undefined): CallEnd {
   const problem = problemOf(error)
   const content =
     saysNextStep(error) && tool?.recovery === undefined

@@ -33,7 +33,7 @@ export interface GuardedRequest {
 
 /** Where `ExecutionContext.fetch` may go. */
 export interface EgressRules {
-  /** `api.example.org`, or `*.example.org` for all below it. Nothing else is reached. */
+  /** `api.example.org`, `*.example.org` for all below it, `*` for every public host. Nothing else is reached. */
   readonly hosts: readonly string[]
   /** Addresses that are not public (loopback, private networks, link-local, metadata services) are refused unless this is true. */
   readonly allowPrivate?: boolean

@@ -98,7 +98,7 @@ async function mcpServer() {
   const calls: unknown[] = []
   const inputSchema = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] }
   const png = Buffer.from('not really a picture').toString('base64')
-  theirs.onmessage = (message: JSONRPCMessage) => {
+  const hear = (message: JSONRPCMessage) => {
     if (!('method' in message) || !('id' in message)) return
     const { id, method, params } = message
     const answer = (result: object) => void theirs.send({ jsonrpc: '2.0', id, result } as JSONRPCMessage)
@@ -119,6 +119,7 @@ async function mcpServer() {
       else answer({ content: [{ type: 'image', mimeType: 'image/png', data: png }], isError: true })
     }
   }
+  Object.assign(theirs, { onmessage: hear })
   await theirs.start()
   const client = new Client({ name: 'test', version: '1' })
   await client.connect(ours)

@@ -1,11 +1,15 @@
 /** One call of the model: what it is sent, what it streams, the tools that begin while it talks, and the tries when it fails. */
-import { ColloquyError, errorRecorded, type Usage } from '@colloquy/core'
+import { estimateCounter, loadMedia, recordModelCall } from '@colloquy/context'
+import { ColloquyError, errorRecorded, type JsonObject, type Usage } from '@colloquy/core'
 import type { StreamEvent } from '@colloquy/formats'
 import type { Model } from '../model.ts'
-import { classify } from '../recovery/classify.ts'
+import { classify, type Failure } from '../recovery/classify.ts'
+import { recoveredBy } from '../recovery/degradation.ts'
+import { fallBack } from '../recovery/fall-back.ts'
 import { recover } from '../recovery/recover.ts'
 import type { CallRequest, ToolCallPart } from '../tools/run-call.ts'
 import { problemOf } from '../tools/tool-result.ts'
+import { compactOnOverflow } from './compact-on-overflow.ts'
 import { type PartialAnswer, partialAnswer } from './partial-answer.ts'
 import { createBatch, startCall, type ToolBatch } from './tool-batch.ts'
 import type { ModelCall } from './turn-options.ts'
@@ -29,23 +33,25 @@ const graceMs = 2_000
 export async function callModel(run: TurnRun, number: number): Promise<ModelAnswer> {
   const { model, fallbacks = [], recovery = {} } = run.options
   const tries: Tries = { last: undefined, isSent: false }
-  for (const [index, one] of [model, ...fallbacks].entries()) {
-    try {
-      return await callOne(run, one, number, tries)
-    } catch (error) {
-      if (run.signal.aborted) return { batch: tries.last?.batch ?? createBatch(run.ids()), failure: undefined }
-      if (!tries.isSent || tries.last === undefined) throw error
-      const { kind, problem } = (recovery.classify ?? classify)(error)
-      const next = fallbacks[index]
-      if (next === undefined || noFallback.has(kind)) return { batch: tries.last.batch, failure: { error, isFinal: true } }
-      await run.store([errorRecorded({ kind, problem, details: { fallback: { provider: next.provider, id: next.id } } })])
-    }
+  // What refuses before the call leaves is no failure of the model, and is not asked again.
+  const read = (error: unknown): Failure => {
+    const failure = (recovery.classify ?? classify)(error)
+    return tries.isSent ? failure : { ...failure, kind: 'rejected', retryable: false }
   }
-  throw emptyAnswer(model)
+  try {
+    return await fallBack([model, ...fallbacks], (one) => callOne(run, one, { number, tries, read }), {
+      classify: read,
+      signal: run.signal,
+      onFallBack: async ({ to, failure: { kind, problem } }) => {
+        await run.store([errorRecorded({ kind, problem, details: { fallBackTo: { provider: to.provider, id: to.id } } })])
+      },
+    })
+  } catch (error) {
+    if (run.signal.aborted) return { batch: tries.last?.batch ?? createBatch(run.ids()), failure: undefined }
+    if (!tries.isSent || tries.last === undefined) throw error
+    return { batch: tries.last.batch, failure: { error, isFinal: true } }
+  }
 }
-
-/** Another model would be asked the same, or should not be. */
-const noFallback: ReadonlySet<string> = new Set(['aborted', 'rejected', 'refusal', 'tool'])
 
 interface Tries {
   last: Attempt | undefined
@@ -53,7 +59,14 @@ interface Tries {
   isSent: boolean
 }
 
-async function callOne(run: TurnRun, model: Model, number: number, tries: Tries): Promise<ModelAnswer> {
+interface Calling {
+  /** Of the turn, from 1. */
+  readonly number: number
+  readonly tries: Tries
+  readonly read: (error: unknown) => Failure
+}
+
+async function callOne(run: TurnRun, model: Model, { number, tries, read: classified }: Calling): Promise<ModelAnswer> {
   const { hooks = {}, recovery = {}, circuits } = run.options
   const circuit = circuits?.of(model.provider, 'stream')
 
@@ -61,19 +74,21 @@ async function callOne(run: TurnRun, model: Model, number: number, tries: Tries)
     tries.isSent = false
     const call = await prepare(run, model, number, attemptNumber)
     if (hooks.beforeCall !== undefined) await run.store(await hooks.beforeCall(call, run.conversation))
-    const settle = await hooks.reserve?.(call, run.conversation)
+    const held = await hooks.reserve?.(call, run.conversation)
+    // Last: a call that was refused was never made.
+    const body = await recorded(run, call)
     tries.last?.withdraw()
-    const attempt = createAttempt(run)
+    const attempt = createAttempt(run, held?.reservationId)
     tries.last = attempt
     tries.isSent = true
     let error: unknown
     try {
-      await read(run, call, attempt)
+      await read(run, model, body, attempt)
     } catch (thrown) {
       error = thrown
     }
     attempt.end()
-    await settle?.(attempt.usage())
+    await held?.settle({ usage: attempt.usage(), error })
     if (attempt.isWhole()) {
       if (error !== undefined) run.logger.warn('the connection failed behind a whole answer', { problem: problemOf(error) })
       run.metrics.modelCalls += 1
@@ -89,19 +104,18 @@ async function callOne(run: TurnRun, model: Model, number: number, tries: Tries)
   return recover(operation, {
     ...recovery,
     ...(circuit && { circuit }),
-    // What refuses before the call leaves is no failure of the model, and is not asked again.
-    classify: (error) => {
-      const failure = (recovery.classify ?? classify)(error)
-      return tries.isSent ? failure : { ...failure, kind: 'rejected', retryable: false }
-    },
+    classify: classified,
     signal: run.signal,
     onRetry: async ({ failure: { kind, problem }, attempt, delayMs }) => {
       run.metrics.retries += 1
       await run.store([errorRecorded({ kind, problem, retryable: true, retryInMs: delayMs, attempt })])
     },
     onOverflow: async () => {
-      if (hooks.onOverflow === undefined) return false
-      return hooks.onOverflow(await prepare(run, model, number, 1), run.conversation)
+      const call = await prepare(run, model, number, 1)
+      const isSmaller = await (hooks.onOverflow ?? compactOnOverflow())(call, run.conversation)
+      const well = isSmaller ? recoveredBy('compacted', run.conversation.getState().health) : null
+      if (well !== null) await run.store([well])
+      return isSmaller
     },
   })
 }
@@ -111,7 +125,19 @@ async function prepare(run: TurnRun, model: Model, number: number, attempt: numb
   const tools = await run.registry.schemas(run.conversation)
   const messages = run.conversation.getState().messages.slice()
   const request = { system, tools, messages, config: { model: model.id, cacheKey: run.cacheKey, ...config } }
-  return { turnId: run.turnId, number, attempt, model, request, body: model.encoder.encode(request) }
+  return { callId: run.ids(), turnId: run.turnId, number, attempt, model, request }
+}
+
+/** The body to be sent, when the log has the manifest of it. */
+async function recorded(run: TurnRun, { callId, model, request }: ModelCall): Promise<JsonObject> {
+  const { conversation, options } = run
+  const named = { provider: model.provider, id: model.id }
+  if (options.manifests !== false) {
+    const call = { callId, request, encoder: model.encoder, model: named, counter: options.counter ?? estimateCounter }
+    return (await recordModelCall(conversation, conversation, call)).body
+  }
+  const { log, tenant, id: conversationId } = conversation
+  return model.encoder.encode(request, await loadMedia(log, { tenant, conversationId }, request.messages))
 }
 
 interface Attempt {
@@ -126,8 +152,8 @@ interface Attempt {
   withdraw(): void
 }
 
-function createAttempt(run: TurnRun): Attempt {
-  const batch = createBatch(run.ids())
+function createAttempt(run: TurnRun, reservationId: string | undefined): Attempt {
+  const batch = createBatch(run.ids(), reservationId)
   /** Decoders name answers by what the provider said, which may come twice; ours are new. */
   const names = new Map<string, string>()
   const open = new Map<string, PartialAnswer>()
@@ -204,9 +230,8 @@ function createAttempt(run: TurnRun): Attempt {
 }
 
 /** @throws what the model throws, `model_failed` for an error inside its stream */
-async function read(run: TurnRun, call: ModelCall, attempt: Attempt): Promise<void> {
-  const { model } = call
-  const iterator = model.stream(call.body, { signal: run.signal })[Symbol.asyncIterator]()
+async function read(run: TurnRun, model: Model, body: JsonObject, attempt: Attempt): Promise<void> {
+  const iterator = model.stream(body, { signal: run.signal })[Symbol.asyncIterator]()
   let reported: unknown
   let isHung = false
   let onHung = (): void => {}

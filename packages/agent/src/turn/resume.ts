@@ -108,7 +108,7 @@ async function restore(run: TurnRun, conversation: AnyConversation): Promise<Res
       model: { provider: model.provider, id: model.id, stop: { unified: 'interrupted', raw: null } },
     }),
   )
-  const added: Action[] = made.map((message) => messageAdded({ message, ...run.count(message.parts) }))
+  const added: Action[] = made.map((message) => messageAdded({ message, ...run.count(message) }))
   await run.store(added)
 
   const answers = [...ofTurn.filter((message) => hasOpenCalls(message, ofTurn)), ...made]

@@ -1,5 +1,14 @@
-import { approvalDecided, type ConversationState, type Message, messageAdded, type OpenedEnvelope } from '@colloquy/core'
-import { expect, test } from 'vitest'
+import { budget, type ModelCallSummary, modelCalls, modelInput } from '@colloquy/context'
+import {
+  approvalDecided,
+  budgetSet,
+  type ConversationState,
+  type Message,
+  messageAdded,
+  type OpenedEnvelope,
+  textMessage,
+} from '@colloquy/core'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { given } from '../../../../test/support/given.ts'
 import { scriptedModel } from '../providers/scripted.ts'
@@ -7,6 +16,7 @@ import { defineTool, type Tool } from '../tools/tool.ts'
 import { createToolRegistry } from '../tools/tool-registry.ts'
 import { activeTurns } from './active-turns.ts'
 import type { TurnPart } from './delta-lane.ts'
+import { reserveCalls } from './reserve-calls.ts'
 import { runTurn } from './run-turn.ts'
 
 const text = z.strictObject({ text: z.string() })
@@ -29,19 +39,26 @@ function gate() {
   return { open, opened }
 }
 
-test('a turn without tools is the input, the answer, what it took, and its end, in two commands', async () => {
+test('a turn without tools is the input, what is sent, and in one command the answer, what it took, and its end', async () => {
   const { conversation, stored } = await given()
   const model = scriptedModel({ scripts: [{ text: 'It counts days in local time.', usage: { input: 12, output: 7 } }] })
   const turn = runTurn(conversation, 'Why is the test red?', { model })
   const { outcome, content, state, position, metrics } = await turn.done
   expect(outcome).toBe('answered')
   expect(content).toEqual([{ type: 'text', text: 'It counts days in local time.' }])
-  expect(typesOf(await stored())).toEqual(['turnStarted', 'messageAdded', 'messageAdded', 'usageRecorded', 'turnEnded'])
+  expect(typesOf(await stored())).toEqual([
+    'turnStarted',
+    'messageAdded',
+    'modelCalled',
+    'messageAdded',
+    'usageRecorded',
+    'turnEnded',
+  ])
   expect(state.messages.slice().map(({ role, tokenCount }) => [role, tokenCount])).toEqual([
-    ['user', 5],
+    ['user', 10],
     ['assistant', 7],
   ])
-  expect(position).toBe(5)
+  expect(position).toBe(6)
   expect(metrics).toMatchObject({ modelCalls: 1, retries: 0, toolCalls: 0, usage: { input: 12, output: 7 } })
   expect(state.turn).toMatchObject({ current: null, last: { outcome: 'ended' } })
 })
@@ -131,8 +148,8 @@ test('tools begin while the model talks, end in any order, and are put back in t
   expect(metrics).toMatchObject({ modelCalls: 2, toolCalls: 2 })
   const envelopes = await stored()
   expect(typesOf(envelopes).join(' ')).toBe(
-    'turnStarted messageAdded toolRequested toolStarted toolRequested toolStarted toolSucceeded messageAdded usageRecorded ' +
-      'toolSucceeded messageAdded messageAdded usageRecorded turnEnded',
+    'turnStarted messageAdded modelCalled toolRequested toolStarted toolRequested toolStarted toolSucceeded messageAdded ' +
+      'usageRecorded toolSucceeded messageAdded modelCalled messageAdded usageRecorded turnEnded',
   )
   // The answer that had to wait is in the journal; the last one went with the message.
   const ends = envelopes.flatMap(({ action }) =>
@@ -443,7 +460,7 @@ test('a turn id of the caller runs once, however often it is asked for', async (
   await first.done
   const again = await runTurn(conversation, 'Go.', { model, turnId: 't-1' }).done
   expect(again).toMatchObject({ outcome: 'answered', message: null })
-  expect(await stored()).toHaveLength(5)
+  expect(await stored()).toHaveLength(6)
   await expect(runTurn(conversation, 'Something else.', { model, turnId: 't-1' }).done).rejects.toMatchObject({
     code: 'command_id_reused',
   })
@@ -455,9 +472,14 @@ test('a model that fails ends the turn: what came is kept, the failure is record
   const model = scriptedModel({ scripts: [{ text: 'Half of', breaksWith: failure }, { text: 'Whole.' }] })
   const failed = runTurn(conversation, 'Go.', { model })
   await expect(failed.done).rejects.toBe(failure)
-  expect(typesOf(await stored())).toEqual(['turnStarted', 'messageAdded', 'messageAdded', 'errorRecorded', 'turnInterrupted'])
+  expect(typesOf(await stored()).join(' ')).toBe(
+    'turnStarted messageAdded modelCalled messageAdded errorRecorded degraded turnInterrupted',
+  )
+  expect(conversation.getState().health.degraded).toMatchObject({ mode: 'offline', reason: 'authentication' })
   expect(wordsOf(conversation.getState().messages.at(1) as Message)).toBe('Half of')
-  expect((await runTurn(conversation, 'Again.', { model }).done).outcome).toBe('answered')
+  const { outcome, state } = await runTurn(conversation, 'Again.', { model }).done
+  expect(outcome).toBe('answered')
+  expect(state.health.degraded).toBeNull()
 })
 
 test('an answer that broke off behind a call is kept, its call is run, and the model is called again', async () => {
@@ -487,6 +509,8 @@ test('what a hook throws ends the turn before the model is called', async () => 
   expect(typesOf(await stored())).toEqual(['turnStarted', 'messageAdded', 'turnInterrupted'])
 })
 
+const tooLong = () =>
+  Object.assign(new Error('prompt is too long'), { status: 400, error: { error: { code: 'context_length_exceeded' } } })
 const reset = () => Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
 
 test('a call that fails is made again by its policy, what it had said is withdrawn, and each try is in the log', async () => {
@@ -505,7 +529,7 @@ test('a call that fails is made again by its policy, what it had said is withdra
   expect(waits).toEqual([1_000, 2_000])
   expect(streamed.filter((type) => type === 'answerWithdrawn')).toHaveLength(1)
   expect(typesOf(await stored()).join(' ')).toBe(
-    'turnStarted messageAdded errorRecorded errorRecorded messageAdded usageRecorded turnEnded',
+    'turnStarted messageAdded modelCalled errorRecorded modelCalled errorRecorded modelCalled messageAdded usageRecorded turnEnded',
   )
 })
 
@@ -521,8 +545,6 @@ test('when a model cannot answer, the next one does', async () => {
 
 test('a request that is too large is made smaller once, and a second overflow is final', async () => {
   const { conversation } = await given()
-  const tooLong = () =>
-    Object.assign(new Error('prompt is too long'), { status: 400, error: { error: { code: 'context_length_exceeded' } } })
   let compactions = 0
   const hooks = { onOverflow: async () => ++compactions === 1 }
   const once = scriptedModel({ scripts: [{ failsWith: tooLong() }, { text: 'Now it fits.' }] })
@@ -531,4 +553,126 @@ test('a request that is too large is made smaller once, and a second overflow is
   const twice = scriptedModel({ scripts: () => ({ failsWith: tooLong() }) })
   await expect(runTurn(conversation, 'Go.', { model: twice, hooks }).done).rejects.toMatchObject({ status: 400 })
   expect(compactions).toBe(1)
+})
+
+test('a conversation that does not fit is compacted, and the call is made once more', async () => {
+  const said = Array.from({ length: 60 }, (_, index) =>
+    messageAdded({
+      message: textMessage(
+        `m${index}`,
+        index % 2 === 0 ? 'user' : 'assistant',
+        `Day ${index}: the build failed in src/day-${index}.ts.`,
+      ),
+      tokenCount: 200,
+    }),
+  )
+  const { conversation, stored } = await given(said)
+  const sizes: number[] = []
+  const model = scriptedModel({
+    scripts: (body, call) => {
+      sizes.push(JSON.stringify(body).length)
+      return call === 1 ? { failsWith: tooLong() } : { text: 'Now it fits.' }
+    },
+  })
+  const { outcome, state } = await runTurn(conversation, 'Why?', { model }).done
+  expect(outcome).toBe('answered')
+  expect(sizes[1]).toBeLessThan((sizes[0] ?? 0) * 0.7)
+  expect(state.context).toMatchObject({ compactions: 1 })
+  const types = typesOf(await stored()).slice(60)
+  expect(types.join(' ')).toBe(
+    'turnStarted messageAdded modelCalled contextCompacted errorRecorded modelCalled messageAdded usageRecorded turnEnded',
+  )
+})
+
+test('what each call was sent is in the log before it leaves, and is proved byte for byte', async () => {
+  const { conversation, engine, log } = await given()
+  const sent: string[] = []
+  const scripts = [{ calls: [{ name: 'echo', args: { text: 'a' } }] }, { text: 'Done.' }]
+  const model = scriptedModel({
+    scripts: (body, call) => {
+      sent.push(JSON.stringify(body))
+      expect(conversation.getState().manifest.calls).toBe(call)
+      return scripts[call - 1] as (typeof scripts)[number]
+    },
+  })
+  const tools = createToolRegistry([echo])
+  await runTurn(conversation, 'Go.', { model, tools, system: 'Be brief.', config: { maxTokens: 99 } }).done
+  const calls: ModelCallSummary[] = []
+  for await (const page of modelCalls(log, { tenant: 'default', conversationId: 'c' })) calls.push(...page)
+  expect(calls).toHaveLength(2)
+  for (const [index, { callId }] of calls.entries()) {
+    const { verdict, bytes } = await modelInput(engine, 'c', callId, { encoders: [model.encoder] })
+    expect(verdict).toBe('proved')
+    expect(Buffer.from(bytes ?? []).toString()).toBe(sent[index])
+  }
+})
+
+describe('with a budget', () => {
+  const usage = { input: 100, output: 10 }
+  const call = (name: string) => ({ calls: [{ name, args: { text: 'a' } }], usage })
+
+  test('each call is held before it leaves, and settled by what it took', async () => {
+    const { conversation, stored } = await given(
+      [budgetSet({ scope: 'conversation', limits: { outputTokens: { soft: null, hard: 1_000 } } })],
+      {
+        middleware: [budget()],
+      },
+    )
+    const model = scriptedModel({ scripts: [call('echo'), { text: 'Done.', usage }] })
+    const hooks = { reserve: reserveCalls({ maxOutputTokens: 500 }) }
+    const { state } = await runTurn(conversation, 'Go.', { model, tools: createToolRegistry([echo]), hooks }).done
+    expect(state.budget.reservations).toEqual([])
+    expect(state.budget.used).toMatchObject({ modelCalls: 2, outputTokens: 20 })
+    const types = typesOf(await stored()).filter((type) => /^budget|^modelCalled|^usage/.test(type))
+    expect(types.slice(1, 5)).toEqual(['budgetReserved', 'modelCalled', 'budgetSettled', 'usageRecorded'])
+  })
+
+  test('a call that would go past it is not made, and ends the turn', async () => {
+    const { conversation } = await given(
+      [budgetSet({ scope: 'conversation', limits: { outputTokens: { soft: null, hard: 600 } } })],
+      { middleware: [budget()] },
+    )
+    let calls = 0
+    const model = scriptedModel({
+      scripts: () => {
+        calls += 1
+        return { ...call('echo'), usage: { input: 100, output: 200 } }
+      },
+    })
+    const hooks = { reserve: reserveCalls({ maxOutputTokens: 500 }) }
+    const turn = runTurn(conversation, 'Go.', { model, tools: createToolRegistry([echo]), hooks })
+    await expect(turn.done).rejects.toMatchObject({ code: 'budget_exceeded' })
+    expect(calls).toBe(1)
+    const state = conversation.getState()
+    expect(state.turn).toMatchObject({ current: null, last: { outcome: 'interrupted' } })
+    expect(state.budget).toMatchObject({ reservations: [], used: { outputTokens: 200 } })
+  })
+
+  test('a call that the provider refused is given back, one that broke off counts as held', async () => {
+    const { conversation } = await given(
+      [budgetSet({ scope: 'conversation', limits: { outputTokens: { soft: null, hard: 5_000 } } })],
+      { middleware: [budget()] },
+    )
+    const refused = Object.assign(new Error('no'), { status: 401 })
+    const hooks = { reserve: reserveCalls({ maxOutputTokens: 500 }) }
+    const scripts = [{ failsWith: refused }, { text: 'Half', breaksWith: reset() }, { text: 'Whole.', usage }]
+    const model = scriptedModel({ scripts })
+    await expect(runTurn(conversation, 'Go.', { model, hooks }).done).rejects.toBe(refused)
+    expect(conversation.getState().budget).toMatchObject({ reservations: [], used: { outputTokens: 0 } })
+    await runTurn(conversation, 'Again.', { model, hooks, recovery: { sleep: async () => {} } }).done
+    expect(conversation.getState().budget).toMatchObject({ reservations: [], used: { outputTokens: 510 } })
+  })
+
+  test('a tool that it does not let begin is denied, and the turn goes on', async () => {
+    const { conversation, stored } = await given(
+      [budgetSet({ scope: 'conversation', limits: { toolCalls: { soft: null, hard: 1 } } })],
+      { middleware: [budget()] },
+    )
+    const two = { calls: ['a', 'b'].map((text) => ({ name: 'echo', args: { text } })) }
+    const model = scriptedModel({ scripts: [two, { text: 'Done.' }] })
+    const { outcome, state } = await runTurn(conversation, 'Go.', { model, tools: createToolRegistry([echo]) }).done
+    expect(outcome).toBe('answered')
+    expect(resultsIn(state).map(({ status }) => status)).toEqual(['ok', 'denied'])
+    expect(typesOf(await stored()).filter((type) => type === 'toolStarted')).toHaveLength(1)
+  })
 })

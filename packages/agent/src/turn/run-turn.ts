@@ -3,6 +3,7 @@
  * the next one depends on it, so that who comes after a crash knows where it stood:
  *
  *     turnStarted + messageAdded (the input)
+ *     budgetReserved, modelCalled (what is sent), budgetSettled behind the stream
  *       the model streams ........ toolRequested + toolStarted, as soon as a call is whole
  *     messageAdded + usageRecorded (the answer)
  *       tools end, in any order .. toolSucceeded | toolFailed | toolCancelled
@@ -24,7 +25,9 @@ import {
   turnResumed,
   turnStarted,
 } from '@colloquy/core'
-import { type Conversation, uuidv7 } from '@colloquy/engine'
+import { type Conversation, systemClock, uuidv7 } from '@colloquy/engine'
+import { classify } from '../recovery/classify.ts'
+import { degradedBy, recoveredBy } from '../recovery/degradation.ts'
 import { problemOf } from '../tools/tool-result.ts'
 import { activeTurn, registerTurn, unregisterTurn } from './active-turns.ts'
 import { callModel } from './model-call.ts'
@@ -151,7 +154,7 @@ async function begin(run: TurnRun, parts: Part[]): Promise<Beginning> {
   const { conversation, options, turnId } = run
   const { whenBusy = 'reject', actor } = options
   const message: Message = { v: 1, id: `${turnId}:input`, role: 'user', parts }
-  const actions = [turnStarted({ turnId }), messageAdded({ message, ...run.count(parts) })]
+  const actions = [turnStarted({ turnId }), messageAdded({ message, ...run.count(message) })]
   // Only the caller's own key can come a second time.
   const command = options.turnId === undefined ? {} : { commandId: `turn:${turnId}` }
   for (;;) {
@@ -210,14 +213,16 @@ async function loop(run: TurnRun, stored: ToolBatch | undefined, keep: (message:
     const { batch, failure } = await callModel(run, number)
     const last = batch.answers.at(-1)
     if (last !== undefined) keep(last.message)
-    await run.conversation.putMedia(batch.answers.flatMap(({ media }) => media))
+    const media = batch.answers.flatMap((answer) => answer.media)
+    if (media.length > 0) await run.conversation.log.putMedia(keyOf(run), media)
     if (run.signal.aborted) return interrupt(run, batch)
     if (failure?.isFinal === true) {
       await run.store([...closingActions(batch, count, cutOff), ...failedActions(run, failure.error)])
       run.isOpen = false
       throw failure.error
     }
-    const answers = batch.answers.flatMap((answer) => answerActions(answer, count))
+    const well = failure === undefined ? recoveredBy('answered', run.conversation.getState().health) : null
+    const answers = [...answerActions(batch, count), ...(well === null ? [] : [well])]
     const isFinal = batch.answers.every(({ message }) => clientCalls(message).length === 0 && !goesOn(message))
     if (isFinal && failure === undefined) return end(run, answers, { outcome: 'answered' })
     await run.store(answers)
@@ -225,6 +230,8 @@ async function loop(run: TurnRun, stored: ToolBatch | undefined, keep: (message:
     pending = batch
   }
 }
+
+const keyOf = ({ conversation: { tenant, id } }: TurnRun) => ({ tenant, conversationId: id })
 
 /** Of calls in an answer that broke off, and were never begun. */
 const cutOff = { reason: 'the answer was cut off' }
@@ -255,9 +262,15 @@ async function interrupt(run: TurnRun, batch: ToolBatch | undefined): Promise<Tu
     : { outcome: 'limit_reached', limit: run.limitReached }
 }
 
-function failedActions({ turnId, number }: TurnRun, error: unknown): Action[] {
-  const problem = problemOf(error)
-  return [errorRecorded({ kind: 'turn', problem }), turnInterrupted({ turnId, reason: problem, run: number })]
+/** The turn is over, and what kept the model from answering is said of the conversation, too. */
+function failedActions({ turnId, number, conversation, options }: TurnRun, error: unknown): Action[] {
+  const failure = (options.recovery?.classify ?? classify)(error)
+  const less = degradedBy(failure, conversation.getState().health, systemClock())
+  return [
+    errorRecorded({ kind: failure.kind, problem: problemOf(error), retryable: failure.retryable }),
+    ...(less === null ? [] : [less]),
+    turnInterrupted({ turnId, reason: failure.kind, run: number }),
+  ]
 }
 
 /** The turn must not stay open because of us; where the log cannot be reached, it does, and is resumed or interrupted later. */

@@ -3,7 +3,6 @@ import {
   type Action,
   type Message,
   messageAdded,
-  type Part,
   type ToolResultPart,
   toolCancelled,
   toolFailed,
@@ -19,6 +18,8 @@ export interface ToolBatch {
   readonly calls: BatchCall[]
   /** Of the message that will hold the results. */
   readonly resultMessageId: string
+  /** Under which the model call was held; its settlement counts what was used. */
+  readonly reservationId: string | undefined
   /** The answers are in the log. */
   isStored: boolean
 }
@@ -35,12 +36,18 @@ interface BatchCall {
 export interface BatchPorts {
   readonly run: (request: CallRequest, closed: Promise<void>) => Promise<CallEnd>
   readonly store: (actions: readonly Action[]) => Promise<unknown>
-  readonly count: (parts: readonly Part[]) => { readonly tokenCount: number; readonly tokenCounter: string }
+  readonly count: (message: Message) => { readonly tokenCount: number; readonly tokenCounter: string }
 }
 
-export const createBatch = (resultMessageId: string): ToolBatch => ({ answers: [], calls: [], resultMessageId, isStored: false })
+export const createBatch = (resultMessageId: string, reservationId?: string): ToolBatch => ({
+  answers: [],
+  calls: [],
+  resultMessageId,
+  reservationId,
+  isStored: false,
+})
 
-export const isSameCall = (a: CallRequest, messageId: string, callId: string): boolean =>
+const isSameCall = (a: CallRequest, messageId: string, callId: string): boolean =>
   a.messageId === messageId && a.part.callId === callId
 
 /**
@@ -82,18 +89,26 @@ export function closingActions(batch: ToolBatch, count: BatchPorts['count'], sig
     clientCalls(message).map((part) => resultFor(batch, message.id, part, signal)),
   )
   const results: Message = { v: 1, id: batch.resultMessageId, role: 'tool', parts }
-  const answers = batch.isStored ? [] : batch.answers.flatMap((answer) => answerActions(answer, count))
-  return [...answers, ...ends, ...(parts.length > 0 ? [messageAdded({ message: results, ...count(parts) })] : [])]
+  const answers = batch.isStored ? [] : answerActions(batch, count)
+  return [...answers, ...ends, ...(parts.length > 0 ? [messageAdded({ message: results, ...count(results) })] : [])]
 }
 
-/** The message, and what it took. */
-export function answerActions({ message }: EndedAnswer, count: BatchPorts['count']): Action[] {
-  const { model } = message
-  const usage = model?.usage
-  const weight = usage && usage.output > 0 ? { tokenCount: usage.output, tokenCounter: 'provider' } : count(message.parts)
-  const added = messageAdded({ message, ...weight })
-  if (usage === undefined || model === undefined) return [added]
-  return [added, usageRecorded({ usage, messageId: message.id, model: { provider: model.provider, id: model.id } })]
+/** The answers of a call, and what each took. */
+export function answerActions({ answers, reservationId }: ToolBatch, count: BatchPorts['count']): Action[] {
+  return answers.flatMap(({ message }) => {
+    const { model } = message
+    const usage = model?.usage
+    const weight = usage && usage.output > 0 ? { tokenCount: usage.output, tokenCounter: 'provider' } : count(message)
+    const added = messageAdded({ message, ...weight })
+    if (usage === undefined || model === undefined) return [added]
+    const taken = {
+      usage,
+      messageId: message.id,
+      model: { provider: model.provider, id: model.id },
+      ...(reservationId !== undefined && { reservationId }),
+    }
+    return [added, usageRecorded(taken)]
+  })
 }
 
 export const clientCalls = ({ parts }: Pick<Message, 'parts'>): ToolCallPart[] =>

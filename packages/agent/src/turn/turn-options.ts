@@ -1,4 +1,4 @@
-import type { ModelRequest } from '@colloquy/context'
+import type { ModelRequest, TokenCounter } from '@colloquy/context'
 import type { Action, ConversationState, JsonObject, Message, Part, Timer, Usage } from '@colloquy/core'
 import type { Conversation } from '@colloquy/engine'
 import type { Observable } from 'rxjs'
@@ -49,13 +49,15 @@ export interface TurnOptions {
   readonly circuits?: Circuits
   /** Called in this order when the model before could not answer, and no tool of its answer has run. */
   readonly fallbacks?: readonly Model[]
+  /** Whether what each call is sent is stored first, as a manifest. Default true. */
+  readonly manifests?: boolean
   /** Keys the provider's prompt cache. Default: of tenant and conversation. */
   readonly cacheKey?: string
   readonly lane?: Partial<LaneLimits>
   readonly logger?: Logger
   readonly actor?: string
-  /** Counts what the provider did not. Default: a quarter of the characters. */
-  readonly count?: (parts: readonly Part[]) => { readonly tokenCount: number; readonly tokenCounter: string }
+  /** Counts what the provider did not. Default: `estimateCounter`. */
+  readonly counter?: TokenCounter
   readonly timer?: Timer
   /** Milliseconds, monotonic. */
   readonly now?: () => number
@@ -71,6 +73,8 @@ export interface PendingCall {
 
 /** What a model is about to be sent. */
 export interface ModelCall {
+  /** Of its manifest. */
+  readonly callId: string
   readonly turnId: string
   /** Of the turn, from 1. */
   readonly number: number
@@ -78,18 +82,27 @@ export interface ModelCall {
   readonly attempt: number
   readonly model: Model
   readonly request: ModelRequest
-  /** What `model.encoder` made of it. */
-  readonly body: JsonObject
 }
 
 /** Where others take part in a turn. What they throw ends it, before the model is called. */
 export interface TurnHooks {
-  /** Before a call leaves; what it returns is stored first: the manifest. */
+  /** Before a call leaves; what it returns is stored first. */
   readonly beforeCall?: (call: ModelCall, conversation: AnyConversation) => Promise<readonly Action[]> | readonly Action[]
-  /** Holds what the call may cost. @returns how to settle it: with what was used, or null when nothing is known to have been */
-  readonly reserve?: (call: ModelCall, conversation: AnyConversation) => Promise<(usage: Usage | null) => unknown>
-  /** The request is larger than the model takes. @returns true when it is smaller now: the call is made once more */
+  /** Holds what the call may cost: `reserveCalls`. */
+  readonly reserve?: (call: ModelCall, conversation: AnyConversation) => Promise<HeldCall>
+  /**
+   * The request is larger than the model takes. Default: `compactOnOverflow()`.
+   * @returns true when it is smaller now: the call is made once more
+   */
   readonly onOverflow?: (call: ModelCall, conversation: AnyConversation) => Promise<boolean>
+}
+
+/** What was held for a call. */
+export interface HeldCall {
+  /** Stored with the usage, which the settlement counts. */
+  readonly reservationId?: string
+  /** With what the call used, where that is known, and why it failed, where it did. */
+  settle(end: { readonly usage: Usage | null; readonly error: unknown }): Promise<unknown>
 }
 
 export type TurnOutcome =

@@ -1,4 +1,6 @@
 /** What one running turn holds, and its ways to the log, to the lane and to the tools. */
+
+import { countMessage, estimateCounter } from '@colloquy/context'
 import {
   type Action,
   approvalDecided,
@@ -11,7 +13,6 @@ import {
   type Usage,
 } from '@colloquy/core'
 import { sha256, uuidv7 } from '@colloquy/engine'
-import { countTokens, tokenCounter } from '@colloquy/formats'
 import { type Logger, silentLogger } from '../logger.ts'
 import { createGuardedFetch } from '../tools/egress.ts'
 import { type CallEnd, type CallRequest, denied, resultOf, runCall } from '../tools/run-call.ts'
@@ -65,7 +66,9 @@ export function createTurnRun(conversation: AnyConversation, turnId: string, opt
   const signal = options.signal ? AbortSignal.any([options.signal, controller.signal]) : controller.signal
   const { logger = silentLogger, timer = systemTimer, now = () => performance.now(), ids = uuidv7 } = options
   const limits = { ...defaultLimits, ...options.limits }
-  const count: BatchPorts['count'] = options.count ?? ((parts) => ({ tokenCount: countTokens(parts), tokenCounter }))
+  const { counter = estimateCounter } = options
+  const tokenCounter = `${counter.id}@${counter.version}`
+  const count: BatchPorts['count'] = (message) => ({ tokenCount: countMessage(counter, message), tokenCounter })
   const store: TurnRun['store'] = (actions) =>
     actions.length === 0
       ? Promise.resolve()
@@ -163,7 +166,8 @@ function contextOf(
     },
     putMedia: async (mediaType, bytes) => {
       const hash = toHex(sha256(bytes))
-      await run.conversation.putMedia([{ hash, mediaType, bytes }])
+      const { log, tenant, id: conversationId } = run.conversation
+      await log.putMedia({ tenant, conversationId }, [{ hash, mediaType, bytes }])
       return { hash, bytes: bytes.length }
     },
     fetch: (url, init) => {

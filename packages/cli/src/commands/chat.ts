@@ -67,7 +67,7 @@ export async function chat(context: Context, id: string | undefined, { model: na
   const approve = async ({ name, args }: PendingCall) => {
     output.say(`${printable(name)} ${printable(args.raw)}: may it run? (y/n)`)
     const { value, done } = await ask.next()
-    const isApproved = !done && /^y(es)?$/i.test(String(value).trim())
+    const isApproved = !done && /^y(es)?$/i.test(value.trim())
     return isApproved ? { isApproved } : { isApproved, reason: 'the user said no' }
   }
   const turnOptions = {
@@ -105,7 +105,7 @@ export async function chat(context: Context, id: string | undefined, { model: na
     for (prompt(output); ; prompt(output)) {
       const { value, done } = await ask.next()
       if (done) break
-      const line = String(value).trim()
+      const line = value.trim()
       if (line === '/quit' || line === '/exit') break
       if (line !== '') await told(context, () => (line.startsWith('/') ? obey(session, line) : session.run(line)))
     }

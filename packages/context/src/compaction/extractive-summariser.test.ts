@@ -102,6 +102,22 @@ test('sentences that the instructions speak of come first', async () => {
         : `The tests of module ${n} pass and the tests of module ${n + 1} run.`,
     ),
   )
-  expect(await summarise(messages, 1_000)).not.toContain('harbour permit')
-  expect(await summarise(messages, 1_000, 'Keep everything about the harbour.')).toContain('harbour permit')
+  expect(await summarise(messages, 1_400)).not.toContain('harbour permit')
+  expect(await summarise(messages, 1_400, 'Keep everything about the harbour.')).toContain('harbour permit')
+})
+
+test('of a result that was too long to stay, the beginning and the end are quoted, and its names outlive the quote', async () => {
+  const lines = Array.from({ length: 400 }, (_, n) => `${n + 1}: const value${n}Name = load(${n})`)
+  const first = await summarise(
+    [
+      said('u', 'user', 'Read it.'),
+      said('c', 'assistant', [call('x', { path: 'src/long.ts' })]),
+      said('r', 'tool', [result('x', lines.join('\n'))]),
+    ],
+    900,
+  )
+  for (const quoted of ['> 1: const value0Name', '> …', '> 400: const value399Name']) expect(first).toContain(quoted)
+  const second = await summarise([said('s', 'user', first), said('u2', 'user', 'Go on.')], 900)
+  expect(second).not.toContain('> 1:')
+  expect(second).toContain('value399Name')
 })

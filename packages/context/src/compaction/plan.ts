@@ -22,11 +22,11 @@ export interface Survey {
 }
 
 /** Of the target, for the summary: enough for an index of what leaves. Measured on two long coding sessions at 8,000 and 16,000 tokens (`npm run bench -- context`). */
-const summaryShare = 0.75
+const summaryShare = 0.8
 /** More than that is no summary. An index of everything that a session of 130,000 tokens referred to takes as much. */
 const mostSummaryTokens = 8_000
 /** The newest group and the last request may take what a summary of this share leaves: a model must see what it just asked for. */
-const leastSummaryShare = 0.5
+const leastSummaryShare = 0.45
 /** Shorter ones say nothing. */
 const leastSummaryTokens = 64
 
@@ -73,27 +73,18 @@ export interface Preference {
  * What is kept and the summary's `maxTokens` are never more than `targetTokens` together.
  */
 export function planSummary(survey: Survey, preference: Preference): CompactionPlan | NoCompaction {
-  const { input, removable, tokensOf, stayingTokens } = survey
+  const { input, stayingTokens } = survey
   const room = input.targetTokens - stayingTokens - messageOverheadTokens
   if (room < leastSummaryTokens) return { reason: 'nothing_removable' }
-  const kept = new Set<number>()
-  let keptTokens = 0
-  const keep = (number: number, limit: number): boolean => {
-    const tokens = tokensOf[number] ?? 0
-    if (kept.has(number)) return true
-    if (keptTokens + tokens > limit) return false
-    kept.add(number)
-    keptTokens += tokens
-    return true
-  }
-  const summaryTokens = Math.min(mostSummaryTokens, Math.max(leastSummaryTokens, Math.floor(input.targetTokens * summaryShare)))
-  const leastTokens = Math.min(summaryTokens, Math.max(leastSummaryTokens, Math.floor(input.targetTokens * leastSummaryShare)))
-  for (const number of preference.first) keep(number, room - leastTokens)
-  for (const list of preference.inTurn) for (const number of list) if (!keep(number, room - summaryTokens)) break
-  const leaving = removable.filter((number) => !kept.has(number))
-  const covered = coveredBy(survey, leaving)
-  if (covered.every((message) => message.standsAt !== undefined)) return { reason: 'nothing_removable' }
+  const share = (ratio: number): number =>
+    Math.min(mostSummaryTokens, Math.max(leastSummaryTokens, Math.floor(input.targetTokens * ratio)))
+  const isWorthIt = (messages: readonly WorkingMessage[]): boolean => messages.some((message) => message.standsAt === undefined)
+  // To summarise nothing but a summary would only shorten it: then what was to come first has no more room than the rest.
+  let covered = leavingFor(survey, preference, room - share(leastSummaryShare), room - share(summaryShare))
+  if (!isWorthIt(covered)) covered = leavingFor(survey, preference, room - share(summaryShare), room - share(summaryShare))
+  if (!isWorthIt(covered)) return { reason: 'nothing_removable' }
   const coveredTokens = covered.reduce((sum, message) => sum + message.tokenCount, 0)
+  const keptTokens = survey.totalTokens - stayingTokens - coveredTokens
   // A summary that is longer than what it stands for is none.
   const maxTokens = Math.min(mostSummaryTokens, room - keptTokens, coveredTokens - messageOverheadTokens)
   if (maxTokens < leastSummaryTokens) return { reason: 'nothing_removable' }
@@ -103,6 +94,26 @@ export function planSummary(survey: Survey, preference: Preference): CompactionP
     summary: { messages: covered, maxTokens, ...(instructions !== undefined && { instructions }) },
     preserved: criticalContext(covered),
   }
+}
+
+/** What leaves when the first may take `firstTokens`, and the others what is left of `tokens`. */
+function leavingFor(survey: Survey, preference: Preference, firstTokens: number, tokens: number): readonly WorkingMessage[] {
+  const { removable, tokensOf } = survey
+  const kept = new Set<number>()
+  let keptTokens = 0
+  const keep = (number: number, limit: number): boolean => {
+    if (kept.has(number)) return true
+    if (keptTokens + (tokensOf[number] ?? 0) > limit) return false
+    kept.add(number)
+    keptTokens += tokensOf[number] ?? 0
+    return true
+  }
+  for (const number of preference.first) keep(number, firstTokens)
+  for (const list of preference.inTurn) for (const number of list) if (!keep(number, tokens)) break
+  return coveredBy(
+    survey,
+    removable.filter((number) => !kept.has(number)),
+  )
 }
 
 /** The messages of groups, in order, with those that would come first and may not. */

@@ -148,6 +148,23 @@ describe('modelInput', () => {
     expect(seen.messages[1]).toEqual({ v: 1, id: 'm1', role: 'user', parts: [{ type: 'text', text: 'a long' }] })
   })
 
+  test('a message that left the working set and is shown all the same is kept with the call', async () => {
+    const { engine, conversation, dispatch } = await given([say('m1', 'gone soon'), say('m2')])
+    const before = requestOf(conversation.getState())
+    await recordModelCall(engine, conversation, { request: before, encoder: plainEncoder, callId: 'a' })
+    await dispatch(compacted(conversation.getState(), 1, 's'))
+    const { bytes, manifest } = await recordModelCall(engine, conversation, {
+      request: before,
+      encoder: plainEncoder,
+      callId: 'b',
+    })
+    expect(manifest.messages.at(0)).toMatchObject({ kept: true })
+    expect(await modelInput(engine, 'c', 'b', { encoders })).toMatchObject({ verdict: 'proved', bytes })
+    // By a position behind it, when the working set is another one already.
+    const { position } = await dispatch(compacted(conversation.getState(), 2, 's2'))
+    expect(await modelInput(engine, 'c', position, { encoders })).toMatchObject({ verdict: 'proved', bytes })
+  })
+
   test('another process that replays the log makes the same bytes', async () => {
     const { log, engine, conversation } = await given([say('m1'), say('m2')])
     const { bytes } = await recordModelCall(engine, conversation, {
@@ -221,6 +238,16 @@ describe('what is not as it was', () => {
     expect(seen).toMatchObject({ verdict: 'erased', bytes: null, system: 'Be brief.' })
     expect(seen.problems).toEqual([{ what: 'messages[1]', position: 2, reason: 'erased', text: 'its content was erased' }])
     expect(seen.messages[0]).toMatchObject({ id: 'm1' })
+  })
+
+  test('a copy of what was erased is not shown either', async () => {
+    const { engine, conversation, log } = await recorded()
+    const cut = { ...(conversation.getState().messages.at(1) as Message), parts: [{ type: 'text' as const, text: 'the sec' }] }
+    const request = requestOf(conversation.getState(), { messages: [cut] })
+    await recordModelCall(engine, conversation, { request, encoder: plainEncoder, callId: 'b' })
+    await using later = createEngine({ log: withBody(log, (text) => text.replace('the second', ''), true) })
+    const seen = await modelInput(later, 'c', 'b', { encoders })
+    expect(seen).toMatchObject({ verdict: 'erased', messages: [null], bytes: null })
   })
 
   test.each([
