@@ -188,9 +188,10 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .description('make the working set of a conversation smaller; all messages stay in the log')
     .addArgument(idArgument())
     .addOption(
-      new Option('--strategy <strategy>', 'what leaves and what stays; adaptive goes by what the conversation is made of')
-        .choices(strategyNames)
-        .default('adaptive'),
+      new Option(
+        '--strategy <strategy>',
+        'what leaves and what stays (default as configured: adaptive, by what is in the conversation)',
+      ).choices(strategyNames),
     )
     .option('--budget <tokens>', 'leave at most so many tokens (default 60 % of the context window)', wholeNumber('--budget'))
     .option('--instructions <text>', 'what the summary is to keep, in words')
