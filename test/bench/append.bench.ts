@@ -10,7 +10,7 @@ import pg from 'pg'
 import { byteaArray, int8Array, textArray } from '../../packages/postgres/src/binary-array.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { openTestPool } from '../support/test-pool.ts'
-import { importEmmett, importLangGraph, installPeers } from './append/peers.ts'
+import { importEmmett, importLangGraph } from './append/peers.ts'
 import {
   keepInFlight,
   newTalks,
@@ -23,6 +23,7 @@ import {
   type Talk,
   unhashed,
 } from './append/workload.ts'
+import { installPeers } from './install-peers.ts'
 import { type Bench, medianRatio, type Report, row } from './report.ts'
 
 const levels = [1, 32, 1_000] as const

@@ -126,5 +126,5 @@ function addMessage(draft: Draft<ConversationState>, { payload, position }: Stam
   const { message, tokenCount } = payload as ReturnType<typeof messageAdded>['payload']
   draft.messages = draft.messages.append({ ...message, position, tokenCount })
   draft.context.usedTokens += tokenCount
-  draft.budget.usedTokens += tokenCount
+  draft.budget.used.messageTokens += tokenCount
 }

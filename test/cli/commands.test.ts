@@ -98,6 +98,23 @@ test('a second process on the same directory is refused, with the pid of the fir
   expect(JSON.parse(stderr)).toMatchObject({ code: 'directory_locked', details: { pid: process.pid } })
 })
 
+test('a conversation is compacted and brought back in processes of their own', async () => {
+  const fresh = join(directory, 'compacted')
+  await colloquy(['import', sample, '--db', fresh])
+  const own = (...given: string[]) => colloquy([...given, '--db', fresh, '--json'])
+  const before = JSON.parse((await own('show', id)).stdout)
+  const compacted = JSON.parse((await own('compact', id, '--budget', '400')).stdout)
+  expect(compacted).toMatchObject({
+    id,
+    status: 'compacted',
+    position: head + 1,
+    before: { messages: before.state.messages.length },
+  })
+  expect(JSON.parse((await own('uncompact', id)).stdout)).toMatchObject({ compactionPosition: head + 1, position: head + 2 })
+  expect(JSON.parse((await own('show', id)).stdout).state.messages).toEqual(before.state.messages)
+  expect((await own('verify', id)).code).toBe(0)
+})
+
 describe('a store that was changed behind our back', () => {
   let copy: string
   beforeAll(async () => {

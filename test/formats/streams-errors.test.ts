@@ -1,13 +1,10 @@
 /** Over recorded errors, which are not part of the repository: without them every test here is skipped and says so. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import type { Json } from '@colloquy/core'
+import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
-import { parse } from 'yaml'
 import { type ProviderError, readHttpError } from '../../packages/formats/src/streams/errors.ts'
+import { failedExchanges, isMissing, root } from './recorded-errors.ts'
 import { decode, only, problemsWith } from './streams-decoded.ts'
 
-const root = new URL('../../../shared/data/streams/errors/', import.meta.url)
-const isMissing = !existsSync(root)
 const table: Record<string, unknown>[] = []
 
 type Row = Omit<ProviderError, 'raw'>
@@ -183,30 +180,13 @@ function errorsOfStream(name: string): readonly ProviderError[] {
   return decoded.errors
 }
 
-/** Two recorders, two shapes: a list of interactions, the body as text or parsed. */
-interface Cassette {
-  readonly http_interactions?: readonly Interaction[]
-  readonly interactions?: readonly Interaction[]
-}
-interface Interaction {
-  readonly request: { readonly uri: string }
-  readonly response: {
-    readonly status: { readonly code: number }
-    readonly headers: Readonly<Record<string, readonly string[]>>
-    readonly body?: { readonly string: string }
-    readonly parsed_body?: Json
-  }
-}
-
 function errorsOfCassette(name: string): ProviderError[] {
-  const cassette = parse(readFileSync(new URL(name, root), 'utf8')) as Cassette
-  const failed = (cassette.http_interactions ?? cassette.interactions ?? []).filter(({ response }) => response.status.code >= 400)
-  return failed.map(({ request, response }) =>
+  return failedExchanges(name).map(({ url, status, headers, body }) =>
     readHttpError({
-      provider: /anthropic|openai|deepseek|openrouter|azure/.exec(new URL(request.uri).hostname)?.[0] ?? 'unknown',
-      status: response.status.code,
-      headers: response.headers,
-      body: response.body?.string ?? (response.parsed_body as Json),
+      provider: /anthropic|openai|deepseek|openrouter|azure/.exec(new URL(url).hostname)?.[0] ?? 'unknown',
+      status,
+      headers,
+      body,
     }),
   )
 }

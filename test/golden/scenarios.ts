@@ -1,10 +1,18 @@
 /** For every action, a small conversation in which it means something. The action itself comes last. */
 import {
   type Action,
+  approvalDecided,
+  approvalRequested,
   budgetRefused,
+  budgetReleased,
+  budgetReserved,
   budgetSet,
+  budgetSettled,
   budgetWarned,
   type ConversationAction,
+  circuitClosed,
+  circuitOpened,
+  compactionFailed,
   compactionUndone,
   contextCompacted,
   conversationArchived,
@@ -17,7 +25,9 @@ import {
   foreignRecordKept,
   type Message,
   messageAdded,
+  messagePinned,
   messageRedacted,
+  messageUnpinned,
   metadataChanged,
   modelCalled,
   participantJoined,
@@ -25,6 +35,7 @@ import {
   preferencesChanged,
   recovered,
   toolCancelled,
+  toolEndedLate,
   toolFailed,
   toolProgressed,
   toolRequested,
@@ -32,6 +43,7 @@ import {
   toolSucceeded,
   turnEnded,
   turnInterrupted,
+  turnResumed,
   turnStarted,
   usageRecorded,
 } from '@colloquy/core'
@@ -121,12 +133,28 @@ const compacted = [
   ),
 ]
 
+const paid = {
+  usage: { input: 90, output: 6, cacheRead: 0, cacheWrite: { ttl5m: 0, ttl1h: 0, other: 0 }, reasoning: 0 },
+  model: { provider: 'anthropic', id: 'claude' },
+}
+
 const running = [started, turnStarted({ turnId: 't1' }), question]
 const joined = [
   participantJoined({ participantId: 'ada', kind: 'person', name: 'Ada', details: { locale: 'de-CH' } }),
   participantJoined({ participantId: 'claude', kind: 'model' }),
 ]
-const limited = [budgetSet({ limitTokens: 40, warnTokens: 20 }), question, answerWithCall]
+const limitSet = budgetSet({
+  scope: 'conversation',
+  limits: { messageTokens: { soft: 20, hard: 40 }, modelCalls: { soft: null, hard: 3 }, costMicros: null },
+})
+const reserved = budgetReserved({
+  reservationId: 'r1',
+  amounts: { modelCalls: 1, inputTokens: 900, outputTokens: 400, costMicros: 8_700 },
+  expiresAt: 1_767_225_900_000_000,
+  purpose: 'model_call',
+  holder: 'host/1',
+})
+const limited = [limitSet, question, answerWithCall]
 
 export const scenarios: { readonly [Type in ConversationAction['type']]: readonly Action[] } = {
   conversationStarted: [
@@ -200,7 +228,46 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
     }),
   ],
   messageRedacted: [question, answerWithCall, result, messageRedacted({ messageId: 'm3', reason: 'a phone number' })],
+  messagePinned: [question, answerWithCall, messagePinned({ messageId: 'm1', reason: 'the task' })],
+  messageUnpinned: [question, messagePinned({ messageId: 'm1' }), messageUnpinned({ messageId: 'm1' })],
   contextCompacted: compacted,
+  compactionFailed: [
+    question,
+    answerWithCall,
+    result,
+    messageRedacted({ messageId: 'm3' }),
+    contextCompacted(
+      {
+        covered: { messageIds: ['m2', 'm3'], ranges: [[2, 3]], tokens: 51 },
+        redactedIds: ['m3'],
+        summary: {
+          message: { v: 1, id: 's1', role: 'user', parts: [{ type: 'compaction', content: 'A forecast.', covers: [[2, 3]] }] },
+          tokenCount: 6,
+        },
+        strategy: 'summarizing',
+        trigger: 'manual',
+        before: { messages: 3, tokens: 60 },
+        after: { messages: 2, tokens: 15 },
+        preserved: ['Zürich'],
+        summarised: {
+          by: 'claude@1',
+          maxTokens: 20,
+          instructions: 'keep places',
+          requestHash: 'ab'.repeat(32),
+          ...paid,
+        },
+      },
+      { derivedFrom: [[2, 3]] },
+    ),
+    compactionFailed({
+      strategy: 'summarizing',
+      trigger: 'auto',
+      reason: 'summariser_failed',
+      problem: 'overloaded',
+      by: 'claude@1',
+      ...paid,
+    }),
+  ],
   compactionUndone: [
     ...compacted,
     compactionUndone(
@@ -214,6 +281,30 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
     ),
   ],
   toolRequested: toolAsked,
+  approvalRequested: [...toolAsked, approvalRequested({ ...call, approvalId: 'a1', reason: 'it writes to a file' })],
+  approvalDecided: [
+    ...toolAsked,
+    approvalRequested({ ...call, approvalId: 'a1' }),
+    approvalDecided({ ...call, approvalId: 'a1', decision: 'denied', reason: 'not today' }),
+  ],
+  // While the model still talks: the request has the arguments, the end has the answer, and both wait for their messages.
+  toolEndedLate: [
+    question,
+    toolRequested({
+      ...call,
+      name: 'forecast',
+      args: { raw: '{"days":1.50}', json: { days: 1.5 }, valid: true },
+      idempotencyKey: 'k1',
+    }),
+    toolStarted({ ...call, attempt: 1 }),
+    toolFailed({
+      ...call,
+      kind: 'timed_out',
+      code: 'tool_timed_out',
+      result: { type: 'tool_result', callId: 'call-1', callMessageId: 'm2', status: 'error', content: [] },
+    }),
+    toolEndedLate({ ...call, outcome: 'succeeded', durationMs: 31_000 }),
+  ],
   toolStarted: [...toolAsked, toolStarted({ ...call, attempt: 1 })],
   toolProgressed: [...toolAsked, toolStarted(call), toolProgressed({ ...call, ratio: 0.25, note: 'half of half' })],
   toolSucceeded: [...toolAsked, toolStarted(call), result, toolSucceeded({ ...call, durationMs: 12.5, resultMessageId: 'm3' })],
@@ -224,6 +315,7 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
   ],
   toolCancelled: [...toolAsked, toolCancelled({ ...call, reason: 'the user pressed stop' })],
   turnStarted: [started, turnStarted({ turnId: 't1' })],
+  turnResumed: [...running, turnResumed({ turnId: 't1', run: 2 })],
   turnEnded: [...running, turnEnded({ turnId: 't1', reason: 'answered' })],
   turnInterrupted: [...running, turnInterrupted({ turnId: 't1', reason: 'stopped by the user' })],
   usageRecorded: [
@@ -243,6 +335,22 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
       model: { provider: 'anthropic', id: 'claude' },
     }),
   ],
+  budgetSet: [limitSet],
+  budgetReserved: [limitSet, turnStarted({ turnId: 't1' }), reserved],
+  budgetSettled: [
+    limitSet,
+    reserved,
+    budgetReserved({
+      reservationId: 'r2',
+      amounts: { toolCalls: 8 },
+      expiresAt: 1_767_225_605_000_000,
+      purpose: 'chunk',
+    }),
+    budgetSettled({ reservationId: 'r2', amounts: { toolCalls: 3 }, held: { toolCalls: 2 } }),
+    budgetSettled({ reservationId: 'r1', amounts: { outputTokens: 120, cacheReadTokens: 30 } }),
+  ],
+  budgetReleased: [limitSet, reserved, budgetReleased({ reservationId: 'r1', reason: 'the request was never sent' })],
+  budgetWarned: [...limited, budgetWarned({ scope: 'conversation', kind: 'messageTokens', soft: 20, hard: 40, used: 30 })],
   modelCalled: [
     question,
     modelCalled({
@@ -283,11 +391,17 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
       { derivedFrom: [[2, 4]] },
     ),
   ],
-  budgetSet: [budgetSet({ limitTokens: 40, warnTokens: 20 })],
-  budgetWarned: [...limited, budgetWarned({ limitTokens: 40, usedTokens: 30, warnTokens: 20 })],
   budgetRefused: [
     ...limited,
-    budgetRefused({ actionType: 'messageAdded', limitTokens: 40, usedTokens: 30, requestedTokens: 30 }),
+    budgetRefused({
+      actionType: 'messageAdded',
+      scope: 'conversation',
+      kind: 'messageTokens',
+      limit: 40,
+      used: 30,
+      reserved: 0,
+      requested: 30,
+    }),
   ],
   errorRecorded: [
     question,
@@ -302,4 +416,10 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
   ],
   degraded: [degraded({ mode: 'no-tools', reason: 'the tool server does not answer' })],
   recovered: [degraded({ mode: 'no-tools', reason: 'the tool server does not answer' }), recovered({ reason: 'it answers' })],
+  circuitOpened: [circuitOpened({ circuit: 'anthropic/stream', failures: 5, openedAt: 1_767_225_600_000_000 })],
+  circuitClosed: [
+    circuitOpened({ circuit: 'anthropic/stream', failures: 5, openedAt: 1_767_225_600_000_000 }),
+    circuitOpened({ circuit: 'openai/stream', failures: 5, openedAt: 1_767_225_601_000_000 }),
+    circuitClosed({ circuit: 'anthropic/stream' }),
+  ],
 }

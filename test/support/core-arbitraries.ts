@@ -213,7 +213,8 @@ function actionFor(intent: Intent, past: Given): Action | undefined {
       const covered = past.state.messages.slice().filter((_, index) => intent.picks[index % intent.picks.length])
       if (covered.length === 0) return undefined
       const template = intent.action.payload as Parameters<typeof contextCompacted>[0]
-      return contextCompacted({ ...template, covered: naming(covered) })
+      const redactedIds = covered.filter((m) => m.redacted).map((m) => m.id)
+      return contextCompacted({ ...template, covered: naming(covered), redactedIds })
     }
     case 'undo': {
       const compactions = past.log.filter(contextCompacted.match)

@@ -22,7 +22,7 @@ async function recorded() {
         system: 'Be brief.',
         tools: [{ name: 'search', description: 'Looks things up', inputSchema: { type: 'object' } }],
         messages: chat.getState().messages.slice(),
-        config: { model: 'small-1', max_tokens: 100 },
+        config: { model: 'small-1', maxTokens: 100 },
       },
     })
   await chat.dispatch(say('m1', 'What is the capital of Peru?', 7))

@@ -1,5 +1,5 @@
 /** An action, or a message, in one line. */
-import type { Action, ConversationAction, Message, Part, Usage } from '@colloquy/core'
+import type { Action, BudgetAmounts, BudgetKind, BudgetLimit, ConversationAction, Message, Part, Usage } from '@colloquy/core'
 import { cutTo, printable } from './printable.ts'
 
 /** Enough to recognise words by; the whole text is in `show --full` and `export`. */
@@ -50,6 +50,7 @@ function describe(action: ConversationAction): string {
     case 'messageAdded':
       return `${action.payload.message.role}: ${action.payload.message.parts.map(describePart).join(' ')} (${tokens(action.payload.tokenCount)})`
     case 'messageRedacted':
+    case 'messagePinned':
       return `${action.payload.messageId}${reason(action.payload)}`
     case 'conversationStarted': {
       const { title, source, parent } = action.payload
@@ -80,6 +81,12 @@ function describe(action: ConversationAction): string {
       const sizes = `${tokens(before.tokens)} to ${tokens(after.tokens)}`
       return `${covered.messageIds.length} messages covered (${trigger}), ${before.messages} to ${after.messages} messages, ${sizes}`
     }
+    case 'messageUnpinned':
+      return action.payload.messageId
+    case 'compactionFailed': {
+      const { strategy, trigger, reason, problem } = action.payload
+      return `${strategy} (${trigger}): ${reason}${problem === undefined ? '' : `, ${problem}`}`
+    }
     case 'compactionUndone': {
       const { compactionPosition, restored } = action.payload
       return `the compaction at ${compactionPosition}, ${restored.messageIds.length} messages are back`
@@ -97,22 +104,43 @@ function describe(action: ConversationAction): string {
       const { callId, kind, problem } = action.payload
       return `${callId} ${kind}${problem === undefined ? '' : `: ${problem}`}`
     }
+    case 'approvalRequested':
+      return `${action.payload.callId}${reason(action.payload)}`
+    case 'approvalDecided':
+      return `${action.payload.callId} ${action.payload.decision}${reason(action.payload)}`
+    case 'toolEndedLate': {
+      const { callId, outcome, problem } = action.payload
+      return `${callId} ${outcome}, after its call was closed${problem === undefined ? '' : `: ${problem}`}`
+    }
     case 'toolCancelled':
       return `${action.payload.callId}${reason(action.payload)}`
     case 'turnStarted':
       return action.payload.turnId
+    case 'turnResumed':
+      return `${action.payload.turnId}, run ${action.payload.run}`
     case 'turnEnded':
     case 'turnInterrupted':
       return `${action.payload.turnId}${reason(action.payload)}`
     case 'usageRecorded':
       return describeUsage(action.payload.usage)
     case 'budgetSet':
-      return action.payload.limitTokens === null ? 'no limit' : `limit ${tokens(action.payload.limitTokens)}`
-    case 'budgetWarned':
-      return `${action.payload.usedTokens} of ${tokens(action.payload.limitTokens)} used`
+      return `${action.payload.scope}: ${describeLimits(action.payload.limits)}`
+    case 'budgetReserved':
+      return `${action.payload.reservationId} ${describeAmounts(action.payload.amounts)}`
+    case 'budgetSettled': {
+      const { reservationId, amounts, held } = action.payload
+      return `${reservationId} ${describeAmounts(amounts)}${held === undefined ? '' : `, holds ${describeAmounts(held)}`}`
+    }
+    case 'budgetReleased':
+      return `${action.payload.reservationId}${reason(action.payload)}`
+    case 'budgetWarned': {
+      const { scope, kind, used, soft, hard } = action.payload
+      return `${scope}: ${used} of ${budgetUnit(kind, hard ?? soft)} used${hard === null ? '' : `, warned from ${soft} on`}`
+    }
     case 'budgetRefused': {
-      const { actionType, requestedTokens, usedTokens, limitTokens } = action.payload
-      return `${actionType} needs ${requestedTokens}, ${usedTokens} of ${tokens(limitTokens)} used`
+      const { actionType, kind, requested, used, reserved, limit, scope } = action.payload
+      const owner = scope === 'conversation' ? '' : ` in the ${scope}`
+      return `${actionType} needs ${requested ?? 'an unknown amount'}, ${used} of ${budgetUnit(kind, limit)} used${reserved > 0 ? `, ${reserved} reserved` : ''}${owner}`
     }
     case 'modelCalled': {
       const { callId, encoder, content, unchanged, request } = action.payload
@@ -124,6 +152,10 @@ function describe(action: ConversationAction): string {
       return `${action.payload.mode}: ${action.payload.reason}`
     case 'recovered':
       return action.payload.reason ?? ''
+    case 'circuitOpened':
+      return `${action.payload.circuit}: ${action.payload.failures} failures in a row`
+    case 'circuitClosed':
+      return action.payload.circuit
     default: {
       const unknown: Action = action satisfies never
       return JSON.stringify(unknown.payload)
@@ -134,6 +166,27 @@ function describe(action: ConversationAction): string {
 function describeUsage({ input, output, cacheRead, cacheWrite }: Usage): string {
   const written = cacheWrite.ttl5m + cacheWrite.ttl1h + cacheWrite.other
   return `input ${input}, output ${output}, cache read ${cacheRead}, cache written ${written}`
+}
+
+/** `3 model calls`, `12 tokens`: an amount with its kind in words. */
+export function budgetUnit(kind: BudgetKind, amount: number): string {
+  return `${amount} ${kind === 'messageTokens' ? 'tokens' : kind.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)}`
+}
+
+const describeAmounts = (amounts: BudgetAmounts): string =>
+  Object.entries(amounts)
+    .map(([kind, amount]) => budgetUnit(kind as BudgetKind, amount ?? 0))
+    .join(', ')
+
+function describeLimits(limits: { readonly [K in BudgetKind]?: BudgetLimit | null | undefined }): string {
+  const texts = Object.entries(limits).map(([kind, limit]) => {
+    if (limit === null || limit === undefined || (limit.hard === null && limit.soft === null))
+      return `no limit of ${budgetUnit(kind as BudgetKind, 0).slice(2)}`
+    const hard = limit.hard === null ? [] : [`limit ${budgetUnit(kind as BudgetKind, limit.hard)}`]
+    const soft = limit.soft === null ? [] : [`warns from ${budgetUnit(kind as BudgetKind, limit.soft)} on`]
+    return [...hard, ...soft].join(', ')
+  })
+  return texts.join('; ')
 }
 
 const tokens = (count: number) => `${count} tokens`

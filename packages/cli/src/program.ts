@@ -2,7 +2,10 @@
 import { readFileSync } from 'node:fs'
 import { styleText } from 'node:util'
 import { Argument, Command, CommanderError, Option } from 'commander'
+import type { ChatOptions } from './commands/chat.ts'
+import type { CompactCommandOptions } from './commands/compact.ts'
 import type { MigrateOptions } from './commands/migrate.ts'
+import { strategyNames } from './compaction-strategy-names.ts'
 import type { Context, GlobalOptions } from './context.ts'
 import { type ExitCode, exitCodeOf, exitCodes, failureText, OutputClosed } from './exit.ts'
 import { type ExportFormat, exportFormats } from './export-formats.ts'
@@ -41,7 +44,7 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .option('--db <store>', 'a directory, postgres://... or memory: (COLLOQUY_DB; default ./.colloquy)')
     .option(
       '--read-url <url>',
-      'a standby, postgres://..., for what only reads: show, replay, diff, verify, export, list (COLLOQUY_READ_URL, unless --db is given)',
+      'a standby, postgres://..., for what only reads: show, replay, diff, analyze, verify, export, list (COLLOQUY_READ_URL, unless --db is given)',
     )
     .option('--tenant <id>', 'whose conversations (COLLOQUY_TENANT; default "default")')
     .option(
@@ -88,6 +91,27 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .command('demo')
     .description('import a sample conversation, dispatch, refuse, replay and verify it, explained')
     .action(calls(async (context) => (await import('./commands/demo.ts')).demo(context)))
+
+  program
+    .command('chat')
+    .description('talk with a model; every step is in the log')
+    .argument('[id]', 'the conversation to go on with (default: a new one)')
+    .option(
+      '--model <model>',
+      'scripted (no network), anthropic:<id> or openai:<id>, whose keys are in the environment',
+      'scripted',
+    )
+    .option('--system <text>', 'the system prompt')
+    .action(
+      calls(async (context, id: string | undefined, options: ChatOptions) =>
+        (await import('./commands/chat.ts')).chat(context, id, options),
+      ),
+    )
+
+  program
+    .command('tools')
+    .description('list the tools that chat gives to a model')
+    .action(calls(async (context) => (await import('./commands/tools.ts')).listTools(context)))
 
   program
     .command('import')
@@ -160,13 +184,75 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     )
 
   program
+    .command('compact')
+    .description('make the working set of a conversation smaller; all messages stay in the log')
+    .addArgument(idArgument())
+    .addOption(
+      new Option('--strategy <strategy>', 'what leaves and what stays; adaptive goes by what the conversation is made of')
+        .choices(strategyNames)
+        .default('adaptive'),
+    )
+    .option('--budget <tokens>', 'leave at most so many tokens (default 60 % of the context window)', wholeNumber('--budget'))
+    .option('--instructions <text>', 'what the summary is to keep, in words')
+    .option('--dry-run', 'say what would leave, and store nothing')
+    .addOption(new Option('--instead-of <position>', 'undo that compaction and make this one for it').conflicts('redo'))
+    .addOption(
+      new Option('--redo <position>', 'make a compaction that was undone once more, with its summary').conflicts([
+        'budget',
+        'instructions',
+        'dryRun',
+      ]),
+    )
+    .action(
+      calls(async (context, id: string, options: CompactCommandOptions) =>
+        (await import('./commands/compact.ts')).compactConversation(context, id, options),
+      ),
+    )
+
+  program
+    .command('uncompact')
+    .description('take a compaction back: what it covers is in the working set again')
+    .addArgument(idArgument())
+    .option('--at <position>', 'the compaction at this position (default the youngest that stands)')
+    .action(
+      calls(async (context, id: string, options: object) =>
+        (await import('./commands/uncompact.ts')).uncompact(context, id, options),
+      ),
+    )
+
+  program
+    .command('analyze')
+    .description('say what a conversation is made of, how full its window is, and which strategy suits it')
+    .addArgument(idArgument())
+    .option('--at <position|time>', 'as it was after a position, or at an ISO 8601 time')
+    .action(
+      calls(async (context, id: string, options: object) =>
+        (await import('./commands/analyze.ts')).analyzeConversation(context, id, options),
+      ),
+    )
+
+  program
+    .command('budget')
+    .description('show and set the budget of a conversation, or of the tenant: limits, used, reserved, refusals')
+    .argument('[id]', 'a conversation; without, the tenant')
+    .option('--scope <name>', 'which budget of the tenant (default "tenant")')
+    .option('--set <limits>', 'such as tokens=80000..100000,cost=2.50,calls=none: warn from, refuse past, no limit')
+    .option('--set-turn <limits>', 'the same for each turn')
+    .option('--release <reservation>', 'give back what a process reserved that is known to be dead')
+    .action(
+      calls(async (context, id: string | undefined, options: object) =>
+        (await import('./commands/budget.ts')).budget(context, id, options),
+      ),
+    )
+
+  program
     .command('context')
     .description('show what a model saw in a call, and prove it')
     .addArgument(idArgument())
     .option('--at <position>', 'the last call at or before this position (default: the end)')
     .option('--call <id>', 'the call of this id')
     .option('--calls', 'list the calls, and how much of each one was as in the call before')
-    .option('--api <name>', 'print the request as this API takes it: anthropic-messages, openai-chat, openai-responses, gemini')
+    .option('--api <name>', 'print the request as this API takes it: anthropic-messages, openai-responses, openai-chat, ...')
     .option('--redacted', 'print also what was redacted since')
     .option('--budget <tokens>', 'what the messages are compared with, instead of the settings', wholeNumber('--budget'))
     .action(

@@ -47,6 +47,10 @@ export function factsOf(id: string, { state, position, occurredAt }: Folded<Conv
     ['messages', `${number(messages.length)} in the working set`],
     ['context', outOf(context.usedTokens, context.limitTokens)],
     context.lastCompaction !== null && ['compactions', compactionText(context.compactions, context.lastCompaction)],
+    context.failure !== null && [
+      'not compacted',
+      `${context.failure.inARow} times in a row, the last at position ${context.failure.position} (${context.failure.strategy}): ${context.failure.reason}`,
+    ],
     tools.requested > 0 && [
       'tools',
       `${tools.requested} requested: ${tools.succeeded} succeeded, ${tools.failed} failed, ${tools.cancelled} cancelled, ${tools.open.length} open`,
@@ -63,12 +67,16 @@ export function factsOf(id: string, { state, position, occurredAt }: Folded<Conv
       'manifests',
       `${number(manifest.calls)} model calls recorded, the last at position ${manifest.last.position} (${manifest.last.callId})`,
     ],
-    ['budget', `${outOf(budget.usedTokens, budget.limitTokens)}${budget.refusals > 0 ? `, ${budget.refusals} refused` : ''}`],
+    [
+      'budget',
+      `${outOf(budget.used.messageTokens, budget.limits.conversation.messageTokens?.hard ?? null)}${budget.refusals > 0 ? `, ${budget.refusals} refused` : ''}`,
+    ],
     health.lastError !== null && [
       'errors',
       `${health.errors}, the last at position ${health.lastError.position}: ${health.lastError.kind}, ${health.lastError.problem}`,
     ],
     health.degraded !== null && ['degraded', `${health.degraded.mode}: ${health.degraded.reason}`],
+    (health.openCircuits ?? []).length > 0 && ['left alone', health.openCircuits?.map(({ circuit }) => circuit).join(', ') ?? ''],
     ...entryFacts('preferences', state.preferences),
     ...entryFacts('metadata', state.metadata),
   ]

@@ -79,7 +79,7 @@ describe('a reducer', () => {
 
   test('gives an initial state that nobody can change', () => {
     expect(() => (initial.todos as { count: number }).count++).toThrow(TypeError)
-    expect(() => (conversationReducer.initial().budget as { usedTokens: number }).usedTokens++).toThrow(TypeError)
+    expect(() => (conversationReducer.initial().budget.used as { messages: number }).messages++).toThrow(TypeError)
   })
 
   test('changes only the slices that listen, and leaves the old state as it was', () => {

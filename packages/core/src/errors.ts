@@ -8,6 +8,16 @@ const row = <Details>(message: (d: Details) => string, options: { retryable?: bo
   message,
 })
 
+/** A kind of amount in words: `costMicros` -> `cost micros`. */
+const unitOf = (kind: string): string =>
+  kind === 'messageTokens' ? 'tokens' : kind.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+
+function remedyOf(scope: string): string {
+  if (scope === 'turn') return 'Raise the budget with budgetSet, or go on in a new turn.'
+  if (scope === 'tenant') return 'Raise the budget of the tenant, or wait until something is given back.'
+  return 'Raise the budget with budgetSet, or start a new conversation.'
+}
+
 /**
  * Every way Colloquy refuses or fails. Closed: a new failure is a new row. Each text says what happened, with the numbers, and
  * then the next step. `retryable` means that the same call may succeed later without being changed.
@@ -67,22 +77,47 @@ const errorTable = {
   participant_not_found: row<{ participantId: string; participants: number }>(
     (d) => `Participant ${d.participantId} is not among the ${d.participants} who are here. Check the id.`,
   ),
-  compaction_stale: row<{ missing: number; covered: number }>(
+  compaction_stale: row<{ missing: number; changed: number; covered: number }>(
     (d) =>
-      `${d.missing} of the ${d.covered} messages to be covered are no longer in the working set. Plan the compaction again from the present state.`,
+      `Of the ${d.covered} messages to be covered ${d.missing} have left the working set, and ${d.changed} were redacted or pinned since. Plan the compaction again from the present state.`,
   ),
-  compaction_not_found: row<{ position: number }>(
+  compaction_parts_call: row<{ messageId: string; callId: string }>(
     (d) =>
-      `The working set holds no compaction made at position ${d.position}. Look up the position in context.lastCompaction or in the log.`,
+      `The compaction would part tool call ${d.callId} of message ${d.messageId} from its result, its approval or its batch. Cover all of them or none.`,
   ),
   manifest_stale: row<{ basePosition: number | null; lastPosition: number | null }>(
     (d) =>
       `The manifest differs from the one at position ${d.basePosition ?? 'none'}, but the last one is at position ${d.lastPosition ?? 'none'}: another model call was recorded first. Describe the request again.`,
     { retryable: true },
   ),
-  budget_exceeded: row<{ limitTokens: number; usedTokens: number; requestedTokens: number }>(
+  compaction_failed: row<{ strategy: string; reason: string; problem: string }>(
     (d) =>
-      `The action needs ${d.requestedTokens} tokens, but ${d.usedTokens} of ${d.limitTokens} are used. Raise the budget with budgetSet, or start a new conversation.`,
+      `The strategy "${d.strategy}" compacted nothing (${d.reason}): ${d.problem}. The working set is what it was; try another strategy, budget or summariser.`,
+  ),
+  compaction_not_found: row<{ position: number | null }>(
+    (d) =>
+      `The working set holds no compaction${d.position === null ? '' : ` made at position ${d.position}`}. Look up the position in context.lastCompaction or in the log.`,
+  ),
+  budget_exceeded: row<{ scope: string; kind: string; limit: number; used: number; reserved: number; requested: number }>(
+    (d) =>
+      `The action needs ${d.requested} ${unitOf(d.kind)}, but ${d.used} of ${d.limit} are used${d.reserved > 0 ? ` and ${d.reserved} reserved` : ''}${d.scope === 'conversation' ? '' : ` in this ${d.scope}`}. ${remedyOf(d.scope)}`,
+  ),
+  budget_unavailable: row<{ scope: string; problem: string }>(
+    (d) =>
+      `The budget of the ${d.scope} could not be asked, so nothing is allowed: ${d.problem}. Remove the cause, then dispatch again.`,
+    { retryable: true },
+  ),
+  token_limit: row<{ actionType: string; limitTokens: number; requestedTokens: number }>(
+    (d) =>
+      `The ${d.actionType} has ${d.requestedTokens} tokens, more than the ${d.limitTokens} that one may have. Shorten or split it, or raise the limit.`,
+  ),
+  reservation_not_open: row<{ reservationId: string; openReservations: number }>(
+    (d) =>
+      `Reservation ${d.reservationId} is not open (${d.openReservations} are). Reserve first, and settle or release a reservation only once.`,
+  ),
+  reservation_already_open: row<{ reservationId: string; position: number }>(
+    (d) =>
+      `Reservation ${d.reservationId} is open since position ${d.position}. Settle or release it before reserving under this id again.`,
   ),
 
   // Dispatch
@@ -226,6 +261,30 @@ const errorTable = {
       `Subscription "${d.name}" has no dead letter at feed position ${d.feedPosition} of partition ${d.partition}. List them to see which there are.`,
   ),
 
+  // A turn
+  tool_not_found: row<{ name: string; known: number }>(
+    (d) => `There is no tool "${d.name}" (${d.known} are registered). Use one of the tools that the request lists.`,
+  ),
+  tool_disabled: row<{ name: string }>(
+    (d) => `The tool "${d.name}" is switched off for this conversation. Go on without it, or switch it on.`,
+  ),
+  tool_arguments_invalid: row<{ name: string; problem: string }>(
+    (d) => `The arguments of "${d.name}" do not match its schema: ${d.problem}. Correct them and call it again.`,
+  ),
+  tool_timed_out: row<{ name: string; timeoutMs: number }>(
+    (d) =>
+      `The tool "${d.name}" did not end within ${d.timeoutMs} ms, and was told to stop. Ask for less at a time, or raise its timeoutMs.`,
+    { retryable: true },
+  ),
+  egress_refused: row<{ host: string; problem: string }>(
+    (d) => `No connection was made to ${d.host}: ${d.problem}. Add the host to the tool's allow list if it is to be reached.`,
+  ),
+  model_failed: row<{ provider: string; model: string; kind: string; problem: string }>(
+    (d) =>
+      `${d.provider} failed while ${d.model} answered (${d.kind}): ${d.problem}. What had arrived is stored; start another turn, or look at the provider's status.`,
+    { retryable: true },
+  ),
+
   // Import
   import_refused: row<{ source: string; line: number; problem: string }>(
     (d) =>
@@ -236,7 +295,15 @@ const errorTable = {
       `Conversation ${d.conversationId} already holds other content at position ${d.position} than the file. Import it under another id.`,
   ),
 
+  // Providers
+  circuit_open: row<{ circuit: string; failures: number; retryInMs: number }>(
+    (d) =>
+      `${d.circuit} failed ${d.failures} times in a row and is left alone; the next try is let through in ${d.retryInMs} ms. Wait so long, or use another model.`,
+    { retryable: true },
+  ),
+
   // The command line
+  cache_error: row<{ problem: string }>((d) => `The cache of answers cannot be used: ${d.problem} Until then, ask the model.`),
   file_unwritable: row<{ file: string; problem: string }>(
     (d) => `${d.file} was not written: ${d.problem}. What was there before is still there: give another file, or - for stdout.`,
   ),

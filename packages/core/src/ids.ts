@@ -37,6 +37,14 @@ export function assertConversationId(value: unknown): asserts value is string {
   }
 }
 
+/** The id of one of our own streams, which no caller can open: `colloquy:<kind>:<name>`. @throws `id_invalid` */
+export function assertOwnStreamId(value: unknown): asserts value is string {
+  assertId('stream id', value)
+  if (!value.startsWith(ownPrefix) || value.includes(forkMark)) {
+    throw new ColloquyError('id_invalid', { kind: 'stream id', problem: `it is not of the form ${ownPrefix}<kind>:<name>` })
+  }
+}
+
 /** Whether this is the id of a fork, which only `engine.fork` gives. */
 export function isForkId(conversationId: string): boolean {
   return conversationId.includes(forkMark)

@@ -13,8 +13,39 @@ export {
 } from './action.ts'
 export { toHex } from './bytes.ts'
 export { combineSlices, freezeState, type Reducer, type StateOf, type Unapplied } from './combine-slices.ts'
-export { type BudgetState, budgetRefused, budgetSet, budgetWarned } from './conversation/budget.ts'
-export { compactionUndone, contextCompacted } from './conversation/compaction.ts'
+export {
+  type BudgetLimit,
+  type BudgetLimits,
+  type BudgetReservation,
+  type BudgetScope,
+  type BudgetShortage,
+  type BudgetState,
+  budget as budgetSlice,
+  budgetError,
+  budgetRefused,
+  budgetReleased,
+  budgetReserved,
+  budgetSet,
+  budgetSettled,
+  budgetShortage,
+  budgetStanding,
+  budgetWarned,
+  openReservations,
+  spentBy,
+} from './conversation/budget.ts'
+export {
+  type AmountKind,
+  addAmounts,
+  amountKinds,
+  amountOf,
+  type BudgetAmounts,
+  type BudgetKind,
+  type BudgetTotals,
+  budgetKinds,
+  isUnknown,
+} from './conversation/budget-amounts.ts'
+export { compactionFailed, compactionUndone, contextCompacted } from './conversation/compaction.ts'
+export { callsInFlight } from './conversation/compaction-guard.ts'
 export type { ContextState } from './conversation/context.ts'
 // The conversation
 export {
@@ -24,7 +55,7 @@ export {
   conversationSlices,
   reduceConversation,
 } from './conversation/conversation.ts'
-export { degraded, errorRecorded, type HealthState, recovered } from './conversation/health.ts'
+export { circuitClosed, circuitOpened, degraded, errorRecorded, type HealthState, recovered } from './conversation/health.ts'
 export {
   conversationArchived,
   conversationCleared,
@@ -35,22 +66,37 @@ export {
 } from './conversation/lifecycle.ts'
 export { foreignRecordKept, type LineageState } from './conversation/lineage.ts'
 export { type Manifest, type ManifestEntry, type ManifestState, type ManifestStep, modelCalled } from './conversation/manifest.ts'
-export { type Message, message, type Part, part, textMessage, type Usage, usage } from './conversation/message.ts'
-export { messageAdded, messageRedacted, type WorkingMessage } from './conversation/messages.ts'
+export {
+  type Message,
+  message,
+  type Part,
+  part,
+  textMessage,
+  type Usage,
+  usage,
+  type WorkingMessage,
+} from './conversation/message.ts'
+export { messageAdded, messagePinned, messageRedacted, messageUnpinned } from './conversation/messages.ts'
 export { metadataChanged } from './conversation/metadata.ts'
 export { type Participant, participantJoined, participantLeft } from './conversation/participants.ts'
 export { preferencesChanged } from './conversation/preferences.ts'
 export {
+  type AnsweredToolCall,
+  approvalDecided,
+  approvalRequested,
   type OpenToolCall,
+  type ToolArguments,
+  type ToolResultPart,
   type ToolsState,
   toolCancelled,
+  toolEndedLate,
   toolFailed,
   toolProgressed,
   toolRequested,
   toolStarted,
   toolSucceeded,
 } from './conversation/tools.ts'
-export { type TurnState, turnEnded, turnInterrupted, turnStarted } from './conversation/turn.ts'
+export { type TurnState, turnEnded, turnInterrupted, turnResumed, turnStarted } from './conversation/turn.ts'
 export { type UsageState, usageRecorded } from './conversation/usage.ts'
 export {
   actionOf,
@@ -78,6 +124,7 @@ export {
   assertConversationId,
   assertForkId,
   assertId,
+  assertOwnStreamId,
   type ConversationKey,
   defaultTenant,
   forkIdOf,

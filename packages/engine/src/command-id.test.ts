@@ -69,14 +69,17 @@ describe('a command id', () => {
     const log = openMemoryLog()
     const { dispatch } = await given([], { log })
     await dispatch(say('m1'), { commandId: 'k' })
-    await dispatch([budgetSet({ limitTokens: 0 }), conversationArchived({})])
+    await dispatch([
+      budgetSet({ scope: 'conversation', limits: { messageTokens: { soft: null, hard: 0 } } }),
+      conversationArchived({}),
+    ])
     let ran = 0
     await using restarted = createEngine({
       log,
       middleware: [
         () => () => async () => {
           ran += 1
-          throw new ColloquyError('budget_exceeded', { limitTokens: 0, usedTokens: 1, requestedTokens: 1 })
+          throw new ColloquyError('budget_unavailable', { scope: 'tenant', problem: 'a test' })
         },
       ],
     })

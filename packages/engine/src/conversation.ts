@@ -1,4 +1,4 @@
-import { type Action, type ConversationKey, isColloquyError, type OpenedEnvelope } from '@colloquy/core'
+import { type Action, type ConversationKey, type EventLog, isColloquyError, type OpenedEnvelope } from '@colloquy/core'
 import { distinctUntilChanged, map, mergeMap, type Observable, observable, startWith } from 'rxjs'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import type { Publisher } from './publish.ts'
@@ -17,6 +17,7 @@ export interface ConversationPorts<State> {
   readonly resident: () => Writer<State> | undefined
   /** @throws `history_rewound` when the log does not hold this any more */
   readonly assertSeen: (seen: Seen) => Promise<void>
+  readonly log: EventLog
 }
 
 /**
@@ -58,6 +59,16 @@ export class Conversation<State> {
         .subscribe(subscriber)
       return () => subscription.unsubscribe()
     })
+  }
+
+  /** Where it is kept: for media, which are put there before the action that names them, and for what reads. */
+  get log(): EventLog {
+    return this.#ports.log
+  }
+
+  /** The same object for all handles that one engine gave out: what is kept for a conversation in memory is kept by it and the id. */
+  get scope(): object {
+    return this.#ports.publisher
   }
 
   /** The stored state: frozen, and the same object until it changes. */
@@ -131,7 +142,10 @@ export class Conversation<State> {
       this.#writer = writer
       if (writer === this.#trusted) return writer
       // Shared: each of several dispatches made at once was made on the history that is looked for.
-      this.#checking ??= this.#check(writer)
+      // Forgotten here and not by itself: where nothing is to be looked for it ends before it is assigned.
+      this.#checking ??= this.#check(writer).finally(() => {
+        this.#checking = undefined
+      })
       await this.#checking
     }
   }
@@ -144,8 +158,6 @@ export class Conversation<State> {
     } catch (error) {
       if (isColloquyError(error, 'history_rewound')) this.#trusted = writer
       throw error
-    } finally {
-      this.#checking = undefined
     }
   }
 

@@ -54,3 +54,18 @@ test('an effect runs only in the process that appended', async () => {
   await dispatch(say('m3'))
   expect(heard).toEqual([3])
 })
+
+test('an effect that begins with a conversation may dispatch from its state, once whichever process does it', async () => {
+  const greet: Effect = (_, api) => {
+    api
+      .dispatch(conversationTitled({ title: 'hello' }), { commandId: 'effect:greet:0' })
+      .then(({ duplicate }) => api.reportError(duplicate ? 'again' : 'first'))
+      .catch(api.reportError)
+    return of()
+  }
+  const first = await given([say('m1')], { effects: [greet] })
+  await vi.waitFor(() => expect(first.errors).toEqual([{ error: 'first', where: 'effect greet of c' }]))
+  const second = await given([], { log: first.log, effects: [greet] })
+  await vi.waitFor(() => expect(second.errors).toEqual([{ error: 'again', where: 'effect greet of c' }]))
+  expect(await second.stored()).toMatchObject([{ type: 'messageAdded' }, { cause: 'effect:greet', commandId: 'effect:greet:0' }])
+})

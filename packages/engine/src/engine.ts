@@ -3,6 +3,7 @@ import {
   assertConversationId,
   assertForkId,
   assertId,
+  assertOwnStreamId,
   ColloquyError,
   type ConversationKey,
   type ConversationState,
@@ -32,7 +33,7 @@ import {
 } from '@colloquy/core'
 import { filter, mergeMap, type Observable, type Subscription } from 'rxjs'
 import { Conversation } from './conversation.ts'
-import type { Effect } from './effects.ts'
+import type { Effect, EffectApi } from './effects.ts'
 import { type FeedBatch, type FeedEnvelope, type FeedOptions, Feeds } from './feed.ts'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import { type ImportedResult, importConversations } from './import-conversation.ts'
@@ -127,17 +128,47 @@ interface Resident<State> {
 export function createEngine<const Slices extends readonly Slice[] = readonly []>(
   options: EngineOptions<Slices>,
 ): Engine<EngineState<Slices>> {
-  type State = EngineState<Slices>
+  // The combined state has the keys of both lists; TypeScript cannot see that through the spread.
+  const reducer = combineSlices([...conversationSlices, ...(options.slices ?? [])]) as unknown as Reducer<EngineState<Slices>>
+  return engineOver(options, reducer, assertConversationId)
+}
+
+export type LedgerEngineOptions<Slices extends readonly Slice[]> = Omit<
+  EngineOptions<readonly []>,
+  'slices' | 'middleware' | 'effects'
+> & {
+  /** All that a stream is made of. */
+  readonly slices: Slices
+  readonly middleware?: readonly Middleware<StateOf<Slices>>[]
+}
+
+/**
+ * An engine of Colloquy's own streams (`colloquy:<kind>:<name>`), such as the ledger of a tenant's budget. They lie in the same log
+ * under the same rules and with slices of their own; lists of conversations leave them out, and no other engine opens them.
+ * @throws `slice_invalid`, `id_invalid`
+ */
+export function createLedgerEngine<const Slices extends readonly Slice[]>(
+  options: LedgerEngineOptions<Slices>,
+): Engine<StateOf<Slices>> {
+  return engineOver<StateOf<Slices>>(options, combineSlices(options.slices), assertOwnStreamId)
+}
+
+function engineOver<State>(
+  options: Omit<EngineOptions<readonly []>, 'slices' | 'middleware' | 'effects'> & {
+    readonly middleware?: readonly Middleware<State>[]
+    readonly effects?: readonly Effect<State>[]
+  },
+  reducer: Reducer<State>,
+  assertRootId: (conversationId: unknown) => void,
+): Engine<State> {
   const { log, tenant = defaultTenant, idleMs = 300_000, middleware = [], effects = [] } = options
   const { clock = systemClock, ids = uuidv7, random = systemRandom, sha256 = nodeSha256 } = options
   const onError: ErrorListener = options.onError ?? warn
   const limits = options.limits === undefined ? defaultLimits : { ...defaultLimits, ...options.limits }
   assertId('tenant', tenant)
 
-  // The combined state has the keys of both lists; TypeScript cannot see that through the spread.
-  const reducer = combineSlices([...conversationSlices, ...(options.slices ?? [])]) as unknown as Reducer<State>
   const publisher = new Publisher<State>(onError)
-  const feeds = new Feeds(log, tenant, onError)
+  const feeds = new Feeds(log, tenant, { sha256, onError })
   const snapshots = new Snapshots<State>({
     log,
     reducer,
@@ -157,6 +188,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
       writer: () => resident(conversationId),
       resident: () => residents.get(conversationId)?.loaded,
       assertSeen: (seen) => assertSeen(log, keyOf(conversationId), seen),
+      log,
     })
   }
 
@@ -222,15 +254,16 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
     return effects.map((effect, index) => {
       const name = effect.name || String(index)
       const where = `effect ${name} of ${conversationId}`
+      const report = (error: unknown) => onError(error, where)
+      const cause = `effect:${name}`
+      const dispatch: EffectApi<State>['dispatch'] = async (actions, options) =>
+        conversation(conversationId, await resident(conversationId)).dispatch(actions, { ...options, cause })
       const answers = new GuardedObservable<Action>(where, onError, (subscriber) => {
-        const subscription = effect(appended$, { conversationId, getState: () => writer.state }).subscribe(subscriber)
+        const api = { conversationId, getState: () => writer.state, dispatch, reportError: report }
+        const subscription = effect(appended$, api).subscribe(subscriber)
         return () => subscription.unsubscribe()
       })
-      return answers.subscribe((action) => {
-        resident(conversationId)
-          .then((current) => current.dispatch([action], { cause: `effect:${name}` }))
-          .catch((error: unknown) => onError(error, where))
-      })
+      return answers.subscribe((action) => void dispatch(action).catch(report))
     })
   }
 
@@ -256,7 +289,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
     cursorOf: (envelope) => cursorOf(envelope, log.partitions, sha256),
 
     async open(conversationId, { seen } = {}) {
-      if (typeof conversationId !== 'string' || !isForkId(conversationId)) assertConversationId(conversationId)
+      if (typeof conversationId !== 'string' || !isForkId(conversationId)) assertRootId(conversationId)
       else {
         assertForkId(conversationId)
         // A fork is made by `fork` only: it has a parent, which an empty conversation of that name had not.

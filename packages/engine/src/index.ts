@@ -1,6 +1,13 @@
 export { Conversation } from './conversation.ts'
 export type { Effect, EffectApi } from './effects.ts'
-export { createEngine, type Engine, type EngineOptions, type EngineState } from './engine.ts'
+export {
+  createEngine,
+  createLedgerEngine,
+  type Engine,
+  type EngineOptions,
+  type EngineState,
+  type LedgerEngineOptions,
+} from './engine.ts'
 export type { FeedBatch, FeedEnvelope, FeedOptions } from './feed.ts'
 export type { ErrorListener } from './guarded-observable.ts'
 export type { ImportedResult } from './import-conversation.ts'

@@ -204,3 +204,16 @@ describe('a snapshot that is not what its log leads to', () => {
     expect((await log.stateHashes(key, snapshot.stateKey)).map(({ position }) => position)).toEqual([100, 200])
   })
 })
+
+test('a handle whose conversation is loaded anew after one failure goes on after the next one too', async () => {
+  const inner = openMemoryLog()
+  let failures = 0
+  const log = Object.assign(Object.create(inner) as EventLog, {
+    append: (requests: Parameters<EventLog['append']>[0]) =>
+      failures-- > 0 ? Promise.reject(new Error('the log is away')) : inner.append(requests),
+  })
+  const { conversation } = await given([], { log })
+  failures = 3
+  for (let i = 0; i < 3; i++) await expect(conversation.dispatch(say('m1'))).rejects.toThrow('the log is away')
+  await expect(conversation.dispatch(say('m1'))).resolves.toMatchObject({ position: 1 })
+})

@@ -1,17 +1,5 @@
-/** What appends are compared with. Installed on the first use, by a package.json of its own: users do not pay for our comparisons. */
-import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+/** What appends are compared with. */
 import type pg from 'pg'
-
-const directory = fileURLToPath(new URL('..', import.meta.url))
-
-export function installPeers(say: (text: string) => void): void {
-  if (existsSync(`${directory}node_modules/@event-driven-io/emmett-postgresql`)) return
-  say('installing what we compare with (test/bench/package-lock.json), once')
-  const { status, stderr } = spawnSync('npm', ['ci', '--no-workspaces'], { cwd: directory, encoding: 'utf8' })
-  if (status !== 0) throw new Error(`The peers could not be installed:\n${stderr}`)
-}
 
 /** The part of Emmett that is used here. */
 interface Emmett {

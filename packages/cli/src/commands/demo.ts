@@ -36,7 +36,7 @@ export async function demo(context: Context): Promise<ExitCode> {
   for (const [label, text] of facts) await tell.line(`${label.padEnd(13)} ${printable(text)}`)
 
   // The limit leaves room for the first message that we dispatch, not for the second.
-  const limitTokens = state.budget.usedTokens + 100
+  const limitTokens = state.budget.used.messageTokens + 100
   await using engine = createEngine({ log: store.log, tenant: store.tenant, middleware: [budget({ limitTokens })] })
   const conversation = await engine.open(id)
 
@@ -50,7 +50,7 @@ export async function demo(context: Context): Promise<ExitCode> {
   for (const envelope of heard.splice(0)) await tell.envelope('heard', envelope)
 
   await tell.heading('4. A budget refuses before anything is stored')
-  const { usedTokens } = conversation.getState().budget
+  const usedTokens = conversation.getState().budget.used.messageTokens
   await tell.line(`budget        ${usedTokens} of ${limitTokens} tokens are used; the next message takes 5000`)
   await tell.line(
     `refused       ${await refusalOf(conversation.dispatch(userMessage('Here is the whole build log: ...', 5000)))}`,

@@ -168,4 +168,4 @@ function listing(isVerified: boolean): Listing<Replayed> {
   }
 }
 
-const isTrouble = (type: string) => /Failed|Refused|Interrupted|errorRecorded|degraded/.test(type)
+const isTrouble = (type: string) => /Failed|Refused|Interrupted|errorRecorded|degraded|circuitOpened/.test(type)

@@ -46,6 +46,7 @@ function compacted(state: ConversationState, covered: number, summaryId: string)
       ranges: leaving.map(({ position }): [number, number] => [position, position]),
       tokens,
     },
+    redactedIds: leaving.filter(({ redacted }) => redacted).map(({ id }) => id),
     summary: { message: textMessage(summaryId, 'user', `summary of ${covered}`), tokenCount: 2 },
     ...(standsAt !== undefined && { standsAt }),
     strategy: 'test',

@@ -67,6 +67,9 @@ describe('a compaction', () => {
         tokensBefore: 50,
         tokensAfter: 50,
       },
+      unseenCompactions: [],
+      failure: null,
+      settled: { position: 6, tokens: 34, answersSince: 0 },
     })
   })
 
@@ -91,7 +94,7 @@ describe('a compaction', () => {
       after: { messages: 4, tokens: 40 },
     })
     expect(() => five.guard(action)).toThrow(
-      expect.objectContaining({ code: 'compaction_stale', details: { missing: 2, covered: 3 } }),
+      expect.objectContaining({ code: 'compaction_stale', details: { missing: 2, changed: 0, covered: 3 } }),
     )
     expect(idsOf(five.when(action))).toEqual(['m2', 'm3', 'm4', 'm5'])
   })
@@ -115,7 +118,8 @@ describe('undoing a compaction', () => {
   ])('%s brings back every message in its place', (_, ids, summaryId) => {
     const undone = undo(compact(five, ids, summaryId), 6)
     expect(undone.state.messages.toJSON()).toEqual(five.state.messages.toJSON())
-    expect(undone.state.context).toEqual({ ...five.state.context, compactions: 1 })
+    const settled = { position: 7, tokens: 50, answersSince: 0 }
+    expect(undone.state.context).toEqual({ ...five.state.context, compactions: 1, settled })
   })
 
   test('keeps what came since, behind', () => {
@@ -153,6 +157,19 @@ describe('undoing a compaction', () => {
     const twice = compact(once, ['m2', 'm5'], 's2')
     expect(idsOf(twice)).toEqual(['m1', 's2', 's1'])
     expect(undo(twice, 7).state.messages.toJSON()).toEqual(once.state.messages.toJSON())
+  })
+
+  test('of several without a summary goes back one by one, and each is undone once', () => {
+    const twice = compact(compact(five, ['m1']), ['m2'])
+    expect(twice.state.context.unseenCompactions).toEqual([6, 7])
+    expect(() => twice.guard(undoOf(twice.log[6] as never, twice))).not.toThrow()
+    const back = undo(twice, 7)
+    expect(() => back.guard(undoOf(back.log[5] as never, back))).not.toThrow()
+    const begin = undo(back, 6)
+    expect(idsOf(begin)).toEqual(idsOf(five))
+    expect(() => begin.guard(undoOf(begin.log[5] as never, begin))).toThrow(
+      expect.objectContaining({ code: 'compaction_not_found' }),
+    )
   })
 
   test('in any order of compactions leads back to where it began', () => {

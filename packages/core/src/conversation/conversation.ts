@@ -4,10 +4,18 @@
  */
 import type { ActionOf, StampedAction } from '../action.ts'
 import { combineSlices, type StateOf } from '../combine-slices.ts'
-import { budget, type budgetRefused, type budgetSet, type budgetWarned } from './budget.ts'
-import type { compactionUndone, contextCompacted } from './compaction.ts'
+import {
+  budget,
+  type budgetRefused,
+  type budgetReleased,
+  type budgetReserved,
+  type budgetSet,
+  type budgetSettled,
+  type budgetWarned,
+} from './budget.ts'
+import type { compactionFailed, compactionUndone, contextCompacted } from './compaction.ts'
 import { context } from './context.ts'
-import { type degraded, type errorRecorded, health, type recovered } from './health.ts'
+import { type circuitClosed, type circuitOpened, type degraded, type errorRecorded, health, type recovered } from './health.ts'
 import {
   type conversationArchived,
   type conversationCleared,
@@ -18,12 +26,15 @@ import {
 } from './lifecycle.ts'
 import { type foreignRecordKept, lineage } from './lineage.ts'
 import { manifest, type modelCalled } from './manifest.ts'
-import { type messageAdded, type messageRedacted, messages } from './messages.ts'
+import { type messageAdded, type messagePinned, type messageRedacted, messages, type messageUnpinned } from './messages.ts'
 import { metadata, type metadataChanged } from './metadata.ts'
 import { type participantJoined, type participantLeft, participants } from './participants.ts'
 import { preferences, type preferencesChanged } from './preferences.ts'
 import {
+  type approvalDecided,
+  type approvalRequested,
   type toolCancelled,
+  type toolEndedLate,
   type toolFailed,
   type toolProgressed,
   type toolRequested,
@@ -31,7 +42,7 @@ import {
   type toolSucceeded,
   tools,
 } from './tools.ts'
-import { turn, type turnEnded, type turnInterrupted, type turnStarted } from './turn.ts'
+import { turn, type turnEnded, type turnInterrupted, type turnResumed, type turnStarted } from './turn.ts'
 import { usage, type usageRecorded } from './usage.ts'
 
 export const conversationSlices = [
@@ -67,25 +78,37 @@ export type ConversationAction = ActionOf<
   | typeof metadataChanged
   | typeof messageAdded
   | typeof messageRedacted
+  | typeof messagePinned
+  | typeof messageUnpinned
   | typeof contextCompacted
+  | typeof compactionFailed
   | typeof compactionUndone
   | typeof toolRequested
+  | typeof approvalRequested
+  | typeof approvalDecided
   | typeof toolStarted
   | typeof toolProgressed
   | typeof toolSucceeded
   | typeof toolFailed
   | typeof toolCancelled
+  | typeof toolEndedLate
   | typeof turnStarted
+  | typeof turnResumed
   | typeof turnEnded
   | typeof turnInterrupted
   | typeof usageRecorded
   | typeof budgetSet
+  | typeof budgetReserved
+  | typeof budgetSettled
+  | typeof budgetReleased
   | typeof budgetWarned
   | typeof budgetRefused
   | typeof modelCalled
   | typeof errorRecorded
   | typeof degraded
   | typeof recovered
+  | typeof circuitOpened
+  | typeof circuitClosed
 >
 
 /** Guard, reduce and replay over our slices. With slices of your own: `combineSlices([...conversationSlices, mine])`. */

@@ -70,6 +70,20 @@ const customPart = z.strictObject({
 /** What a tool result is made of: results do not nest calls. */
 const resultPart = z.discriminatedUnion('type', [textPart, mediaPart, customPart])
 
+/** The argument text as the model wrote it, and the value it parses to when it does. */
+export const toolArguments = z.strictObject({ raw: z.string(), json: anyJson.optional(), valid: z.boolean() })
+
+export const toolResultPart = z.strictObject({
+  ...partBase,
+  type: z.literal('tool_result'),
+  callId: id,
+  /** The message that made the call, when the source says or implies it. */
+  callMessageId: id.optional(),
+  status: z.enum(['ok', 'error', 'denied', 'interrupted', 'unknown']),
+  content: z.array(resultPart),
+  artifactRef: z.string().optional(),
+})
+
 export const part = z.discriminatedUnion('type', [
   textPart,
   mediaPart,
@@ -90,8 +104,7 @@ export const part = z.discriminatedUnion('type', [
     /** Unique inside its message only: real transcripts repeat ids. */
     callId: id,
     name: z.string(),
-    /** The argument text as the model wrote it, and the value it parses to when it does. */
-    args: z.strictObject({ raw: z.string(), json: anyJson.optional(), valid: z.boolean() }),
+    args: toolArguments,
     executor: z.discriminatedUnion('kind', [
       z.strictObject({ kind: z.literal('client') }),
       z.strictObject({ kind: z.literal('provider') }),
@@ -101,16 +114,7 @@ export const part = z.discriminatedUnion('type', [
     batchId: z.string().optional(),
     caller: anyJson.optional(),
   }),
-  z.strictObject({
-    ...partBase,
-    type: z.literal('tool_result'),
-    callId: id,
-    /** The message that made the call, when the source says or implies it. */
-    callMessageId: id.optional(),
-    status: z.enum(['ok', 'error', 'denied', 'interrupted', 'unknown']),
-    content: z.array(resultPart),
-    artifactRef: z.string().optional(),
-  }),
+  toolResultPart,
   z.strictObject({
     ...partBase,
     type: z.literal('approval'),
@@ -197,6 +201,17 @@ export const message = z.strictObject({
   raw: anyJson.optional(),
 })
 export type Message = z.infer<typeof message>
+
+/** A message as the model is shown it, with the position of the action that brought it. */
+export type WorkingMessage = Message & {
+  readonly position: number
+  readonly tokenCount: number
+  readonly redacted?: true
+  /** No compaction may cover it. */
+  readonly pinned?: true
+  /** Of a summary: where the first message that it stands for belongs. Other messages belong at their position. */
+  readonly standsAt?: number
+}
 
 /** A message of one text part: what most messages are. */
 export function textMessage(messageId: string, role: Message['role'], text: string): Message {

@@ -31,7 +31,7 @@ describe('messages', () => {
       { id: 'm2', parts: [{ type: 'text', text: 'words of m2' }] },
     ])
     expect(state.context.usedTokens).toBe(20)
-    expect(state.budget.usedTokens).toBe(20)
+    expect(state.budget.used.messageTokens).toBe(20)
   })
 
   test('given a message of every kind of part, when it is redacted, only what holds calls, results and approvals together is left', () => {

@@ -4,8 +4,9 @@ import { ColloquyError } from '../errors.ts'
 import { defineSlice } from '../slice.ts'
 import { Vector } from '../vector.ts'
 import { compactionUndone, contextCompacted } from './compaction.ts'
+import { assertCoverable, type ToolCalls } from './compaction-guard.ts'
 import { conversationCleared } from './lifecycle.ts'
-import { id, type Message, message, tokenCount } from './message.ts'
+import { id, type Message, message, tokenCount, type WorkingMessage } from './message.ts'
 
 /** A message joined the conversation. Messages are never edited; a redaction is its own action. */
 export const messageAdded = defineAction(
@@ -25,26 +26,34 @@ export const messageAdded = defineAction(
  */
 export const messageRedacted = defineAction('messageRedacted', z.strictObject({ messageId: id, reason: z.string().optional() }))
 
-/** A message as the model is shown it, with the position of the action that brought it. */
-export type WorkingMessage = Message & {
-  readonly position: number
-  readonly tokenCount: number
-  readonly redacted?: true
-  /** Of a summary: where the first message that it stands for belongs. Other messages belong at their position. */
-  readonly standsAt?: number
-}
+/**
+ * A message stays in the working set, whatever it costs, until it is unpinned: no compaction may cover it. Pinning what is pinned
+ * changes nothing.
+ */
+export const messagePinned = defineAction('messagePinned', z.strictObject({ messageId: id, reason: z.string().optional() }))
+export const messageUnpinned = defineAction('messageUnpinned', z.strictObject({ messageId: id }))
 
 /** The working set: messages that the model is shown, in order of where they belong. All messages ever are in the log. */
 export const messages = defineSlice({
   name: 'messages',
-  version: 1,
+  version: 2,
   replay: 'bare',
   initial: () => Vector.empty<WorkingMessage>(),
-  actions: [messageAdded, messageRedacted, contextCompacted, compactionUndone, conversationCleared],
+  actions: [
+    messageAdded,
+    messageRedacted,
+    messagePinned,
+    messageUnpinned,
+    contextCompacted,
+    compactionUndone,
+    conversationCleared,
+  ],
   guard(state, action) {
     const list = state.messages
     switch (action.type) {
-      case 'messageRedacted': {
+      case 'messageRedacted':
+      case 'messagePinned':
+      case 'messageUnpinned': {
         const { messageId } = action.payload
         if (list.findIndex((m) => m.id === messageId) < 0) {
           throw new ColloquyError('message_not_found', { messageId, workingSet: list.length })
@@ -52,10 +61,7 @@ export const messages = defineSlice({
         return
       }
       case 'contextCompacted': {
-        const { messageIds } = action.payload.covered
-        const present = new Set(list.slice().map((m) => m.id))
-        const missing = messageIds.filter((messageId) => !present.has(messageId)).length
-        if (missing > 0) throw new ColloquyError('compaction_stale', { missing, covered: messageIds.length })
+        assertCoverable(list.slice(), state.tools as ToolCalls, action.payload)
         return
       }
       case 'messageAdded':
@@ -72,6 +78,10 @@ export const messages = defineSlice({
         return list.append(added(action))
       case 'messageRedacted':
         return list.map((m) => (m.id === action.payload.messageId ? redacted(m) : m))
+      case 'messagePinned':
+        return list.map((m) => (m.id === action.payload.messageId ? pinned(m) : m))
+      case 'messageUnpinned':
+        return list.map((m) => (m.id === action.payload.messageId ? unpinned(m) : m))
       case 'contextCompacted':
         return compacted(list, action)
       case 'compactionUndone':
@@ -154,12 +164,20 @@ function restoredMessages(action: StampedActionOf<typeof compactionUndone>, firs
   return returning.map((m) => (redactions.has(m.id) ? redacted(m) : m))
 }
 
+const pinned = (m: WorkingMessage): WorkingMessage => (m.pinned ? m : { ...m, pinned: true })
+
+function unpinned(m: WorkingMessage): WorkingMessage {
+  const { pinned: wasPinned, ...rest } = m
+  return wasPinned ? rest : m
+}
+
 /** Without words, but with the ids that hold calls and results together. */
 function redacted(m: WorkingMessage): WorkingMessage {
   if (m.redacted) return m
   const { id, v, role, position, tokenCount, standsAt } = m
   const parts = m.parts.map(withoutWords)
-  return { id, v, role, position, tokenCount, redacted: true, parts, ...(standsAt !== undefined && { standsAt }) }
+  const kept = { id, v, role, position, tokenCount, redacted: true as const, parts }
+  return { ...kept, ...(m.pinned && { pinned: true as const }), ...(standsAt !== undefined && { standsAt }) }
 }
 
 function withoutWords(part: Message['parts'][number]): Message['parts'][number] {

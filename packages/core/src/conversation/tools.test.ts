@@ -2,12 +2,37 @@ import { describe, expect, test } from 'vitest'
 import { given } from '../../../../test/support/core-log.ts'
 import { conversationReducer } from './conversation.ts'
 import { conversationCleared } from './lifecycle.ts'
-import { toolCancelled, toolFailed, toolProgressed, toolRequested, toolStarted, toolSucceeded } from './tools.ts'
+import type { Message } from './message.ts'
+import { messageAdded } from './messages.ts'
+import {
+  approvalDecided,
+  approvalRequested,
+  type ToolResultPart,
+  toolCancelled,
+  toolEndedLate,
+  toolFailed,
+  toolProgressed,
+  toolRequested,
+  toolStarted,
+  toolSucceeded,
+} from './tools.ts'
+import { turnEnded, turnStarted } from './turn.ts'
 
 const call = { messageId: 'm1', callId: 'c1' }
 const requested = given(toolRequested({ ...call, name: 'Read' }))
-const open = { ...call, name: 'Read', status: 'requested', requestedAtPosition: 1, progressRatio: null }
-const counts = { requested: 1, succeeded: 0, failed: 0, cancelled: 0 }
+const open = {
+  ...call,
+  name: 'Read',
+  status: 'requested',
+  attempts: 0,
+  requestedAtPosition: 1,
+  progressRatio: null,
+  args: null,
+  idempotencyKey: null,
+  approval: null,
+}
+const counts = { answered: [], requested: 1, succeeded: 0, failed: 0, cancelled: 0, late: 0 }
+const result: ToolResultPart = { type: 'tool_result', callId: 'c1', callMessageId: 'm1', status: 'ok', content: [] }
 
 describe('tools', () => {
   test('given nothing, when a call is requested, it is open', () => {
@@ -20,7 +45,7 @@ describe('tools', () => {
       toolProgressed({ ...call, ratio: 0.5 }),
       toolProgressed({ ...call, note: 'still reading' }),
     ).state
-    expect(tools.open).toEqual([{ ...open, status: 'started', progressRatio: 0.5 }])
+    expect(tools.open).toEqual([{ ...open, status: 'started', attempts: 1, progressRatio: 0.5 }])
   })
 
   test.each([
@@ -29,6 +54,45 @@ describe('tools', () => {
     ['is cancelled', toolCancelled({ ...call, reason: 'stop' }), { cancelled: 1 }],
   ])('given an open call, when it %s, it is closed and counted', (_, action, change) => {
     expect(requested.when(action).state.tools).toEqual({ open: [], ...counts, ...change })
+  })
+
+  test('given a call that ended while the model talked, its answer is kept until the message that holds it', () => {
+    const args = { raw: '{"a":1}', json: { a: 1 }, valid: true }
+    const ended = given(toolRequested({ ...call, name: 'Read', args })).when(
+      toolStarted(call),
+      toolSucceeded({ ...call, result }),
+    )
+    expect(ended.state.tools.answered).toEqual([{ ...call, name: 'Read', requestedAtPosition: 1, args, result }])
+    const message: Message = { v: 1, id: 'm2', role: 'tool', parts: [result] }
+    expect(ended.when(messageAdded({ message, tokenCount: 1 })).state.tools.answered).toEqual([])
+    expect(ended.when(turnStarted({ turnId: 't' }), turnEnded({ turnId: 't' })).state.tools.answered).toEqual([])
+    const other = { ...message, parts: [{ ...result, callMessageId: 'm9' }] }
+    expect(ended.when(messageAdded({ message: other, tokenCount: 1 })).state.tools.answered).toHaveLength(1)
+  })
+
+  test('given a started call, when it is started again, only a later attempt is taken', () => {
+    const started = requested.when(toolStarted({ ...call, attempt: 1 }))
+    expect(() => started.guard(toolStarted({ ...call, attempt: 1 }))).toThrow(
+      expect.objectContaining({ code: 'tool_already_open' }),
+    )
+    started.guard(toolStarted({ ...call, attempt: 2 }))
+    expect(started.when(toolStarted({ ...call, attempt: 2 })).state.tools.open[0]?.attempts).toBe(2)
+  })
+
+  test('given a call that waits for an approval, only that approval is decided', () => {
+    const asked = requested.when(approvalRequested({ ...call, approvalId: 'a1' }))
+    expect(asked.state.tools.open[0]?.approval).toEqual({ approvalId: 'a1', decision: null })
+    const decided = (approvalId: string) => approvalDecided({ ...call, approvalId, decision: 'denied' })
+    expect(() => asked.guard(decided('a2'))).toThrow(expect.objectContaining({ code: 'tool_not_open' }))
+    asked.guard(decided('a1'))
+    expect(asked.when(decided('a1')).state.tools.open[0]?.approval).toEqual({ approvalId: 'a1', decision: 'denied' })
+  })
+
+  test('given a closed call, when it ends after all, that is counted and applied to nothing', () => {
+    const late = toolEndedLate({ ...call, outcome: 'succeeded', result })
+    expect(() => requested.guard(late)).toThrow(expect.objectContaining({ code: 'tool_already_open' }))
+    const { tools } = requested.when(toolFailed({ ...call, kind: 'timed_out' }), late).state
+    expect(tools).toEqual({ open: [], ...counts, failed: 1, late: 1 })
   })
 
   test('given a call that ended, when another end of it arrives late, the first one stands', () => {
@@ -57,7 +121,7 @@ describe('tools', () => {
     expect(() => before.guard(action)).toThrow(
       expect.objectContaining({ code: 'tool_not_open', details: { messageId: 'm1', callId: 'c1', openCalls: 1 } }),
     )
-    expect(before.when(action).state).toBe(before.state)
+    expect(before.when(action).state.tools).toBe(before.state.tools)
     expect(() => requested.guard(action)).not.toThrow()
   })
 

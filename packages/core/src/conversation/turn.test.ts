@@ -1,13 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import { given, timeAt } from '../../../../test/support/core-log.ts'
-import { turnEnded, turnInterrupted, turnStarted } from './turn.ts'
+import { toolRequested, toolStarted } from './tools.ts'
+import { turnEnded, turnInterrupted, turnResumed, turnStarted } from './turn.ts'
 
 const running = given(turnStarted({ turnId: 't1' }))
 
 describe('turns', () => {
   test('given nothing, when a turn starts, it runs', () => {
     expect(running.state.turn).toEqual({
-      current: { turnId: 't1', startedAtPosition: 1, startedAt: timeAt(1) },
+      current: { turnId: 't1', startedAtPosition: 1, startedAt: timeAt(1), run: 1 },
       last: null,
       started: 1,
     })
@@ -41,4 +42,23 @@ describe('turns', () => {
       expect(running.when(action).state).toBe(running.state)
     },
   )
+
+  test('given a running turn, when one of several resumes it, the others and the run before it have no say any more', () => {
+    const call = { messageId: 'm1', callId: 'c1' }
+    const resumed = running.when(toolRequested({ ...call, name: 'Read' }), turnResumed({ turnId: 't1', run: 2 }))
+    expect(resumed.state.turn.current).toMatchObject({ turnId: 't1', run: 2, startedAtPosition: 1 })
+    for (const run of [2, 4]) {
+      expect(() => resumed.guard(turnResumed({ turnId: 't1', run }))).toThrow(
+        expect.objectContaining({ code: 'turn_already_open' }),
+      )
+    }
+    const byRun = (run: number) => [
+      toolStarted({ ...call, run }),
+      turnEnded({ turnId: 't1', run }),
+      turnInterrupted({ turnId: 't1', run }),
+      turnResumed({ turnId: 't1', run: run + 1 }),
+    ]
+    for (const action of byRun(1)) expect(() => resumed.guard(action), action.type).toThrow(/run 1|still running/)
+    for (const action of byRun(2)) expect(() => resumed.guard(action), action.type).not.toThrow()
+  })
 })

@@ -10,6 +10,8 @@ export const usageRecorded = defineAction(
     usage: usageSchema,
     messageId: id.optional(),
     model: z.strictObject({ provider: z.string(), id: z.string() }).optional(),
+    /** The call was reserved, and the settlement counts it in the budget: it is not counted there again. */
+    reservationId: id.optional(),
   }),
 )
 

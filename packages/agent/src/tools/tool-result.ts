@@ -1,0 +1,63 @@
+/** What a tool answered, as a model is shown it: bounded, and never an exception. */
+import type { ToolResultPart } from '@colloquy/core'
+import { isColloquyError } from '@colloquy/core'
+import { asToolParts, type Tool } from './tool.ts'
+
+/** UTF-16 units of one result; a model reads no more with profit, and a window holds few such. */
+const resultChars = 65_536
+const problemChars = 2_000
+const resultParts = 100
+
+type Content = ToolResultPart['content']
+
+export function contentOf(answer: unknown): { readonly content: Content; readonly isError: boolean } {
+  const parts = asToolParts(answer)
+  if (parts !== undefined) return { ...parts, content: bounded(parts.content) }
+  return { content: bounded([{ type: 'text', text: textOf(answer) }]), isError: false }
+}
+
+/** The words that a model is told when a call did not succeed: what happened, then what to do. */
+export function problemContent(problem: string, tool: Pick<Tool, 'recovery'> | undefined): Content {
+  const next = tool?.recovery ?? 'Check the arguments, try another way, or tell the user what is missing.'
+  return [{ type: 'text', text: `${problem} ${next}` }]
+}
+
+/** In one line, without a stack. */
+export function problemOf(error: unknown): string {
+  const message = error instanceof Error ? error.message || error.name : textOf(error)
+  return cut(message.replace(/\s+/g, ' ').trim() || 'It failed without saying why.', problemChars)
+}
+
+/** Our own errors end with the next step already. */
+export const saysNextStep = (error: unknown): boolean => isColloquyError(error)
+
+function textOf(answer: unknown): string {
+  if (typeof answer === 'string') return answer
+  try {
+    return JSON.stringify(answer) ?? String(answer)
+  } catch {
+    return String(answer)
+  }
+}
+
+function bounded(content: Content): Content {
+  let left = resultChars
+  const kept: Content = []
+  for (const part of content.slice(0, resultParts)) {
+    const chars = part.type === 'text' ? part.text.length : JSON.stringify(part).length
+    if (chars <= left) kept.push(part)
+    else if (part.type === 'text') kept.push({ ...part, text: cut(part.text, left) })
+    else kept.push({ type: 'text', text: `[a part of ${chars} characters is left out]` })
+    left = Math.max(0, left - chars)
+  }
+  if (content.length > resultParts) kept.push({ type: 'text', text: `[${content.length - resultParts} parts are left out]` })
+  return kept
+}
+
+/** Beginning and end: what matters in an output stands at either. */
+function cut(text: string, limit: number): string {
+  if (text.length <= limit) return text
+  const half = Math.max(0, Math.floor(limit / 2) - 40)
+  const left = text.length - 2 * half
+  return `${text.slice(0, half)}\n[... ${left} characters are left out ...]\n${half === 0 ? '' : text.slice(-half)}`.toWellFormed()
+}

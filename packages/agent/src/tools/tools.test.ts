@@ -1,0 +1,166 @@
+import { Client, InMemoryTransport, type JSONRPCMessage } from '@modelcontextprotocol/client'
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { given } from '../../../../test/support/given.ts'
+import { scriptedModel } from '../providers/scripted.ts'
+import { runTurn } from '../turn/run-turn.ts'
+import { mcpTools } from './mcp.ts'
+import { createPermits } from './permits.ts'
+import { defineTool, toolParts } from './tool.ts'
+import { createToolRegistry } from './tool-registry.ts'
+import { contentOf, problemOf } from './tool-result.ts'
+
+const conversation = { id: 'c', tenant: 't', getState: () => ({}) as never }
+
+test('a registry tells models of what is enabled and not hidden, sorted, as JSON schema', async () => {
+  const registry = createToolRegistry([
+    defineTool({ name: 'b', description: 'B', input: z.strictObject({ n: z.int().default(3) }), execute: () => 1 }),
+    { name: 'a', input: { type: 'object', properties: { s: { type: 'string' } }, required: ['s'] }, execute: () => 1 },
+    { name: 'hidden', input: {}, hidden: true, execute: () => 1 },
+    { name: 'off', input: {}, isEnabled: async () => false, execute: () => 1 },
+  ])
+  expect(await registry.schemas(conversation)).toEqual([
+    { name: 'a', inputSchema: { type: 'object', properties: { s: { type: 'string' } }, required: ['s'] } },
+    {
+      name: 'b',
+      description: 'B',
+      inputSchema: {
+        type: 'object',
+        additionalProperties: false,
+        properties: { n: expect.objectContaining({ type: 'integer', default: 3 }) },
+      },
+    },
+  ])
+  expect(registry.list().map(({ name }) => name)).toEqual(['a', 'b', 'hidden', 'off'])
+  const { parse } = await registry.resolve('b', conversation)
+  expect(parse({})).toEqual({ n: 3 })
+  expect((await registry.resolve('hidden', conversation)).tool.name).toBe('hidden')
+  await expect(registry.resolve('off', conversation)).rejects.toMatchObject({ code: 'tool_disabled' })
+  await expect(registry.resolve('none', conversation)).rejects.toMatchObject({ code: 'tool_not_found', details: { known: 4 } })
+  const { parse: byJsonSchema } = await registry.resolve('a', conversation)
+  expect(() => byJsonSchema({ s: 1 })).toThrow(expect.objectContaining({ code: 'tool_arguments_invalid' }))
+  expect(byJsonSchema({ s: 'x' })).toEqual({ s: 'x' })
+})
+
+test('what is added can be taken out, and what came in its place stays', async () => {
+  const registry = createToolRegistry()
+  const tool = (description: string) => ({ name: 'a', description, input: {}, execute: () => 1 })
+  const first = registry.add([tool('first')])
+  const second = registry.add([tool('second')])
+  first()
+  expect(registry.list()[0]?.description).toBe('second')
+  second()
+  expect(registry.list()).toEqual([])
+})
+
+test('permits are given in order, at most so many, and an abort gives up the place', async () => {
+  const permits = createPermits(2)
+  const { signal } = new AbortController()
+  const [first, second] = await Promise.all([permits.take(signal), permits.take(signal)])
+  expect(permits.tryTake()).toBeUndefined()
+  const order: string[] = []
+  const controller = new AbortController()
+  const third = permits.take(controller.signal)
+  const fourth = permits.take(signal).then((give) => {
+    order.push('fourth')
+    return give
+  })
+  controller.abort(new Error('no longer'))
+  await expect(third).rejects.toThrow('no longer')
+  first?.()
+  first?.()
+  await fourth
+  expect(permits.tryTake()).toBeUndefined()
+  second?.()
+  expect(permits.tryTake()).toBeDefined()
+  expect(order).toEqual(['fourth'])
+})
+
+test('results are bounded: beginning and end of a text, the number of parts, and what an error says', () => {
+  const { content } = contentOf(`begin${'x'.repeat(100_000)}end`)
+  const text = (content[0] as { text: string }).text
+  expect(text.length).toBeLessThanOrEqual(65_536)
+  expect(text).toMatch(/^beginx+\n\[\.\.\. \d+ characters are left out \.\.\.\]\nx+end$/)
+  const many = contentOf(toolParts(Array.from({ length: 150 }, () => ({ type: 'text' as const, text: 'a' })))).content
+  expect(many).toHaveLength(101)
+  expect(contentOf({ a: [1] }).content).toEqual([{ type: 'text', text: '{"a":[1]}' }])
+  const round: { self?: unknown } = {}
+  round.self = round
+  expect(contentOf(round).content).toEqual([{ type: 'text', text: '[object Object]' }])
+  expect(problemOf(new Error('x'.repeat(9_000))).length).toBeLessThanOrEqual(2_000)
+  expect(problemOf(undefined)).toBe('undefined')
+  expect(problemOf(new Error('two\nlines'))).toBe('two lines')
+})
+
+/** A server that speaks just enough of the protocol; two pages of tools. */
+async function mcpServer() {
+  const [ours, theirs] = InMemoryTransport.createLinkedPair()
+  const calls: unknown[] = []
+  const inputSchema = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] }
+  const png = Buffer.from('not really a picture').toString('base64')
+  const hear = (message: JSONRPCMessage) => {
+    if (!('method' in message) || !('id' in message)) return
+    const { id, method, params } = message
+    const answer = (result: object) => void theirs.send({ jsonrpc: '2.0', id, result } as JSONRPCMessage)
+    if (method === 'initialize') {
+      const { protocolVersion } = params as { protocolVersion: string }
+      answer({ protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'weather', version: '1' } })
+    } else if (method === 'tools/list') {
+      if ((params as { cursor?: string } | undefined)?.cursor === undefined)
+        answer({
+          tools: [{ name: 'forecast', description: 'Rain', inputSchema, annotations: { readOnlyHint: true } }],
+          nextCursor: 'p2',
+        })
+      else answer({ tools: [{ name: 'map', inputSchema }] })
+    } else if (method === 'tools/call') {
+      calls.push(params)
+      const { name } = params as { name: string }
+      if (name === 'forecast') answer({ content: [{ type: 'text', text: '12 mm' }] })
+      else answer({ content: [{ type: 'image', mimeType: 'image/png', data: png }], isError: true })
+    }
+  }
+  Object.assign(theirs, { onmessage: hear })
+  await theirs.start()
+  const client = new Client({ name: 'test', version: '1' })
+  await client.connect(ours)
+  return { client, calls }
+}
+
+test('tools of an MCP server are listed page by page, validated, called and stored like any other', async () => {
+  const { client, calls } = await mcpServer()
+  const tools = await mcpTools(client, { prefix: 'weather', trustHints: true })
+  expect(tools.map(({ name, idempotent, kind }) => [name, idempotent, kind])).toEqual([
+    ['weather__forecast', true, 'remote'],
+    ['weather__map', false, 'remote'],
+  ])
+  expect((await mcpTools(client)).map(({ idempotent }) => idempotent)).toEqual([false, false])
+
+  const { conversation, log } = await given()
+  const model = scriptedModel({
+    scripts: [
+      {
+        calls: [
+          { name: 'weather__forecast', args: { city: 'Bern' } },
+          { name: 'weather__forecast', args: { town: 'Bern' } },
+          { name: 'weather__map', args: { city: 'Bern' } },
+        ],
+      },
+      { text: 'It rains.' },
+    ],
+  })
+  const { state } = await runTurn(conversation, 'Rain?', { model, tools: createToolRegistry(tools) }).done
+  const results = state.messages
+    .slice()
+    .flatMap(({ parts }) => parts.flatMap((part) => (part.type === 'tool_result' ? [part] : [])))
+  expect(results.map(({ status }) => status)).toEqual(['ok', 'error', 'error'])
+  expect(results[0]?.content).toEqual([{ type: 'text', text: '12 mm' }])
+  expect(calls).toMatchObject([
+    { name: 'forecast', arguments: { city: 'Bern' } },
+    { name: 'map', arguments: { city: 'Bern' } },
+  ])
+  const [picture] = results[2]?.content ?? []
+  const hash = picture?.type === 'media' && picture.source.kind === 'hash' ? picture.source.hash : ''
+  const kept = await log.media({ tenant: 'default', conversationId: 'c' }, hash)
+  expect(Buffer.from(kept?.bytes ?? []).toString()).toBe('not really a picture')
+  await client.close()
+})

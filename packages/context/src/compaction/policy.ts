@@ -1,0 +1,43 @@
+/**
+ * When the working set is compacted, and how far. Between two compactions nothing before the newest message changes, so a provider's prompt cache
+ * holds; a window that slides by one message each turn would be paid for in full each time.
+ */
+import type { CompactionInput, CompactionPlan, NoCompaction, Strategy } from './strategy.ts'
+
+export interface CompactionPolicy {
+  /** What the model is shown at most. */
+  readonly maxContextTokens: number
+  /** Compaction starts where more than this share of it is used. */
+  readonly summaryThreshold: number
+  /** And goes down to this share. */
+  readonly targetRatio: number
+  /** But never below so many tokens: a conversation that short needs no summary. */
+  readonly leastTokens: number
+}
+
+export const defaultPolicy: CompactionPolicy = {
+  maxContextTokens: 50_000,
+  summaryThreshold: 0.85,
+  targetRatio: 0.6,
+  leastTokens: 10_000,
+}
+
+/** Where compaction starts. */
+export const startTokens = ({ maxContextTokens, summaryThreshold, leastTokens }: CompactionPolicy): number =>
+  Math.min(maxContextTokens, Math.max(leastTokens, Math.floor(maxContextTokens * summaryThreshold)))
+
+/** What it is to leave at most. A window below `leastTokens` is never compacted before it is full. */
+export const targetTokens = (policy: CompactionPolicy): number =>
+  Math.min(startTokens(policy), Math.max(policy.leastTokens, Math.floor(policy.maxContextTokens * policy.targetRatio)))
+
+export const isNearLimit = (usedTokens: number, policy: CompactionPolicy): boolean => usedTokens > startTokens(policy)
+
+/** The plan by which the working set gets below the target, when it is near its limit; null while it is not. Pure. */
+export function planIfNeeded(
+  input: Omit<CompactionInput, 'targetTokens'>,
+  strategy: Strategy,
+  policy: CompactionPolicy = defaultPolicy,
+): CompactionPlan | NoCompaction | null {
+  const used = input.messages.reduce((sum, { tokenCount }) => sum + tokenCount, 0)
+  return isNearLimit(used, policy) ? strategy.plan({ ...input, targetTokens: targetTokens(policy) }) : null
+}

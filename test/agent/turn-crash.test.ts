@@ -1,0 +1,193 @@
+/** A process may die at any step of a turn: who comes after it finishes the turn, and runs nothing twice that must not be. */
+
+import { createToolRegistry, resumeTurn, runTurn, type TurnOptions } from '@colloquy/agent'
+import type { ConversationState, EventLog } from '@colloquy/core'
+import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
+import { expect, test } from 'vitest'
+import { storedIn } from '../support/given.ts'
+import { finalOf, twoToolModel, twoTools } from './two-tools.ts'
+
+type Ran = { readonly tool: string; readonly key: string }
+
+/** Counts steps, and at one of them the process is gone: nothing that it does from then on happens. */
+function mortal(diesAt: number) {
+  let steps = 0
+  const step = (): void | Promise<never> => {
+    steps += 1
+    return steps >= diesAt ? new Promise<never>(() => {}) : undefined
+  }
+  return { step, steps: () => steps, isDead: () => steps >= diesAt }
+}
+
+function mortalLog(log: EventLog, { step, isDead }: ReturnType<typeof mortal>): EventLog {
+  return new Proxy(log, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name, target)
+      if (typeof value !== 'function') return value
+      if (name !== 'append') return value.bind(target)
+      return async (requests: Parameters<EventLog['append']>[0]) => {
+        await step()
+        if (isDead()) return new Promise(() => {})
+        const outcomes = await log.append(requests)
+        await step()
+        return outcomes
+      }
+    },
+  })
+}
+
+async function play(diesAt: number) {
+  const log = openMemoryLog()
+  const ran: Ran[] = []
+  const life = mortal(diesAt)
+  const tools = (step: () => unknown) => createToolRegistry(twoTools((tool, key) => void ran.push({ tool, key }), step))
+  const options: TurnOptions = { model: twoToolModel(life.step), tools: tools(life.step), turnId: 't1' }
+
+  const first: Engine<ConversationState> = createEngine({ log: mortalLog(log, life) })
+  const whole = runTurn(await first.open('c'), 'Do both.', options).done
+  const isDone = await Promise.race([whole.then(() => true), settled(life.isDead)])
+  const second = createEngine({ log })
+  const conversation = await second.open('c')
+  const model = twoToolModel(() => {})
+  // The client sends its request again: that begins, resumes, or tells of the turn.
+  if (!isDone) await runTurn(conversation, 'Do both.', { ...options, model, tools: tools(() => {}) }).done
+  const state = await conversation.refresh()
+  const replayed = await second.replay('c')
+  expect(replayed.state).toEqual(state)
+  return { state, ran, steps: life.steps(), isDone, stored: await storedIn(log, 'c') }
+}
+
+/** Until nothing moves any more in a process that is dead. */
+async function settled(isDead: () => boolean): Promise<false> {
+  while (!isDead()) await new Promise((resolve) => setTimeout(resolve))
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setTimeout(resolve))
+  return false
+}
+
+test('wherever the process dies in a turn of two tools, the turn is finished, and the unsafe tool ran at most once', async () => {
+  const undisturbed = await play(Number.POSITIVE_INFINITY)
+  expect(finalOf(undisturbed.state)).toEqual({
+    answer: 'safe: ok, safe did it; unsafe: ok, unsafe did it',
+    results: ['ok', 'ok'],
+    open: 0,
+    turn: 'ended',
+  })
+  let unknown = 0
+  const steps = undisturbed.steps
+  expect(steps).toBeGreaterThan(25)
+  for (let at = 1; at <= steps; at++) {
+    const { state, ran, isDone } = await play(at)
+    expect(isDone, `died at ${at}`).toBe(false)
+    const unsafe = ran.filter(({ tool }) => tool === 'unsafe')
+    expect(unsafe.length, `unsafe runs, died at ${at}`).toBeLessThanOrEqual(1)
+    const safe = ran.filter(({ tool }) => tool === 'safe')
+    expect(new Set(safe.map(({ key }) => key)).size, `keys of the safe tool, died at ${at}`).toBe(1)
+    const final = finalOf(state)
+    expect(final, `died at ${at}`).toMatchObject({ open: 0, turn: 'ended' })
+    expect(final.results[0], `died at ${at}`).toBe('ok')
+    if (final.results[1] === 'unknown') unknown += 1
+    else {
+      expect(final, `died at ${at}`).toEqual(finalOf(undisturbed.state))
+      expect(unsafe, `died at ${at}`).toHaveLength(1)
+    }
+  }
+  expect(unknown).toBeGreaterThan(0)
+  expect(unknown).toBeLessThan(steps / 3)
+})
+
+test('two processes that resume one turn start no tool twice', async () => {
+  const log = openMemoryLog()
+  const ran: Ran[] = []
+  const life = mortal(12)
+  const tools = createToolRegistry(twoTools((tool, key) => void ran.push({ tool, key }), life.step))
+  const dead = createEngine({ log: mortalLog(log, life) })
+  void runTurn(await dead.open('c'), 'Do both.', { model: twoToolModel(life.step), tools }).done
+  await settled(life.isDead)
+  const before = ran.length
+  const others = [createEngine({ log }), createEngine({ log })]
+  const done = await Promise.allSettled(
+    others.map(async (engine) => {
+      const again = createToolRegistry(
+        twoTools(
+          (tool, key) => void ran.push({ tool, key }),
+          () => new Promise((resolve) => setTimeout(resolve, 5)),
+        ),
+      )
+      const handle = await resumeTurn(await engine.open('c'), { model: twoToolModel(() => {}), tools: again })
+      return handle.done
+    }),
+  )
+  expect(done.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+  for (const one of done) if (one.status === 'rejected') expect(one.reason).toMatchObject({ code: 'turn_already_open' })
+  expect(ran.slice(before).filter(({ tool }) => tool === 'unsafe').length).toBeLessThanOrEqual(1)
+  const { state } = await (others[0] as Engine<ConversationState>).replay('c')
+  expect(state.turn.current).toBeNull()
+  expect(state.tools.open).toEqual([])
+})
+
+test('a process that was taken for dead and wakes up starts and ends nothing of a turn that another one has finished', async () => {
+  const log = openMemoryLog()
+  const ran: string[] = []
+  let wakeUp = (): void => {}
+  const asleep = new Promise<void>((resolve) => {
+    wakeUp = resolve
+  })
+  const slow = createToolRegistry(
+    twoTools(
+      (tool) => void ran.push(`slow ${tool}`),
+      () => asleep,
+    ),
+  )
+  const sleeper = createEngine({ log })
+  const first = runTurn(await sleeper.open('c'), 'Do both.', { model: twoToolModel(() => {}), tools: slow })
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  const engine = createEngine({ log })
+  const conversation = await engine.open('c')
+  const tools = createToolRegistry(
+    twoTools(
+      (tool) => void ran.push(tool),
+      () => {},
+    ),
+  )
+  const second = await resumeTurn(conversation, { model: twoToolModel(() => {}), tools })
+  const { outcome } = await second.done
+  expect(outcome).toBe('answered')
+  const { position } = conversation
+  wakeUp()
+  await expect(first.done).rejects.toMatchObject({ code: 'tool_not_open' })
+  const state = await conversation.refresh()
+  // The tools that ran there did, and are told to have ended late; nothing else was stored.
+  expect(finalOf(state)).toEqual({
+    answer: expect.stringContaining('may have done its work'),
+    results: ['ok', 'unknown'],
+    open: 0,
+    turn: 'ended',
+  })
+  expect((await storedIn(log, 'c')).slice(position).every(({ type }) => type === 'toolEndedLate')).toBe(true)
+  expect(ran).toEqual(['safe', 'slow safe', 'slow unsafe'])
+})
+
+test('there is nothing to resume in a conversation without an open turn', async () => {
+  const engine = createEngine({ log: openMemoryLog() })
+  await expect(resumeTurn(await engine.open('c'), { model: twoToolModel(() => {}) })).rejects.toMatchObject({
+    code: 'turn_not_open',
+  })
+})
+
+test('a turn that was left open is interrupted by the next one that may, with all its calls closed', async () => {
+  const log = openMemoryLog()
+  const life = mortal(18)
+  const tools = createToolRegistry(twoTools(() => {}, life.step))
+  const dead = createEngine({ log: mortalLog(log, life) })
+  void runTurn(await dead.open('c'), 'Do both.', { model: twoToolModel(life.step), tools }).done
+  await settled(life.isDead)
+  const engine = createEngine({ log })
+  const conversation = await engine.open('c')
+  const open = conversation.getState().tools.open.length
+  expect(open).toBeGreaterThan(0)
+  const model = twoToolModel(() => {})
+  await expect(runTurn(conversation, 'Next.', { model }).done).rejects.toMatchObject({ code: 'turn_already_open' })
+  const { state } = await runTurn(conversation, 'Next.', { model, whenBusy: 'interrupt' }).done
+  expect(state.tools).toMatchObject({ open: [], answered: [] })
+  expect(state.turn).toMatchObject({ current: null, started: 2, last: { outcome: 'ended' } })
+})
