@@ -1,7 +1,10 @@
 import {
   adaptive,
   chronological,
+  firstOf,
+  nullStrategy,
   preserveToolContext,
+  type Settings,
   type Strategy,
   slidingWindow,
   summarizing,
@@ -19,4 +22,13 @@ export const compactionStrategies: Readonly<Record<StrategyName, (budgetTokens: 
   summarizing: () => summarizing(),
   'sliding-window': (tokens) => slidingWindow({ tokens }),
   'token-budget': (maxTokens) => tokenBudget({ maxTokens }),
+}
+
+/** What the settings name: one strategy, or the first of several that finds a plan. */
+export function strategyOf(named: Settings['strategy'], budgetTokens: number): Strategy {
+  const names = typeof named === 'string' ? [named] : named
+  const [first = nullStrategy, ...others] = names.map((name) =>
+    name === 'null' ? nullStrategy : compactionStrategies[name](budgetTokens),
+  )
+  return others.length === 0 ? first : firstOf(first, ...others)
 }

@@ -1,7 +1,8 @@
-import { type Analysis, analyze, contextWindow } from '@colloquy/context'
+import { type Analysis, analyze, compactionSettingsOf, contextWindow, type Settings } from '@colloquy/context'
 import type { ConversationState } from '@colloquy/core'
 import type { Context } from '../context.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
+import { findSettings } from '../settings.ts'
 import { type Fact, writeFacts } from '../show-state.ts'
 import { openStore } from '../store.ts'
 import { parseMoment } from '../times.ts'
@@ -14,18 +15,19 @@ export interface AnalyzeOptions {
 export async function analyzeConversation(context: Context, id: string, options: AnalyzeOptions): Promise<ExitCode> {
   const { output } = context
   const moment = options.at === undefined ? undefined : parseMoment('--at', options.at)
+  const { settings } = await findSettings(context)
   await using store = await openStore(context)
   const { state, position } = await store.engine.replay(id, moment)
   const analysis = analyze(state.messages.slice())
-  const window = windowOf(state)
+  const window = windowOf(state, settings)
   if (output.json) await output.document({ id, position, window, ...analysis })
   else await writeFacts(output, [['conversation', id], ['position', String(position)], ...factsOf(analysis, window)])
   output.next(['compact', id, '--strategy', analysis.strategy, '--dry-run'])
   return exitCodes.ok
 }
 
-function windowOf(state: ConversationState) {
-  const window = contextWindow()
+function windowOf(state: ConversationState, settings: Settings) {
+  const window = contextWindow({ settings: compactionSettingsOf(settings) })
   return {
     usedTokens: state.context.usedTokens,
     maxContextTokens: window.maxContextTokens(state),

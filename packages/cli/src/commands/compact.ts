@@ -2,23 +2,27 @@ import {
   type CompactOptions,
   type CompactResult,
   compact,
+  compactionSettingsOf,
   contextWindow,
   estimateCounter,
   extractiveSummariser,
   recompact,
   redoCompaction,
+  type Settings,
 } from '@colloquy/context'
-import { compactionStrategies } from '../compaction-strategies.ts'
+import { strategyOf } from '../compaction-strategies.ts'
 import type { StrategyName } from '../compaction-strategy-names.ts'
 import type { Context } from '../context.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
 import { printableLines } from '../printable.ts'
+import { findSettings } from '../settings.ts'
 import { type Fact, writeFacts } from '../show-state.ts'
 import { headOf, openStore, type Store } from '../store.ts'
 import { parsePosition } from '../times.ts'
 
 export interface CompactCommandOptions {
-  readonly strategy: StrategyName
+  /** Instead of the settings. */
+  readonly strategy?: StrategyName
   readonly budget?: number
   readonly instructions?: string
   readonly dryRun?: boolean
@@ -31,6 +35,7 @@ export async function compactConversation(context: Context, id: string, options:
   const { output } = context
   const redo = options.redo === undefined ? undefined : parsePosition('--redo', options.redo)
   const at = options.insteadOf === undefined ? undefined : parsePosition('--instead-of', options.insteadOf)
+  const { settings } = await findSettings(context, options.strategy === undefined ? {} : { strategy: options.strategy })
   await using store = await openStore(context, options.dryRun ? 'read' : 'append')
   await headOf(store, id)
   if (redo !== undefined) {
@@ -40,7 +45,7 @@ export async function compactConversation(context: Context, id: string, options:
     output.next(['diff', id, '--from', position - 1, '--to', position], ['uncompact', id, '--at', position])
     return exitCodes.ok
   }
-  const { result, budgetTokens } = await run(store, id, options, at)
+  const { result, budgetTokens } = await run(store, id, settings, options, at)
   if (output.json) await output.document({ id, ...result, budgetTokens, ...ratioOf(result) })
   else await writeFacts(output, [['conversation', id], ...factsOf(result, budgetTokens)])
   if (result.status === 'compacted') {
@@ -54,13 +59,15 @@ export async function compactConversation(context: Context, id: string, options:
 async function run(
   { engine }: Store,
   id: string,
-  { strategy, budget, instructions, dryRun }: CompactCommandOptions,
+  settings: Settings,
+  { budget, instructions, dryRun }: CompactCommandOptions,
   at: number | undefined,
 ): Promise<{ readonly result: CompactResult; readonly budgetTokens: number }> {
   const conversation = await engine.open(id)
-  const budgetTokens = budget ?? contextWindow().targetTokens(conversation.getState())
+  const window = contextWindow({ settings: compactionSettingsOf(settings) })
+  const budgetTokens = budget ?? window.targetTokens(conversation.getState())
   const options: CompactOptions = {
-    strategy: compactionStrategies[strategy](budgetTokens),
+    strategy: strategyOf(settings.strategy, budgetTokens),
     summariser: extractiveSummariser({ counter: estimateCounter }),
     counter: estimateCounter,
     targetTokens: budgetTokens,
