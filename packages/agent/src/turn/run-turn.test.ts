@@ -494,6 +494,24 @@ test('an answer that broke off behind a call is kept, its call is run, and the m
   expect(state.health).toMatchObject({ errors: 1, lastError: { problem: 'ECONNRESET' } })
 })
 
+test('a call that was cut in its arguments was never made: the model is asked again', async () => {
+  const { conversation, stored } = await given()
+  const recorded = [
+    { type: 'message_start', message: { id: 'msg_1', model: 'claude', usage: { input_tokens: 9, output_tokens: 1 } } },
+    { type: 'content_block_start', index: 0, content_block: { type: 'tool_use', id: 'c1', name: 'echo', input: {} } },
+    { type: 'content_block_delta', index: 0, delta: { type: 'input_json_delta', partial_json: '{"text": "hal' } },
+  ]
+    .map((payload) => `data: ${JSON.stringify(payload)}\n\n`)
+    .join('')
+  const model = scriptedModel({ scripts: [{ recorded }, { text: 'Whole.' }] })
+  const recovery = { sleep: async () => {} }
+  const { outcome, metrics } = await runTurn(conversation, 'Go.', { model, recovery, tools: createToolRegistry([echo]) }).done
+  expect([outcome, metrics.retries]).toEqual(['answered', 1])
+  expect(typesOf(await stored()).join(' ')).toBe(
+    'turnStarted messageAdded modelCalled errorRecorded modelCalled messageAdded usageRecorded turnEnded',
+  )
+})
+
 test('what a hook throws ends the turn before the model is called', async () => {
   const { conversation, stored } = await given()
   let calls = 0
