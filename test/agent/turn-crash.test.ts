@@ -1,7 +1,7 @@
 /** A process may die at any step of a turn: who comes after it finishes the turn, and runs nothing twice that must not be. */
 
 import { createToolRegistry, resumeTurn, runTurn, type TurnOptions } from '@colloquy/agent'
-import type { ConversationState, EventLog } from '@colloquy/core'
+import { approvalDecided, type ConversationState, type EventLog } from '@colloquy/core'
 import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
 import { expect, test } from 'vitest'
 import { storedIn } from '../support/given.ts'
@@ -165,6 +165,38 @@ test('a process that was taken for dead and wakes up starts and ends nothing of 
   })
   expect((await storedIn(log, 'c')).slice(position).every(({ type }) => type === 'toolEndedLate')).toBe(true)
   expect(ran).toEqual(['safe', 'slow safe', 'slow unsafe'])
+})
+
+test('a call that waited for an approval when its process died waits on in the next one, and runs when it is allowed', async () => {
+  const log = openMemoryLog()
+  const ran: string[] = []
+  const asking = (tool: string): void => void ran.push(tool)
+  const tools = createToolRegistry(twoTools(asking, () => {}).map((tool) => ({ ...tool, needsApproval: true })))
+  const asked: string[] = []
+  const dead = createEngine({ log })
+  void runTurn(await dead.open('c'), 'Do both.', {
+    model: twoToolModel(() => {}),
+    tools,
+    approve: async ({ name }) => {
+      asked.push(name)
+      if (name === 'unsafe') return { isApproved: true }
+      return new Promise(() => {})
+    },
+  })
+  await new Promise((resolve) => setTimeout(resolve, 30))
+  expect([asked, ran]).toEqual([['safe', 'unsafe'], ['unsafe']])
+  const engine = createEngine({ log })
+  const conversation = await engine.open('c')
+  const turn = await resumeTurn(conversation, { model: twoToolModel(() => {}), tools })
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  expect(ran).toEqual(['unsafe'])
+  const [open] = conversation.getState().tools.open
+  const { messageId = '', callId = '', approval } = open ?? {}
+  await conversation.dispatch(
+    approvalDecided({ messageId, callId, approvalId: approval?.approvalId ?? '', decision: 'approved' }),
+  )
+  expect(finalOf((await turn.done).state)).toMatchObject({ results: ['ok', 'ok'], turn: 'ended' })
+  expect(ran).toEqual(['unsafe', 'safe'])
 })
 
 test('there is nothing to resume in a conversation without an open turn', async () => {
