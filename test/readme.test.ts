@@ -40,6 +40,8 @@ test('the demo prints what the README says, but for the folder, hashes and times
     text
       .replaceAll(/\S*colloquy-demo-\S+/g, '<folder>')
       .replaceAll(/[0-9a-f]{16}…/g, '<hash>')
+      .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/g, '<uuid>')
+      .replace(/tools of 300 ms took .*/, 'tools')
       .replace(/Done in [\d.]+ s/, 'Done')
       // The commands at the end name the program as it was started.
       .replaceAll(/npm run -s colloquy --|npx colloquy/g, 'colloquy')

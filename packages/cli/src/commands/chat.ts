@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises'
 import type { Readable } from 'node:stream'
-import { createToolRegistry, type PendingCall, resumeTurn, runTurn, type TurnHandle } from '@colloquy/agent'
+import { createToolRegistry, type PendingCall, reserveCalls, resumeTurn, runTurn, type TurnHandle } from '@colloquy/agent'
 import {
   autoCompaction,
   budget,
@@ -76,6 +76,7 @@ export async function chat(context: Context, id: string | undefined, { model: na
     model,
     tools: createToolRegistry(chatTools(store.log, process.cwd())),
     approve,
+    hooks: { reserve: reserveCalls({ prices: settings.prices }) },
     // A fork may begin in the middle of a turn, which nobody goes on with there.
     whenBusy: 'interrupt' as const,
     ...(system !== undefined && { system }),

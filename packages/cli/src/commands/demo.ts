@@ -2,11 +2,20 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { budget } from '@colloquy/context'
-import { ColloquyError, contextCompacted, isColloquyError, messageAdded, type OpenedEnvelope, openEnvelope } from '@colloquy/core'
-import { createEngine, sha256, uuidv7, verifyChain, verifyReplay } from '@colloquy/engine'
+import { budget, chronological, compact, estimateCounter, extractiveSummariser, undoCompaction } from '@colloquy/context'
+import {
+  ColloquyError,
+  type ConversationState,
+  contextCompacted,
+  isColloquyError,
+  messageAdded,
+  type OpenedEnvelope,
+  openEnvelope,
+} from '@colloquy/core'
+import { type Conversation, createEngine, type Engine, sha256, uuidv7, verifyChain, verifyReplay } from '@colloquy/engine'
 import { countTokens, importFile, tokenCounter } from '@colloquy/formats'
 import type { Context } from '../context.ts'
+import { runDemoTurn } from '../demo-turn.ts'
 import { describeAction, describeMessage } from '../describe-action.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
 import { cutTo, printable } from '../printable.ts'
@@ -35,8 +44,8 @@ export async function demo(context: Context): Promise<ExitCode> {
   const facts = factsOf(id, { state, position, occurredAt })
   for (const [label, text] of facts) await tell.line(`${label.padEnd(13)} ${printable(text)}`)
 
-  // The limit leaves room for the first message that we dispatch, not for the second.
-  const limitTokens = state.budget.used.messageTokens + 100
+  // The limit leaves room for what is said below, and not for a build log.
+  const limitTokens = state.budget.used.messageTokens + 1_000
   await using engine = createEngine({ log: store.log, tenant: store.tenant, middleware: [budget({ limitTokens })] })
   const conversation = await engine.open(id)
 
@@ -49,22 +58,29 @@ export async function demo(context: Context): Promise<ExitCode> {
   await tell.line(`dispatched    messageAdded, stored at position ${dispatchedAt}`)
   for (const envelope of heard.splice(0)) await tell.envelope('heard', envelope)
 
-  await tell.heading('4. A budget refuses before anything is stored')
+  await tell.heading('4. A turn: the provider refuses once, then two tools run side by side')
+  await showTurnOf(conversation, tell)
+  heard.splice(0)
+
+  await tell.heading('5. A compaction: the log keeps what the model is not shown any more')
+  await showOwnCompaction(engine, conversation, tell)
+  heard.splice(0)
+
+  await tell.heading('6. A budget refuses before anything is stored')
+  const before = conversation.position
   const usedTokens = conversation.getState().budget.used.messageTokens
   await tell.line(`budget        ${usedTokens} of ${limitTokens} tokens are used; the next message takes 5000`)
   await tell.line(
     `refused       ${await refusalOf(conversation.dispatch(userMessage('Here is the whole build log: ...', 5000)))}`,
   )
   for (const envelope of heard.splice(0)) await tell.envelope('stored', envelope)
-  await tell.line(
-    `not stored    the message: the log goes from ${dispatchedAt} to ${conversation.position}, and that is the refusal`,
-  )
+  await tell.line(`not stored    the message: the log goes from ${before} to ${conversation.position}, and that is the refusal`)
   subscription.unsubscribe()
 
-  await tell.heading('5. Replay to any position')
+  await tell.heading('7. Replay to any position')
   await showCompaction(store, id, tell)
 
-  await tell.heading('6. Prove it')
+  await tell.heading('8. Prove it')
   const isProven = await prove(store, id, tell)
 
   await tell.heading(`Done in ${((performance.now() - startedAt) / 1000).toFixed(1)} s. Try it on a store that stays`)
@@ -115,6 +131,49 @@ async function refusalOf(dispatched: Promise<unknown>): Promise<string> {
     throw error
   }
   return 'nothing'
+}
+
+/** What the log has of a turn, and how long its tools took together. */
+async function showTurnOf(conversation: Conversation<ConversationState>, tell: Narrator): Promise<void> {
+  const stored: OpenedEnvelope[] = []
+  const at = new Map<string, number[]>()
+  const subscription = conversation.envelopes$.subscribe((envelope) => {
+    stored.push(envelope)
+    at.set(envelope.type, [...(at.get(envelope.type) ?? []), performance.now()])
+  })
+  const { outcome, metrics } = await runDemoTurn(conversation)
+  subscription.unsubscribe()
+  for (const envelope of stored) await tell.envelope(envelope.type === 'errorRecorded' ? 'retried' : 'stored', envelope)
+  const [started, ended] = [at.get('toolStarted') ?? [], at.get('toolSucceeded') ?? []]
+  const spanMs = Math.max(...ended) - Math.min(...started)
+  await tell.line(
+    `${outcome.padEnd(13)} ${metrics.modelCalls} model calls, ${metrics.retries} retry; ${metrics.toolCalls} tools of 300 ms took ${spanMs < 600 ? 'as long as one' : `${Math.round(spanMs)} ms`}`,
+  )
+}
+
+/** Made, and taken back: the transcript is the same before and after. */
+async function showOwnCompaction(
+  engine: Engine<ConversationState>,
+  conversation: Conversation<ConversationState>,
+  tell: Narrator,
+): Promise<void> {
+  const before = conversation.getState()
+  const result = await compact(conversation, {
+    strategy: chronological(),
+    summariser: extractiveSummariser({ counter: estimateCounter }),
+    counter: estimateCounter,
+    targetTokens: Math.ceil(before.context.usedTokens * 0.6),
+  })
+  if (result.status !== 'compacted') return tell.line(`nothing to do: ${result.status}`)
+  const { coveredIds, before: from, after } = result
+  await tell.line(
+    `compacted     ${coveredIds.length} messages by ${result.strategy}: ${from.tokens} to ${after.tokens} tokens, without a model`,
+  )
+  const summary = result.summaryText?.split('\n').find((line) => line.trim() !== '') ?? ''
+  await tell.cut(`summary       ${printable(summary)}`)
+  const { position } = await undoCompaction(engine, conversation.id)
+  const { messages, context } = conversation.getState()
+  await tell.line(`taken back    at position ${position}: ${messages.length} messages, ${context.usedTokens} tokens again`)
 }
 
 /** The state before and after the first compaction, and that what it covers is not lost. */

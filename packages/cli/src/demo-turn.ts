@@ -1,0 +1,44 @@
+/** The turn of `demo`: a model without a network that is refused once, and two tools that take their time. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { createToolRegistry, defineTool, runTurn, scriptedModel, type TurnResult } from '@colloquy/agent'
+import type { ConversationState } from '@colloquy/core'
+import type { Conversation } from '@colloquy/engine'
+import { z } from 'zod'
+
+const toolMs = 300
+
+export function runDemoTurn(conversation: Conversation<ConversationState>): Promise<TurnResult> {
+  return runTurn(conversation, 'Does it hold at the month’s end too? Look at the tests and at the changelog.', {
+    model: scriptedModel({
+      scripts: [
+        // As a provider refuses: the status decides, and Retry-After says how long to wait.
+        { failsWith: Object.assign(new Error('Too many requests'), { status: 429, headers: { 'retry-after-ms': '200' } }) },
+        {
+          text: 'I look at both.',
+          calls: [
+            { name: 'run_tests', args: { file: 'due-date.test.ts' } },
+            { name: 'read_file', args: { path: 'CHANGELOG.md' } },
+          ],
+          usage: { input: 700, output: 30 },
+        },
+        { text: 'It does: 14 tests pass, and the changelog has its line.', usage: { input: 760, output: 20 } },
+      ],
+    }),
+    tools: createToolRegistry([
+      defineTool({
+        name: 'run_tests',
+        description: 'Runs a test file.',
+        input: z.strictObject({ file: z.string() }),
+        idempotent: true,
+        execute: async (_, { signal }) => pause(toolMs, '14 passed, 0 failed', { signal }),
+      }),
+      defineTool({
+        name: 'read_file',
+        description: 'Reads a file.',
+        input: z.strictObject({ path: z.string() }),
+        idempotent: true,
+        execute: async (_, { signal }) => pause(toolMs, '## 2.4.1\nDue dates are days, not moments.', { signal }),
+      }),
+    ]),
+  }).done
+}
