@@ -161,7 +161,7 @@ const nothing: readonly Warning[] = []
 /**
  * The tenant's share of an action: held in its ledger before the action is taken in, so that no conflict, crash or lost answer lets the
  * tenant take more than it may. Held once for each action of a dispatch, however often the chain runs; what was held for an action that
- * is not stored in the end counts as spent when it expires.
+ * a conflict refused behind its hold counts as spent all the same: a message or a tool call at once, a reservation when it expires.
  */
 function tenantHolds(tenant: TenantBudget, api: MiddlewareApi<ConversationState>) {
   let run = ''

@@ -156,6 +156,9 @@ describe('a reservation', () => {
         details: { scope: 'turn', kind: 'modelCalls', limit: 1, used: 0, reserved: 1, requested: 1 },
       }),
     )
+    expect(() => past.guard(reserve('r2', { modelCalls: 5 }))).toThrow(
+      expect.objectContaining({ details: expect.objectContaining({ scope: 'turn' }) }),
+    )
     const next = past.when(turnStarted({ turnId: 't2' }))
     next.guard(reserve('r2', { modelCalls: 1 }))
     const full = next.when(reserve('r2', { modelCalls: 1 }), turnStarted({ turnId: 't3' }))
@@ -230,6 +233,10 @@ describe('the time of turns', () => {
     expect(shortage(timed, 6)).toBeUndefined()
     expect(shortage(timed, 7)).toEqual({ scope: 'turn', kind: 'wallMs', limit: 4_000, used: 4_000, reserved: 0, requested: 1 })
     expect(budgetShortage(timed.state.budget, { messages: 1 }, { now: timeAt(99) })).toBeUndefined()
+  })
+
+  test('is that of the turn which runs: the end of another one changes nothing', () => {
+    expect(timed.when(turnEnded({ turnId: 't0' })).state.budget).toEqual(timed.state.budget)
   })
 
   test('adds up over the turns, and stands still between them', () => {
