@@ -1,6 +1,7 @@
-import { type Analysis, analyze, compactionSettingsOf, contextWindow, type Settings } from '@colloquy/context'
+import { type Analysis, analyze, type ContextWindow } from '@colloquy/context'
 import type { ConversationState } from '@colloquy/core'
 import type { Context } from '../context.ts'
+import { windowOf } from '../context-window.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
 import { findSettings } from '../settings.ts'
 import { type Fact, writeFacts } from '../show-state.ts'
@@ -19,15 +20,14 @@ export async function analyzeConversation(context: Context, id: string, options:
   await using store = await openStore(context)
   const { state, position } = await store.engine.replay(id, moment)
   const analysis = analyze(state.messages.slice())
-  const window = windowOf(state, settings)
+  const window = sizesOf(state, windowOf(settings))
   if (output.json) await output.document({ id, position, window, ...analysis })
   else await writeFacts(output, [['conversation', id], ['position', String(position)], ...factsOf(analysis, window)])
   output.next(['compact', id, '--strategy', analysis.strategy, '--dry-run'])
   return exitCodes.ok
 }
 
-function windowOf(state: ConversationState, settings: Settings) {
-  const window = contextWindow({ settings: compactionSettingsOf(settings) })
+function sizesOf(state: ConversationState, window: ContextWindow) {
   return {
     usedTokens: state.context.usedTokens,
     maxContextTokens: window.maxContextTokens(state),
@@ -40,7 +40,7 @@ function windowOf(state: ConversationState, settings: Settings) {
 /** A line holds so many of a list; `--json` has them all. */
 const shown = 10
 
-function factsOf(analysis: Analysis, window: ReturnType<typeof windowOf>): readonly Fact[] {
+function factsOf(analysis: Analysis, window: ReturnType<typeof sizesOf>): readonly Fact[] {
   const { byRole, threads, critical, openQuestions, unansweredCalls, orphanResults } = analysis
   const roles = Object.entries(byRole).filter(([, count]) => count > 0)
   const { usedTokens, maxContextTokens, summaryThresholdTokens } = window

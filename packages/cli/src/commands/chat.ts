@@ -1,24 +1,18 @@
 import { createInterface } from 'node:readline/promises'
 import type { Readable } from 'node:stream'
 import { createToolRegistry, type PendingCall, resumeTurn, runTurn, type TurnHandle } from '@colloquy/agent'
-import {
-  autoCompaction,
-  budget,
-  type ContextWindow,
-  compact,
-  contextWindow,
-  extractiveSummariser,
-  prefixShare,
-} from '@colloquy/context'
+import { autoCompaction, budget, type ContextWindow, compact, extractiveSummariser, prefixShare } from '@colloquy/context'
 import { ColloquyError, type ConversationState, conversationStarted, isColloquyError } from '@colloquy/core'
 import { type Conversation, createEngine, type Engine, uuidv7 } from '@colloquy/engine'
 import { openModel } from '../chat/chat-models.ts'
 import { chatTools } from '../chat/chat-tools.ts'
 import { showTurn } from '../chat/show-turn.ts'
 import type { Context } from '../context.ts'
+import { windowOf } from '../context-window.ts'
 import { type ExitCode, exitCodes, failureText } from '../exit.ts'
 import type { Output } from '../output.ts'
 import { printable } from '../printable.ts'
+import { findSettings } from '../settings.ts'
 import { factsOf, writeFacts } from '../show-state.ts'
 import { openStore, placeName } from '../store.ts'
 import { parsePosition } from '../times.ts'
@@ -46,12 +40,13 @@ interface Session {
 export async function chat(context: Context, id: string | undefined, { model: named, system }: ChatOptions): Promise<ExitCode> {
   const { output, io } = context
   const model = await (io.openModel ?? openModel)(named, io.env)
+  const { settings } = await findSettings(context)
   await using store = await openStore(context, 'create')
-  const window = contextWindow()
+  const window = windowOf(settings)
   await using engine = createEngine({
     log: store.log,
     tenant: store.tenant,
-    middleware: [budget()],
+    middleware: [budget({ prices: settings.prices })],
     effects: [autoCompaction({ window })],
     onError: (error, where) => output.say(`${where}: ${error instanceof Error ? error.message : String(error)}`),
   })

@@ -2,8 +2,6 @@ import {
   type CompactOptions,
   type CompactResult,
   compact,
-  compactionSettingsOf,
-  contextWindow,
   estimateCounter,
   extractiveSummariser,
   recompact,
@@ -13,6 +11,7 @@ import {
 import { strategyOf } from '../compaction-strategies.ts'
 import type { StrategyName } from '../compaction-strategy-names.ts'
 import type { Context } from '../context.ts'
+import { windowOf } from '../context-window.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
 import { printableLines } from '../printable.ts'
 import { findSettings } from '../settings.ts'
@@ -64,8 +63,7 @@ async function run(
   at: number | undefined,
 ): Promise<{ readonly result: CompactResult; readonly budgetTokens: number }> {
   const conversation = await engine.open(id)
-  const window = contextWindow({ settings: compactionSettingsOf(settings) })
-  const budgetTokens = budget ?? window.targetTokens(conversation.getState())
+  const budgetTokens = budget ?? windowOf(settings).targetTokens(conversation.getState())
   const options: CompactOptions = {
     strategy: strategyOf(settings.strategy, budgetTokens),
     summariser: extractiveSummariser({ counter: estimateCounter }),
