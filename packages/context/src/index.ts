@@ -44,6 +44,7 @@ export { type Reduced, type ReduceOptions, reduceContext } from './compaction/re
 export { adaptive } from './compaction/strategies/adaptive.ts'
 export { chronological } from './compaction/strategies/chronological.ts'
 export { firstOf, keeping } from './compaction/strategies/compose.ts'
+export { type NamedStrategyOptions, namedStrategy } from './compaction/strategies/named-strategy.ts'
 export { nullStrategy } from './compaction/strategies/null-strategy.ts'
 export { preserveToolContext } from './compaction/strategies/preserve-tool-context.ts'
 export { type SlidingWindowOptions, slidingWindow } from './compaction/strategies/sliding-window.ts'
@@ -86,7 +87,6 @@ export { memoryIndex } from './recall/memory-index.ts'
 export { type ChatMessage, type WithConversationOptions, withConversation } from './recall/with-conversation.ts'
 // Settings
 export {
-  compactionSettingsOf,
   defaultSettings,
   type Settings,
   type SettingsLayer,
@@ -102,4 +102,4 @@ export { countMessage, countRequest, countTools, messageOverheadTokens } from '.
 export { calibratedCounter, estimateCounter } from './tokens/estimate-counter.ts'
 export type { ProviderCounter } from './tokens/provider-counter.ts'
 export type { TokenCounter } from './tokens/token-counter.ts'
-export { type ContextWindow, type ContextWindowOptions, contextWindow } from './window/context-window.ts'
+export { type ContextWindow, type ContextWindowOptions, contextWindow, windowOf } from './window/context-window.ts'

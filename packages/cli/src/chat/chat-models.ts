@@ -10,7 +10,7 @@ import { scriptedAnswers } from './scripted-answers.ts'
  */
 export async function openModel(spec: string, env: Io['env']): Promise<Model> {
   if (spec === 'scripted') return scriptedAnswers()
-  const [provider = '', id = ''] = splitOnce(spec, ':')
+  const [provider, id] = splitOnce(spec, ':')
   if (id === '' || (provider !== 'anthropic' && provider !== 'openai')) {
     throw usageInvalid(`A model is scripted, anthropic:<id> or openai:<id>, and "${spec}" is none of them`)
   }

@@ -1,7 +1,6 @@
-import { type Analysis, analyze, type ContextWindow } from '@colloquy/context'
+import { type Analysis, analyze, type Settings, windowOf } from '@colloquy/context'
 import type { ConversationState } from '@colloquy/core'
 import type { Context } from '../context.ts'
-import { windowOf } from '../context-window.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
 import { findSettings } from '../settings.ts'
 import { type Fact, writeFacts } from '../show-state.ts'
@@ -16,18 +15,18 @@ export interface AnalyzeOptions {
 export async function analyzeConversation(context: Context, id: string, options: AnalyzeOptions): Promise<ExitCode> {
   const { output } = context
   const moment = options.at === undefined ? undefined : parseMoment('--at', options.at)
-  const { settings } = await findSettings(context)
   await using store = await openStore(context)
   const { state, position } = await store.engine.replay(id, moment)
   const analysis = analyze(state.messages.slice())
-  const window = sizesOf(state, windowOf(settings))
+  const window = windowFacts(state, (await findSettings(context)).settings)
   if (output.json) await output.document({ id, position, window, ...analysis })
   else await writeFacts(output, [['conversation', id], ['position', String(position)], ...factsOf(analysis, window)])
   output.next(['compact', id, '--strategy', analysis.strategy, '--dry-run'])
   return exitCodes.ok
 }
 
-function sizesOf(state: ConversationState, window: ContextWindow) {
+function windowFacts(state: ConversationState, settings: Settings) {
+  const window = windowOf(settings)
   return {
     usedTokens: state.context.usedTokens,
     maxContextTokens: window.maxContextTokens(state),
@@ -40,7 +39,7 @@ function sizesOf(state: ConversationState, window: ContextWindow) {
 /** A line holds so many of a list; `--json` has them all. */
 const shown = 10
 
-function factsOf(analysis: Analysis, window: ReturnType<typeof sizesOf>): readonly Fact[] {
+function factsOf(analysis: Analysis, window: ReturnType<typeof windowFacts>): readonly Fact[] {
   const { byRole, threads, critical, openQuestions, unansweredCalls, orphanResults } = analysis
   const roles = Object.entries(byRole).filter(([, count]) => count > 0)
   const { usedTokens, maxContextTokens, summaryThresholdTokens } = window

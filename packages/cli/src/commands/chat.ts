@@ -1,14 +1,21 @@
 import { createInterface } from 'node:readline/promises'
 import type { Readable } from 'node:stream'
 import { createToolRegistry, type PendingCall, resumeTurn, runTurn, type TurnHandle } from '@colloquy/agent'
-import { autoCompaction, budget, type ContextWindow, compact, extractiveSummariser, prefixShare } from '@colloquy/context'
+import {
+  autoCompaction,
+  budget,
+  type ContextWindow,
+  compact,
+  extractiveSummariser,
+  prefixShare,
+  windowOf,
+} from '@colloquy/context'
 import { ColloquyError, type ConversationState, conversationStarted, isColloquyError } from '@colloquy/core'
 import { type Conversation, createEngine, type Engine, uuidv7 } from '@colloquy/engine'
 import { openModel } from '../chat/chat-models.ts'
 import { chatTools } from '../chat/chat-tools.ts'
 import { showTurn } from '../chat/show-turn.ts'
 import type { Context } from '../context.ts'
-import { windowOf } from '../context-window.ts'
 import { type ExitCode, exitCodes, failureText } from '../exit.ts'
 import type { Output } from '../output.ts'
 import { printable } from '../printable.ts'
@@ -62,7 +69,7 @@ export async function chat(context: Context, id: string | undefined, { model: na
   const approve = async ({ name, args }: PendingCall) => {
     output.say(`${printable(name)} ${printable(args.raw)}: may it run? (y/n)`)
     const { value, done } = await ask.next()
-    const isApproved = !done && /^y(es)?$/i.test(String(value).trim())
+    const isApproved = !done && /^y(es)?$/i.test(value.trim())
     return isApproved ? { isApproved } : { isApproved, reason: 'the user said no' }
   }
   const turnOptions = {
@@ -100,7 +107,7 @@ export async function chat(context: Context, id: string | undefined, { model: na
     for (prompt(output); ; prompt(output)) {
       const { value, done } = await ask.next()
       if (done) break
-      const line = String(value).trim()
+      const line = value.trim()
       if (line === '/quit' || line === '/exit') break
       if (line !== '') await told(context, () => (line.startsWith('/') ? obey(session, line) : session.run(line)))
     }

@@ -4,14 +4,14 @@ import {
   compact,
   estimateCounter,
   extractiveSummariser,
+  namedStrategy,
   recompact,
   redoCompaction,
   type Settings,
+  type StrategyName,
+  windowOf,
 } from '@colloquy/context'
-import { strategyOf } from '../compaction-strategies.ts'
-import type { StrategyName } from '../compaction-strategy-names.ts'
 import type { Context } from '../context.ts'
-import { windowOf } from '../context-window.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
 import { printableLines } from '../printable.ts'
 import { findSettings } from '../settings.ts'
@@ -20,7 +20,6 @@ import { headOf, openStore, type Store } from '../store.ts'
 import { parsePosition } from '../times.ts'
 
 export interface CompactCommandOptions {
-  /** Instead of the settings. */
   readonly strategy?: StrategyName
   readonly budget?: number
   readonly instructions?: string
@@ -34,7 +33,6 @@ export async function compactConversation(context: Context, id: string, options:
   const { output } = context
   const redo = options.redo === undefined ? undefined : parsePosition('--redo', options.redo)
   const at = options.insteadOf === undefined ? undefined : parsePosition('--instead-of', options.insteadOf)
-  const { settings } = await findSettings(context, options.strategy === undefined ? {} : { strategy: options.strategy })
   await using store = await openStore(context, options.dryRun ? 'read' : 'append')
   await headOf(store, id)
   if (redo !== undefined) {
@@ -44,7 +42,8 @@ export async function compactConversation(context: Context, id: string, options:
     output.next(['diff', id, '--from', position - 1, '--to', position], ['uncompact', id, '--at', position])
     return exitCodes.ok
   }
-  const { result, budgetTokens } = await run(store, id, settings, options, at)
+  const { settings } = await findSettings(context)
+  const { result, budgetTokens } = await run(store, id, options, settings, at)
   if (output.json) await output.document({ id, ...result, budgetTokens, ...ratioOf(result) })
   else await writeFacts(output, [['conversation', id], ...factsOf(result, budgetTokens)])
   if (result.status === 'compacted') {
@@ -58,14 +57,14 @@ export async function compactConversation(context: Context, id: string, options:
 async function run(
   { engine }: Store,
   id: string,
+  { strategy, budget, instructions, dryRun }: CompactCommandOptions,
   settings: Settings,
-  { budget, instructions, dryRun }: CompactCommandOptions,
   at: number | undefined,
 ): Promise<{ readonly result: CompactResult; readonly budgetTokens: number }> {
   const conversation = await engine.open(id)
   const budgetTokens = budget ?? windowOf(settings).targetTokens(conversation.getState())
   const options: CompactOptions = {
-    strategy: strategyOf(settings.strategy, budgetTokens),
+    strategy: namedStrategy(strategy ?? settings.strategy, budget === undefined ? {} : { maxTokens: budget }),
     summariser: extractiveSummariser({ counter: estimateCounter }),
     counter: estimateCounter,
     targetTokens: budgetTokens,

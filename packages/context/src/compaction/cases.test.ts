@@ -1,8 +1,20 @@
 /**
- * What other systems test of trimming and compacting, given to our strategies, named by where it comes from. Where we decide otherwise, the case says so and why.
+ * What other systems test of trimming and compacting, given to our strategies, each case named by where it comes from and each edge by the
+ * thing that went wrong somewhere. Where we decide otherwise, the case says so and why.
  *
- * Not here, because our design has no such thing: pieces of a message are never kept alone (langchain allowPartial: half a message is what nobody said);
- * a custom text splitter; `endOn` (the last message stays the last); templates (our summariser has none, so nothing in a text can break out of one).
+ * Not here, and why:
+ * - 1 to 4 (langchain `first`, `allowPartial`, `textSplitter`, `endOn`): what is oldest is not what a model needs, half a message is what nobody
+ *   said, and the last message stays the last.
+ * - 10, 11, 33 (triggers joined by AND and OR, fractions of an unknown limit, a compaction asked for by an event): there is one policy with one
+ *   limit, which is always known; asking is calling. 13, 28, 41, 42 concern the running of a compaction, not its plan.
+ * - 15 (clearing all but the last 3 results): `reduceContext` cuts by size instead, since the boundary of "the last 3" moves at every call and
+ *   the prefix with it (edge 11); that nothing is cut twice and that an orphan goes first are cases here.
+ * - 34 (where summaries stand, forgetting them) is the messages slice's, see `packages/core/src/conversation/compaction.test.ts`.
+ * - Edge 3 (the first message), 16 and 34 to 36 (batches, loops), 25 (no valid cut) hold for everything that can be generated, see
+ *   `strategies.test.ts`. Edge 9 (images, thinking, Chinese) and 40 (schemas and system prompt) are counted in `tokens.test.ts`.
+ * - Edge 15 (JSON inflates the summariser's prompt): ours reads messages, not a prompt. Edge 20 (routine never cuts results): strategies name
+ *   messages and cannot change one. Edge 39 (least progress): from 85 % to 60 % is progress by construction. Edge 44 (the system prompt alone is
+ *   too long): `nothing_removable`.
  */
 import type { Message, WorkingMessage } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'

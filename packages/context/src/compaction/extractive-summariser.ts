@@ -116,7 +116,10 @@ function withIndex(head: readonly string[], index: ReferenceIndex, counter: Toke
   const shown = new Set(referencesIn(kept.join('\n')))
   // A path heads its line, whether it was named above or not.
   const paths = new Set([...index.files.keys()].flatMap(referencesIn))
-  const wanted = rankedReferences(index).filter((reference) => paths.has(reference) || !shown.has(reference))
+  // None takes less than a token.
+  const wanted = rankedReferences(index)
+    .filter((reference) => paths.has(reference) || !shown.has(reference))
+    .slice(0, maxTokens)
   const textWith = (references: number): string => {
     const rendered = renderIndex(index, wanted.slice(0, references))
     return rendered === '' ? kept.join('\n') : `${kept.join('\n')}\n${rendered}`

@@ -171,29 +171,30 @@ function outsideWindow(survey: Survey, { limitTokens, limitMessages }: Window): 
   if (request !== undefined) keep(request)
   for (const number of removable) if (!keep(number)) break
 
-  const first = (): number =>
-    input.messages.findIndex((m, index) => !isInstruction(m) && kept.has(structure.groupOf[index] ?? -1))
+  const orphans = new Set(structure.orphans)
   const asItWas = input.messages.findIndex((m) => !isInstruction(m))
   const isToolOnly = !input.messages.some(mayComeFirst)
-  for (let at = first(); at >= 0; at = first()) {
-    const message = input.messages[at] as WorkingMessage
-    const isOrphan = structure.orphans.includes(at)
-    if (at === asItWas && !isOrphan) break
-    // Where the user never said a word, a call with its result is the best beginning there is.
-    if (mayComeFirst(message) || (isToolOnly && !isOrphan)) break
-    const number = structure.groupOf[at] as number
-    if (structure.groups[number]?.stays !== null) {
-      // It must stay, so something has to stand before it: the nearest words of the user.
-      const before = input.messages.findLastIndex((m, index) => index < at && mayComeFirst(m))
-      const group = structure.groupOf[before]
-      if (group === undefined || tokens + (tokensOf[group] ?? 0) > limitTokens) return null
-      kept.add(group)
-      break
-    }
-    kept.delete(number)
-    tokens -= tokensOf[number] ?? 0
-  }
   // Nothing but instructions is no question that a model could answer.
-  if (limitMessages > 0 && first() < 0) return null
+  let isAnything = limitMessages === 0
+  for (const [at, message] of input.messages.entries()) {
+    const number = structure.groupOf[at] as number
+    if (isInstruction(message) || !kept.has(number)) continue
+    // Where the user never said a word, a call with its result is the best beginning there is.
+    const mayBegin = !orphans.has(at) && (at === asItWas || isToolOnly || mayComeFirst(message))
+    if (!mayBegin && structure.groups[number]?.stays === null) {
+      kept.delete(number)
+      tokens -= tokensOf[number] ?? 0
+      continue
+    }
+    isAnything = true
+    if (!mayBegin) {
+      // It must stay, so something has to stand before it: the nearest words of the user.
+      const before = structure.groupOf[input.messages.findLastIndex((m, index) => index < at && mayComeFirst(m))]
+      if (before === undefined || tokens + (tokensOf[before] ?? 0) > limitTokens) return null
+      kept.add(before)
+    }
+    break
+  }
+  if (!isAnything) return null
   return new Set(removable.filter((number) => !kept.has(number)))
 }
