@@ -1,3 +1,4 @@
+import { runTurn, scriptedModel } from '@colloquy/agent'
 import { recordModelCall } from '@colloquy/context'
 import { messageRedacted, toHex } from '@colloquy/core'
 import { createEngine, openMemoryLog, sha256 } from '@colloquy/engine'
@@ -111,4 +112,22 @@ test('where no call is recorded, the working set is shown and said to be not pro
     stderr: expect.stringContaining('model_call_not_found'),
   })
   expect(await colloquy('context', 'nobody')).toMatchObject({ code: exitCodes.notFound })
+})
+
+test('what a turn sent to a model is proved, call by call', async () => {
+  const { engine, json } = await recorded()
+  const talk = await engine.open('talk')
+  const model = scriptedModel({ scripts: [{ text: 'Lima.' }, { text: 'Santiago.' }] })
+  for (const input of ['What is the capital of Peru?', 'And of Chile?'])
+    await runTurn(talk, input, { model, system: 'Be brief.' }).done
+  const calls = await json('context', 'talk', '--calls')
+  expect(calls).toMatchObject([{ unchanged: { messages: 0 } }, { unchanged: { messages: 1 } }])
+  for (const { id } of calls) {
+    expect(await json('context', 'talk', '--call', id)).toMatchObject({
+      callId: id,
+      verdict: 'proved',
+      encoder: 'anthropic.messages@1',
+      system: 'Be brief.',
+    })
+  }
 })

@@ -5,7 +5,6 @@
 import { ColloquyError } from '@colloquy/core'
 import { z } from 'zod'
 import { type PriceTable, priceTable } from './budget/prices.ts'
-import type { CompactionSettings } from './compaction/compaction-settings.ts'
 
 /** Strategies by the names under which compactions store them; `adaptive` chooses by what is in the working set. */
 export const strategyNames = [
@@ -116,11 +115,6 @@ export function settings(...layers: readonly SettingsLayer[]): Settings {
     throw new ColloquyError('settings_invalid', { field: 'thresholds.targetRatio', problem })
   }
   return merged
-}
-
-/** What the context window takes of them. */
-export function compactionSettingsOf({ contextBudget, modelBudgets, thresholds: marks }: Settings): CompactionSettings {
-  return { maxContextTokens: contextBudget, modelContextTokens: modelBudgets, ...marks }
 }
 
 /** Without what is there and undefined, which would hide the layer below. */

@@ -59,7 +59,8 @@ describe('chat', () => {
       '/context',
       '/budget',
       '/compact',
-      '/fork 4',
+      // Behind the first turn: started, message, what was sent, answer, usage, ended.
+      '/fork 7',
       'three',
       '/nope',
       '/fork x',

@@ -47,13 +47,13 @@ interface Session {
 export async function chat(context: Context, id: string | undefined, { model: named, system }: ChatOptions): Promise<ExitCode> {
   const { output, io } = context
   const model = await (io.openModel ?? openModel)(named, io.env)
-  await using store = await openStore(context, 'create')
   const { settings } = await findSettings(context)
+  await using store = await openStore(context, 'create')
   const window = windowOf(settings)
   await using engine = createEngine({
     log: store.log,
     tenant: store.tenant,
-    middleware: [budget()],
+    middleware: [budget({ prices: settings.prices })],
     effects: [autoCompaction({ window })],
     onError: (error, where) => output.say(`${where}: ${error instanceof Error ? error.message : String(error)}`),
   })

@@ -9,6 +9,7 @@ import {
   turnStarted,
 } from '@colloquy/core'
 import { type Conversation, type Engine, uuidv7 } from '@colloquy/engine'
+import { estimateCounter } from '../tokens/estimate-counter.ts'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 import type { ConversationMemory } from './conversation-memory.ts'
 
@@ -26,7 +27,7 @@ export interface WithConversationOptions<State> {
   readonly contextWindow?: number
   /** Words before all messages. */
   readonly system?: string
-  /** Default: a quarter of the characters. */
+  /** Default: the estimate. */
   readonly counter?: TokenCounter
 }
 
@@ -43,7 +44,7 @@ export function withConversation<State extends ConversationState, Rest extends r
   options: WithConversationOptions<State>,
 ): (conversationId: string, input: string, ...rest: Rest) => Promise<string> {
   const { engine, memory, contextWindow, system } = options
-  const counter = options.counter ?? { id: 'characters/4', version: '1', count: (text: string) => Math.ceil(text.length / 4) }
+  const { counter = estimateCounter } = options
   const said = (role: 'user' | 'assistant', text: string, hasContext?: boolean): Action =>
     messageAdded(
       {
