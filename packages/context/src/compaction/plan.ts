@@ -26,7 +26,7 @@ const summaryShare = 0.8
 /** More than that is no summary. An index of everything that a session of 130,000 tokens referred to takes as much. */
 const mostSummaryTokens = 8_000
 /** The newest group and the last request may take what a summary of this share leaves: a model must see what it just asked for. */
-const leastSummaryShare = 0.45
+const leastSummaryShare = 0.55
 /** Shorter ones say nothing. */
 const leastSummaryTokens = 64
 

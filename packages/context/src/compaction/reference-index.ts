@@ -41,14 +41,14 @@ const others = 'Other names'
 /** Of the room, for what was only read, when there is more of both than fits. */
 const seenShare = 0.3
 /** After so many other references one is half as likely to be written again. */
-const halfLives = { used: 150, seen: 900 }
+const halfLives = { used: 100, seen: 500 }
 /** A number in a result, beside a name there: line numbers and sizes are rarely spoken of. */
 const numberWorth = 0.35
 /**
  * A line further down, a path is worth as much as a name so many places further to the right, and a name of the line as much as so many. Measured with
  * `npm run bench -- context`: anything from 5 to 40 and from 0 to 20 does.
  */
-const lineSteps = { path: 20, name: 5 }
+const lineSteps = { path: 20, name: 10 }
 
 /** Takes a message into the index. Messages come in order, an earlier index before them. `fileOf` knows the file of a call. */
 export function indexMessage(index: ReferenceIndex, message: Message, fileOf: (callId: string) => string | null): void {
