@@ -5,12 +5,14 @@ import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
 import { budget, ledgerIdOf, openTenantBudget, reservation, reserve } from '@colloquy/context'
 import { type BudgetState, budgetSet, type EventLog } from '@colloquy/core'
-import { createEngine, openMemoryLog } from '@colloquy/engine'
+import { createEngine, openMemoryLog, systemClock } from '@colloquy/engine'
 import { openEmbeddedLog, openPostgresLog } from '@colloquy/postgres'
 import { afterAll, describe, expect, test } from 'vitest'
 import { startPostgres } from '../support/postgres-server.ts'
 
 const limit = 100
+/** Of what the processes reserve: longer than any of them takes, however busy the machine is. */
+const expiresInMs = 600_000
 const callers = 64
 const scopes = ['conversation', 'tenant'] as const
 type Scope = (typeof scopes)[number]
@@ -81,19 +83,20 @@ describe.skipIf(!server)('a process that is killed between reservation and settl
   test('leaves a reservation in the conversation, which counts as spent when it expires and can be settled by its id', async () => {
     const { log, url } = await onPostgres()
     await limitTo(log, 'conversation', 3)
-    await killWhileCalling({ url, scope: 'conversation', hangsAfter: 2, expiresInMs: 1_500 })
+    await killWhileCalling({ url, scope: 'conversation', hangsAfter: 2 })
 
-    await using engine = createEngine({ log, middleware: [budget()] })
+    const { clock, pass } = movableClock()
+    await using engine = createEngine({ log, clock, middleware: [budget({ clock })] })
     const conversation = await engine.open('shared')
     const { used, reservations } = conversation.getState().budget
     expect(used.modelCalls).toBe(1)
     expect(reservations).toMatchObject([{ amounts: { modelCalls: 1 } }])
     const left = reservations[0]?.reservationId ?? ''
 
-    const held = await reserve(conversation, { modelCalls: 1 })
+    const held = await reserve(conversation, { modelCalls: 1 }, { clock, expiresInMs: 2 * expiresInMs })
     const refused = (numbers: object) => ({ code: 'budget_exceeded', details: { limit: 3, requested: 1, ...numbers } })
     await expect(reserve(conversation, { modelCalls: 1 })).rejects.toMatchObject(refused({ used: 1, reserved: 2 }))
-    await setTimeout(1_600)
+    pass(expiresInMs)
     await expect(reserve(conversation, { modelCalls: 1 })).rejects.toMatchObject(refused({ used: 2, reserved: 1 }))
     await held.settle()
     // Whoever finds out that the call never left gives it back; and once only.
@@ -107,9 +110,10 @@ describe.skipIf(!server)('a process that is killed between reservation and settl
   test('leaves its chunk in the ledger of the tenant, which counts as spent when it expires and is given back by hand', async () => {
     const { log, url } = await onPostgres()
     await limitTo(log, 'tenant', 40)
-    await killWhileCalling({ url, scope: 'tenant', hangsAfter: 20, expiresInMs: 3_000 })
+    await killWhileCalling({ url, scope: 'tenant', hangsAfter: 20 })
 
-    await using ledger = await openTenantBudget({ log })
+    const { clock, pass } = movableClock()
+    await using ledger = await openTenantBudget({ log, clock })
     const dead = (await ledger.refresh()).reservations
     const reserved = dead.reduce((sum, { amounts }) => sum + (amounts.modelCalls ?? 0), 0)
     const { used } = ledger.getState()
@@ -129,13 +133,23 @@ describe.skipIf(!server)('a process that is killed between reservation and settl
     expect(refusal).toMatchObject({ code: 'budget_exceeded', details: { scope: 'tenant', limit: 40 } })
     expect(used.modelCalls + reserved + allowed).toBe(40)
 
-    await setTimeout(3_000)
+    pass(expiresInMs)
     await expect(ledger.reserve({ modelCalls: 1 })).rejects.toMatchObject({ details: { used: 40, reserved: 0 } })
     for (const { reservationId } of dead) await ledger.giveBack(reservationId, 'killed by a test')
     await expect(ledger.reserve({ modelCalls: 1 })).resolves.toBeDefined()
     await log.close()
   })
 })
+
+/** The system's, which can be made to skip some milliseconds. */
+function movableClock() {
+  let skipped = 0
+  const clock = () => systemClock() + skipped
+  const pass = (milliseconds: number) => {
+    skipped += milliseconds * 1_000
+  }
+  return { clock, pass }
+}
 
 async function onPostgres() {
   const url = (await server?.createDatabase()) ?? ''
@@ -189,7 +203,6 @@ interface Job {
   readonly scope: Scope
   readonly callers?: number
   readonly hangsAfter?: number
-  readonly expiresInMs?: number
 }
 
 async function killWhileCalling(job: Job): Promise<void> {
@@ -201,7 +214,7 @@ async function killWhileCalling(job: Job): Promise<void> {
 }
 
 /** Resolves when the process is ready. `said` resolves with the first line that matches. */
-async function start({ url, scope, callers = 16, hangsAfter, expiresInMs = 600_000 }: Job) {
+async function start({ url, scope, callers = 16, hangsAfter }: Job) {
   const file = new URL('caller-process.ts', import.meta.url).pathname
   const job = JSON.stringify({ url, scope, callers, hangsAfter: hangsAfter ?? null, expiresInMs })
   const child = spawn(process.execPath, ['--conditions=@colloquy/source', '--disable-warning=COLLOQUY_DATABASE', file, job], {

@@ -79,6 +79,16 @@ function memoryIndexContract(name: string, open: () => Promise<MemoryIndex>): vo
       expect(await find(tenant, 'replaced')).toEqual(['s/2'])
     })
 
+    test('who is behind in the log takes nothing back', async () => {
+      const tenant = newTenant()
+      await index.put(tenant, [interaction('s', 1, 'younger', { lastPosition: 9 })])
+      await index.put(tenant, [interaction('s', 1, 'older', { lastPosition: 8 })])
+      expect(await index.latest(tenant, 's', 1)).toEqual([interaction('s', 1, 'younger', { lastPosition: 9 })])
+      expect(await find(tenant, 'older')).toEqual([])
+      await index.put(tenant, [interaction('s', 1, 'the same', { lastPosition: 9 })])
+      expect(await find(tenant, 'younger the same')).toEqual(['s/1'])
+    })
+
     test('finds by any word, in any case, also by parts of what is written together; without words nothing', async () => {
       const tenant = newTenant()
       await index.put(tenant, [

@@ -335,6 +335,22 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
       model: { provider: 'anthropic', id: 'claude' },
     }),
   ],
+  budgetSet: [limitSet],
+  budgetReserved: [limitSet, turnStarted({ turnId: 't1' }), reserved],
+  budgetSettled: [
+    limitSet,
+    reserved,
+    budgetReserved({
+      reservationId: 'r2',
+      amounts: { toolCalls: 8 },
+      expiresAt: 1_767_225_605_000_000,
+      purpose: 'chunk',
+    }),
+    budgetSettled({ reservationId: 'r2', amounts: { toolCalls: 3 }, held: { toolCalls: 2 } }),
+    budgetSettled({ reservationId: 'r1', amounts: { outputTokens: 120, cacheReadTokens: 30 } }),
+  ],
+  budgetReleased: [limitSet, reserved, budgetReleased({ reservationId: 'r1', reason: 'the request was never sent' })],
+  budgetWarned: [...limited, budgetWarned({ scope: 'conversation', kind: 'messageTokens', soft: 20, hard: 40, used: 30 })],
   modelCalled: [
     question,
     modelCalled({
@@ -375,22 +391,6 @@ export const scenarios: { readonly [Type in ConversationAction['type']]: readonl
       { derivedFrom: [[2, 4]] },
     ),
   ],
-  budgetSet: [limitSet],
-  budgetReserved: [limitSet, turnStarted({ turnId: 't1' }), reserved],
-  budgetSettled: [
-    limitSet,
-    reserved,
-    budgetReserved({
-      reservationId: 'r2',
-      amounts: { toolCalls: 8 },
-      expiresAt: 1_767_225_605_000_000,
-      purpose: 'chunk',
-    }),
-    budgetSettled({ reservationId: 'r2', amounts: { toolCalls: 3 }, held: { toolCalls: 2 } }),
-    budgetSettled({ reservationId: 'r1', amounts: { outputTokens: 120, cacheReadTokens: 30 } }),
-  ],
-  budgetReleased: [limitSet, reserved, budgetReleased({ reservationId: 'r1', reason: 'the request was never sent' })],
-  budgetWarned: [...limited, budgetWarned({ scope: 'conversation', kind: 'messageTokens', soft: 20, hard: 40, used: 30 })],
   budgetRefused: [
     ...limited,
     budgetRefused({

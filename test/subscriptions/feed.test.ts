@@ -138,6 +138,19 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
     expect(nothing).toEqual([])
   })
 
+  test('of one conversation looks at its partition alone', async () => {
+    const { log } = await fresh()
+    const read = new Set<number>()
+    const watched: EventLog = { ...log, feed: (query) => (read.add(query.partition), log.feed(query)) }
+    const keys = Array.from({ length: 12 }, () => newKey('tenant'))
+    for (const key of keys) await appendTo(log, key, [{}])
+    const [key] = keys as [ConversationKey]
+    const heard = listen(engineOn(watched), { conversation: key.conversationId })
+    for (const each of keys) await appendTo(log, each, [{}])
+    await vi.waitFor(() => expect(heard.map(({ position }) => position)).toEqual([1, 2]), waiting)
+    expect([...read]).toEqual([partitionOf(key, log.partitions, sha256)])
+  })
+
   test('loses nothing when no hint arrives', async () => {
     const { log } = await fresh()
     const heard = listen(engineOn(withoutHints(log)))

@@ -1,4 +1,13 @@
 export { cacheWarnings, failureFields, type LogFields, type Logger, silentLogger } from './logger.ts'
+export { type ConversationFileManager, conversationDirectory } from './manager/conversation-file-manager.ts'
+export {
+  type ConversationContext,
+  ConversationManager,
+  type ConversationManagerOptions,
+  type ConversationManagerStats,
+  IDLE_TIME,
+  type NewMessage,
+} from './manager/conversation-manager.ts'
 export type { Model } from './model.ts'
 // Providers; those of SDKs are entry points of their own
 export { type Script, type ScriptedModelOptions, scriptedModel } from './providers/scripted.ts'

@@ -96,14 +96,44 @@ describe('a file', () => {
   })
 })
 
+describe('a tag', () => {
+  test('finds what is written while it is deleted by another process, or finds it the next time', async () => {
+    const [one, other] = [open(), open()]
+    for (let i = 0; i < 60; i++) {
+      const keys = Array.from({ length: 8 }, (_, k) => `k${k} ${i}`)
+      await Promise.all([
+        ...keys.map(async (key) => one.set(key, entry('1', { tags: ['t'] }))),
+        ...keys.map(async (_, n) => {
+          for (let turn = 0; turn < n; turn++) await new Promise((resolve) => setImmediate(resolve))
+          await other.deleteTag('t')
+          await other.sweep()
+        }),
+      ])
+      await other.deleteTag('t')
+      for (const key of keys) expect(await one.get(key)).toBeUndefined()
+    }
+    expect(files()).toEqual([])
+  })
+
+  test('that cannot be noted keeps the entry from being stored: it could not be found again', async () => {
+    const tier = open()
+    await writeFile(join(directory, 'tags'), '')
+    await expect(tier.set('k', entry('1', { tags: ['t'] }))).rejects.toThrow('ENOTDIR')
+    expect(await tier.get('k')).toBeUndefined()
+  })
+})
+
 describe('a sweep', () => {
-  test('removes what has expired, and the marks of its tags', async () => {
+  test('removes what has expired, and after an hour the marks of its tags', async () => {
     const tier = open()
     await tier.set('short', entry('1', { tags: ['a'], ttlMs: 1_000 }))
-    await tier.set('long', entry('2', { tags: ['b'], ttlMs: 9_000 }))
+    await tier.set('long', entry('2', { tags: ['b'], ttlMs: 9_000_000 }))
     time += 1_000
     expect(await tier.sweep()).toBe(1)
     expect(files('entries')).toHaveLength(1)
+    expect(files('tags')).toHaveLength(2)
+    time += 3_700_000
+    expect(await tier.sweep()).toBe(1)
     expect(files('tags')).toHaveLength(1)
     expect(await tier.get('long')).toBeDefined()
   })

@@ -34,7 +34,7 @@ export interface DiskTier extends CacheTier {
   sweep(): Promise<number>
 }
 
-/** What a writer has not renamed after this long, nobody will. */
+/** What a writer has not finished after this long, nobody will. */
 const abandonedMs = 3_600_000
 
 export function diskTier(options: DiskTierOptions): DiskTier {
@@ -91,6 +91,9 @@ export function diskTier(options: DiskTierOptions): DiskTier {
 
   async function sweepTag(path: string): Promise<void> {
     for (const name of await list(path)) {
+      const mark = await stat(join(path, name)).catch(unlessMissing)
+      // A young one may be of an entry that is just being written.
+      if (mark === undefined || mark.mtimeMs + abandonedMs > now()) continue
       if ((await stat(fileOf(name)).catch(unlessMissing)) === undefined) await rm(join(path, name), { force: true })
     }
     // Only an empty one goes.
@@ -130,7 +133,6 @@ export function diskTier(options: DiskTierOptions): DiskTier {
         await rm(join(path, name), { force: true })
         if (await isTagged()) await rm(fileOf(name), { force: true })
       }
-      await rmdir(path).catch(() => {})
     },
     async clear() {
       await rm(entries, { recursive: true, force: true })
@@ -166,8 +168,9 @@ async function writeInto(path: string, text: string): Promise<void> {
       await writeFile(path, text, { mode: 0o600 })
       return
     } catch (error) {
-      if (!isMissing(error) || attempt === 4) throw error
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+      if (!isMissing(error) || attempt === 10) throw error
+      // It fails like this where a sweep takes a directory above away in the meantime.
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 }).catch(unlessMissing)
     }
   }
 }

@@ -195,6 +195,15 @@ describe.skipIf(!redis)(`memory, Redis and disk${redis ? '' : ' (skipped: there 
     await admin.close()
   })
 
+  test('a tag lives as long as the last of its entries', async () => {
+    const { cache } = open({ prefix: 'longest' })
+    const admin = await createClient({ url }).connect()
+    for (const ttlMs of [1_000, 60_000, 2_000]) await cache.set(`k ${ttlMs}`, 'v', { tags: ['t'], ttlMs })
+    for (const key of ['longest:tag:t', 'longest:keys:t']) expect(await admin.pTTL(key)).toBeGreaterThan(50_000)
+    await cache.close()
+    await admin.close()
+  })
+
   test('an invalidation takes the bytes out of Redis too, and nothing stays without a TTL', async () => {
     const { cache } = open({ prefix: 'bytes' })
     const admin = await createClient({ url }).connect()

@@ -1,10 +1,10 @@
+import { strategyNames as configurable } from '@colloquy/context'
 import { compactionFailed, conversationTitled } from '@colloquy/core'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { capturedIo } from '../../../test/cli/captured-io.ts'
 import { spoken, talk, toolCall, toolResult } from '../../../test/support/compaction.ts'
 import { fixedClock } from '../../../test/support/given.ts'
-import { compactionStrategies } from './compaction-strategies.ts'
 import { strategyNames } from './compaction-strategy-names.ts'
 import { run } from './program.ts'
 
@@ -54,8 +54,18 @@ describe('compact', () => {
     expect((await json('show', 'c')).state.messages).toEqual(before.messages)
   })
 
-  test('names a strategy for each name, and each under its name', () => {
-    expect(strategyNames.map((name) => compactionStrategies[name](1).name)).toEqual([...strategyNames])
+  test('takes every strategy but the one that does nothing', () => {
+    expect([...strategyNames, 'null']).toEqual(configurable)
+  })
+
+  test('goes by the configuration where the command line says nothing', async () => {
+    const env = { COLLOQUY_CONTEXT_BUDGET: '3000', COLLOQUY_STRATEGY: 'summarizing', COLLOQUY_LEAST_TOKENS: '0' }
+    const io = capturedIo({ log, env })
+    expect(await run(['compact', 'c', '--json'], io)).toBe(0)
+    expect(JSON.parse(io.stdout.text)).toMatchObject({ status: 'compacted', strategy: 'summarizing', budgetTokens: 1_800 })
+    const analyzed = capturedIo({ log, env })
+    expect(await run(['analyze', 'c', '--json'], analyzed)).toBe(0)
+    expect(JSON.parse(analyzed.stdout.text).window).toMatchObject({ maxContextTokens: 3_000, summaryThresholdTokens: 2_550 })
   })
 
   test('as a dry run says what would leave and stores nothing', async () => {

@@ -1,11 +1,10 @@
-/** What `--strategy` takes. Beside the strategies themselves, which only the command that uses them loads. */
+/** What `compact --strategy` takes: the strategies of context but for `null` (a test compares). Here, because the help is shown without loading them. */
 export const strategyNames = [
   'adaptive',
-  'chronological',
   'preserve-tool-context',
   'topic-based',
+  'chronological',
   'summarizing',
   'sliding-window',
   'token-budget',
 ] as const
-export type StrategyName = (typeof strategyNames)[number]

@@ -7,11 +7,14 @@ import { run } from './program.ts'
 enableCompileCache()
 
 const interruption = new AbortController()
-process.once('SIGINT', () => {
+/** A command that does something of its own on Ctrl-C. */
+let takenBy: (() => void) | undefined
+process.on('SIGINT', () => {
+  if (takenBy) return takenBy()
+  // The command stops at its next step and closes its store; who asks again does not want to wait for that.
+  if (interruption.signal.aborted) process.exit(exitCodes.interrupted)
   interruption.abort()
   process.stdin.destroy()
-  // The command stops at its next step and closes its store; who asks again does not want to wait for that.
-  process.once('SIGINT', () => process.exit(exitCodes.interrupted))
 })
 // Whoever reads may go away: a command that writes on finds out by itself, the rest has nothing to lose.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
@@ -23,4 +26,10 @@ process.exitCode = await run(process.argv.slice(2), {
   stdin: process.stdin,
   env: process.env,
   signal: interruption.signal,
+  onInterrupt: (listener) => {
+    takenBy = listener
+    return () => {
+      takenBy = undefined
+    }
+  },
 })

@@ -5,6 +5,7 @@
 import { once } from 'node:events'
 import type { Writable } from 'node:stream'
 import { styleText } from 'node:util'
+import type { Model } from '@colloquy/agent'
 import type { EventLog } from '@colloquy/core'
 import type { GlobalOptions } from './context.ts'
 import { OutputClosed } from './exit.ts'
@@ -21,8 +22,12 @@ export interface Io {
   readonly cwd?: string
   /** Ctrl-C. */
   readonly signal: AbortSignal
+  /** Takes Ctrl-C over: `listener` is called for each one, and nothing else happens. @returns how to give it back */
+  readonly onInterrupt?: (listener: () => void) => () => void
   /** Instead of opening the store that was named. */
   readonly openLog?: (place: Place) => Promise<EventLog>
+  /** Instead of the model that was named. */
+  readonly openModel?: (name: string) => Promise<Model>
 }
 
 export type OutputStream = Writable & { readonly isTTY?: boolean; readonly columns?: number }

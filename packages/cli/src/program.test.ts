@@ -26,6 +26,8 @@ describe('help', () => {
     const { stdout } = await call('-h')
     for (const name of [
       'demo',
+      'chat',
+      'tools',
       'import',
       'formats',
       'list',

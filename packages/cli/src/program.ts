@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { styleText } from 'node:util'
 import { Argument, Command, CommanderError, Option } from 'commander'
+import type { ChatOptions } from './commands/chat.ts'
 import type { CompactCommandOptions } from './commands/compact.ts'
 import type { MigrateOptions } from './commands/migrate.ts'
 import { strategyNames } from './compaction-strategy-names.ts'
@@ -92,6 +93,27 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .action(calls(async (context) => (await import('./commands/demo.ts')).demo(context)))
 
   program
+    .command('chat')
+    .description('talk with a model; every step is in the log')
+    .argument('[id]', 'the conversation to go on with (default: a new one)')
+    .option(
+      '--model <model>',
+      'scripted (no network), anthropic:<id> or openai:<id>, whose keys are in the environment',
+      'scripted',
+    )
+    .option('--system <text>', 'the system prompt')
+    .action(
+      calls(async (context, id: string | undefined, options: ChatOptions) =>
+        (await import('./commands/chat.ts')).chat(context, id, options),
+      ),
+    )
+
+  program
+    .command('tools')
+    .description('list the tools that chat gives to a model')
+    .action(calls(async (context) => (await import('./commands/tools.ts')).listTools(context)))
+
+  program
     .command('import')
     .description('import transcripts; again, and nothing is stored twice')
     .argument('<path...>', 'transcripts of any format that `formats` lists, directories of them, or - for stdin')
@@ -162,29 +184,14 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     )
 
   program
-    .command('context')
-    .description('show what a model saw in a call, and prove it')
-    .addArgument(idArgument())
-    .option('--at <position>', 'the last call at or before this position (default: the end)')
-    .option('--call <id>', 'the call of this id')
-    .option('--calls', 'list the calls, and how much of each one was as in the call before')
-    .option('--api <name>', 'print the request as this API takes it: anthropic-messages, openai-chat, openai-responses, gemini')
-    .option('--redacted', 'print also what was redacted since')
-    .option('--budget <tokens>', 'what the messages are compared with, instead of the settings', wholeNumber('--budget'))
-    .action(
-      calls(async (context, id: string, options: object) =>
-        (await import('./commands/context.ts')).context(context, id, options),
-      ),
-    )
-
-  program
     .command('compact')
     .description('make the working set of a conversation smaller; all messages stay in the log')
     .addArgument(idArgument())
     .addOption(
-      new Option('--strategy <strategy>', 'what leaves and what stays; adaptive goes by what the conversation is made of')
-        .choices(strategyNames)
-        .default('adaptive'),
+      new Option(
+        '--strategy <strategy>',
+        'what leaves and what stays (default as configured: adaptive, by what is in the conversation)',
+      ).choices(strategyNames),
     )
     .option('--budget <tokens>', 'leave at most so many tokens (default 60 % of the context window)', wholeNumber('--budget'))
     .option('--instructions <text>', 'what the summary is to keep, in words')
@@ -215,6 +222,17 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     )
 
   program
+    .command('analyze')
+    .description('say what a conversation is made of, how full its window is, and which strategy suits it')
+    .addArgument(idArgument())
+    .option('--at <position|time>', 'as it was after a position, or at an ISO 8601 time')
+    .action(
+      calls(async (context, id: string, options: object) =>
+        (await import('./commands/analyze.ts')).analyzeConversation(context, id, options),
+      ),
+    )
+
+  program
     .command('budget')
     .description('show and set the budget of a conversation, or of the tenant: limits, used, reserved, refusals')
     .argument('[id]', 'a conversation; without, the tenant')
@@ -229,13 +247,18 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     )
 
   program
-    .command('analyze')
-    .description('say what a conversation is made of, how full its window is, and which strategy suits it')
+    .command('context')
+    .description('show what a model saw in a call, and prove it')
     .addArgument(idArgument())
-    .option('--at <position|time>', 'as it was after a position, or at an ISO 8601 time')
+    .option('--at <position>', 'the last call at or before this position (default: the end)')
+    .option('--call <id>', 'the call of this id')
+    .option('--calls', 'list the calls, and how much of each one was as in the call before')
+    .option('--api <name>', 'print the request as this API takes it: anthropic-messages, openai-chat, openai-responses, gemini')
+    .option('--redacted', 'print also what was redacted since')
+    .option('--budget <tokens>', 'what the messages are compared with, instead of the settings', wholeNumber('--budget'))
     .action(
       calls(async (context, id: string, options: object) =>
-        (await import('./commands/analyze.ts')).analyzeConversation(context, id, options),
+        (await import('./commands/context.ts')).context(context, id, options),
       ),
     )
 

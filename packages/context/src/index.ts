@@ -44,6 +44,7 @@ export { type Reduced, type ReduceOptions, reduceContext } from './compaction/re
 export { adaptive } from './compaction/strategies/adaptive.ts'
 export { chronological } from './compaction/strategies/chronological.ts'
 export { firstOf, keeping } from './compaction/strategies/compose.ts'
+export { type NamedStrategyOptions, namedStrategy } from './compaction/strategies/named-strategy.ts'
 export { nullStrategy } from './compaction/strategies/null-strategy.ts'
 export { preserveToolContext } from './compaction/strategies/preserve-tool-context.ts'
 export { type SlidingWindowOptions, slidingWindow } from './compaction/strategies/sliding-window.ts'
@@ -94,10 +95,11 @@ export {
   settingsLayer,
   strategyNames,
 } from './settings.ts'
+// Tokens
 export { type Calibration, calibrate, calibratedFactor, type TokenReport } from './tokens/calibration.ts'
 export { charactersCounter } from './tokens/characters-counter.ts'
 export { countMessage, countRequest, countTools, messageOverheadTokens } from './tokens/count-message.ts'
 export { calibratedCounter, estimateCounter } from './tokens/estimate-counter.ts'
 export type { ProviderCounter } from './tokens/provider-counter.ts'
 export type { TokenCounter } from './tokens/token-counter.ts'
-export { type ContextWindow, type ContextWindowOptions, contextWindow } from './window/context-window.ts'
+export { type ContextWindow, type ContextWindowOptions, contextWindow, windowOf } from './window/context-window.ts'

@@ -10,7 +10,8 @@
  * position) and when the database took it.
  */
 import type { Action, PositionRange, StampedAction } from './action.ts'
-import { equalBytes, i64, optional, text, u8, u32 } from './bytes.ts'
+import { ByteWriter } from './byte-writer.ts'
+import { equalBytes } from './bytes.ts'
 import { ColloquyError } from './errors.ts'
 import type { ConversationKey } from './ids.ts'
 import { deepFreeze, type JsonObject, jsonDepth } from './json.ts'
@@ -20,6 +21,10 @@ import { canonicalJson } from './state-hash.ts'
 import { fromUtf8, toUtf8 } from './utf8.ts'
 
 const headerFormat = 1
+/** Hashing does not wait, so one is enough. */
+const writer = new ByteWriter()
+/** Up to so many bytes (of an input: UTF-16 units) are copied beside their salt and hashed in one call; beyond, the copy costs more than it saves. */
+const copiedBytes = 16_384
 const saltBytes = 16
 const domains = {
   genesis: toUtf8('colloquy/genesis/v1\0'),
@@ -79,12 +84,13 @@ export interface OpenedEnvelope extends StoredEnvelope {
 
 /** What the first envelope of a conversation follows. */
 export function genesisHash(key: ConversationKey, sha256: Sha256): Uint8Array {
-  return sha256(domains.genesis, ...text(key.tenant), ...text(key.conversationId))
+  return sha256(writer.begin().raw(domains.genesis).text(key.tenant).text(key.conversationId).written())
 }
 
 /** What the first own envelope of a fork follows. */
 export function forkHash(parentHash: Uint8Array, position: number, key: ConversationKey, sha256: Sha256): Uint8Array {
-  return sha256(domains.fork, parentHash, i64(position), ...text(key.tenant), ...text(key.conversationId))
+  const { tenant, conversationId } = key
+  return sha256(writer.begin().raw(domains.fork).raw(parentHash).i64(position).text(tenant).text(conversationId).written())
 }
 
 /** @throws `envelope_too_large` */
@@ -106,7 +112,7 @@ export function stamp(
   const { previousHash, salt, input } = chain
   const problem = headerProblem(header) ?? saltProblem(salt)
   if (problem !== undefined) throw new ColloquyError('id_invalid', { kind: 'envelope header', problem })
-  const commit = sha256(domains.body, salt, body)
+  const commit = commitment(salt, body, sha256)
   return {
     ...header,
     body,
@@ -141,24 +147,30 @@ function saltProblem(salt: Uint8Array): string | undefined {
   return salt.length === saltBytes ? undefined : `the salt has ${salt.length} bytes, not ${saltBytes}`
 }
 
+function commitment(salt: Uint8Array, body: Uint8Array, sha256: Sha256): Uint8Array {
+  if (body.length > copiedBytes) return sha256(domains.body, salt, body)
+  return sha256(writer.begin().raw(domains.body).raw(salt).raw(body).written())
+}
+
 function envelopeHash(header: EnvelopeHeader, previousHash: Uint8Array, commit: Uint8Array, sha256: Sha256): Uint8Array {
-  return sha256(
-    domains.envelope,
-    previousHash,
-    u8(headerFormat),
-    ...text(header.tenant),
-    ...text(header.conversationId),
-    i64(header.position),
-    ...text(header.type),
-    u32(header.schemaVersion),
-    i64(header.occurredAt),
-    ...optional(header.commandId),
-    i64(header.commandIndex ?? -1),
-    ...optional(header.actor),
-    ...optional(header.cause),
-    ...optional(header.keyId),
-    commit,
-  )
+  writer
+    .begin()
+    .raw(domains.envelope)
+    .raw(previousHash)
+    .u8(headerFormat)
+    .text(header.tenant)
+    .text(header.conversationId)
+    .i64(header.position)
+    .text(header.type)
+    .u32(header.schemaVersion)
+    .i64(header.occurredAt)
+    .optional(header.commandId)
+    .i64(header.commandIndex ?? -1)
+    .optional(header.actor)
+    .optional(header.cause)
+    .optional(header.keyId)
+    .raw(commit)
+  return sha256(writer.written())
 }
 
 /** Actions as a caller dispatched them, in one canonical text: two inputs are the same when their texts are. */
@@ -174,7 +186,8 @@ export function canonicalInput(actions: readonly Action[]): string {
 }
 
 function inputHash(salt: Uint8Array, input: string, sha256: Sha256): Uint8Array {
-  return sha256(domains.input, salt, toUtf8(input))
+  if (input.length > copiedBytes) return sha256(domains.input, salt, toUtf8(input))
+  return sha256(writer.begin().raw(domains.input).raw(salt).utf8(input).written())
 }
 
 /** Whether `input` is what the command of this first envelope was given. An erased command can no longer tell: it matches. */
@@ -192,7 +205,7 @@ export function envelopeProblem(
   if (envelope.position !== expected.position) return `the envelope has position ${envelope.position}, not ${expected.position}`
   const malformed = headerProblem(envelope) ?? (envelope.salt === null ? undefined : saltProblem(envelope.salt))
   if (malformed !== undefined) return malformed
-  if (envelope.salt !== null && !equalBytes(envelope.commit, sha256(domains.body, envelope.salt, envelope.body))) {
+  if (envelope.salt !== null && !equalBytes(envelope.commit, commitment(envelope.salt, envelope.body, sha256))) {
     return 'the body is not the one that was committed to'
   }
   if (!equalBytes(envelope.hash, envelopeHash(envelope, expected.previousHash, envelope.commit, sha256))) {

@@ -40,7 +40,6 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   conversation_not_found: { conversationId: 'c1' },
   position_not_found: { conversationId: 'c1', position: 9, headPosition: 6 },
   settings_invalid: { field: 'thresholds.targetRatio', problem: '2 is not at most 1' },
-  config_invalid: { field: 'prices.claude.input', problem: 'expected a number' },
   slice_invalid: { slice: 'todos', problem: 'another slice has this name' },
   log_corrupt: { conversationId: 'c1', position: 3, problem: 'the body is not JSON' },
   snapshot_differs: { conversationId: 'c-1', position: 200, problem: 'the state in it cannot be read' },
@@ -73,6 +72,7 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   import_refused: { source: 'session.jsonl', line: 3, problem: 'the line is cut off' },
   import_conflict: { conversationId: 'c1', position: 3 },
   circuit_open: { circuit: 'anthropic/stream', failures: 5, retryInMs: 48_000 },
+  cache_error: { problem: 'The cache was closed. Make a new one.' },
   file_unwritable: { file: 'out.html', problem: 'ENOSPC: no space left on device, write' },
   usage_invalid: { problem: 'There is no command "replya"' },
 }

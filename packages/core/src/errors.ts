@@ -85,6 +85,11 @@ const errorTable = {
     (d) =>
       `The compaction would part tool call ${d.callId} of message ${d.messageId} from its result, its approval or its batch. Cover all of them or none.`,
   ),
+  manifest_stale: row<{ basePosition: number | null; lastPosition: number | null }>(
+    (d) =>
+      `The manifest differs from the one at position ${d.basePosition ?? 'none'}, but the last one is at position ${d.lastPosition ?? 'none'}: another model call was recorded first. Describe the request again.`,
+    { retryable: true },
+  ),
   compaction_failed: row<{ strategy: string; reason: string; problem: string }>(
     (d) =>
       `The strategy "${d.strategy}" compacted nothing (${d.reason}): ${d.problem}. The working set is what it was; try another strategy, budget or summariser.`,
@@ -92,11 +97,6 @@ const errorTable = {
   compaction_not_found: row<{ position: number | null }>(
     (d) =>
       `The working set holds no compaction${d.position === null ? '' : ` made at position ${d.position}`}. Look up the position in context.lastCompaction or in the log.`,
-  ),
-  manifest_stale: row<{ basePosition: number | null; lastPosition: number | null }>(
-    (d) =>
-      `The manifest differs from the one at position ${d.basePosition ?? 'none'}, but the last one is at position ${d.lastPosition ?? 'none'}: another model call was recorded first. Describe the request again.`,
-    { retryable: true },
   ),
   budget_exceeded: row<{ scope: string; kind: string; limit: number; used: number; reserved: number; requested: number }>(
     (d) =>
@@ -171,9 +171,6 @@ const errorTable = {
   // Configuration
   settings_invalid: row<{ field: string; problem: string }>(
     (d) => `The setting ${d.field} cannot be used: ${d.problem}. Correct it, or leave it out for the default.`,
-  ),
-  config_invalid: row<{ field: string; problem: string }>(
-    (d) => `The configuration cannot be used: ${d.field}: ${d.problem}. Correct that field.`,
   ),
   slice_invalid: row<{ slice: string; problem: string }>(
     (d) => `Slice "${d.slice}" cannot be used: ${d.problem}. Correct its definition.`,
@@ -306,6 +303,7 @@ const errorTable = {
   ),
 
   // The command line
+  cache_error: row<{ problem: string }>((d) => `The cache of answers cannot be used: ${d.problem} Until then, ask the model.`),
   file_unwritable: row<{ file: string; problem: string }>(
     (d) => `${d.file} was not written: ${d.problem}. What was there before is still there: give another file, or - for stdout.`,
   ),

@@ -1,4 +1,4 @@
-import { text } from './bytes.ts'
+import { ByteWriter } from './byte-writer.ts'
 import { type ConversationKey, rootIdOf } from './ids.ts'
 import type { Sha256 } from './ports/sha256.ts'
 import { toUtf8 } from './utf8.ts'
@@ -7,6 +7,8 @@ import { toUtf8 } from './utf8.ts'
 export const partitionHashName = 'sha256-48'
 
 const domain = toUtf8('colloquy/partition/v1\0')
+/** Hashing does not wait, so one is enough. */
+const writer = new ByteWriter()
 
 /**
  * The partition of a conversation, 0 to `partitions` - 1: the first 48 bits of SHA-256(domain, tenant, root id), big-endian, modulo
@@ -14,7 +16,7 @@ const domain = toUtf8('colloquy/partition/v1\0')
  */
 export function partitionOf(key: ConversationKey, partitions: number, sha256: Sha256): number {
   if (partitions === 1) return 0
-  const digest = sha256(domain, ...text(key.tenant), ...text(rootIdOf(key.conversationId)))
+  const digest = sha256(writer.begin().raw(domain).text(key.tenant).text(rootIdOf(key.conversationId)).written())
   let value = 0
   for (const byte of digest.subarray(0, 6)) value = value * 256 + byte
   return value % partitions

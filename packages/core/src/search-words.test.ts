@@ -38,6 +38,13 @@ test('a query has words, phrases and what is not wanted', () => {
   expect(searchTerms('"" - ?!')).toEqual({ wanted: [], unwanted: [] })
 })
 
+test('of a long query the longest words are looked for, in their order', () => {
+  const short = Array.from({ length: 40 }, (_, i) => `w${i}`)
+  const { wanted } = searchTerms(`migration ${short.join(' ')} partition`)
+  expect(wanted).toHaveLength(32)
+  expect([wanted[0], wanted.at(-1)]).toEqual([['migration'], ['partition']])
+})
+
 test('property: any text is words, and any query terms, of letters and digits only', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (text) => {

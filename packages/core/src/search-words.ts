@@ -38,9 +38,14 @@ export function searchTerms(query: string): SearchTerms {
     } else if (minus !== undefined) unwanted.push(...searchWords(word ?? ''))
   }
   const rest = query.replaceAll(/"[^"]*"|(?:^|\s)-(?=[\p{L}\p{N}])\S+/gu, ' ')
-  for (const word of new Set(searchWords(rest))) wanted.push([word])
-  return { wanted: wanted.slice(0, termsLimit), unwanted: unwanted.slice(0, termsLimit) }
+  const words = [...new Set(searchWords(rest))]
+  const longest = new Set(words.toSorted((a, b) => b.length - a.length).slice(0, termsLimit))
+  for (const word of words) if (longest.has(word)) wanted.push([word])
+  return { wanted: wanted.slice(0, 2 * termsLimit), unwanted: unwanted.slice(0, termsLimit) }
 }
 
-/** A query may be a whole message. */
-const termsLimit = 200
+/**
+ * A query may be a whole message, and its common words find everything. Long words are rare ones (Zipf's law of abbreviation), in any
+ * language, so of many the longest are looked for.
+ */
+const termsLimit = 32

@@ -168,7 +168,7 @@ function engineOver<State>(
   assertId('tenant', tenant)
 
   const publisher = new Publisher<State>(onError)
-  const feeds = new Feeds(log, tenant, onError)
+  const feeds = new Feeds(log, tenant, { sha256, onError })
   const snapshots = new Snapshots<State>({
     log,
     reducer,

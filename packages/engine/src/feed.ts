@@ -14,6 +14,8 @@ import {
   followFeed,
   type OpenedEnvelope,
   openEnvelope,
+  partitionOf,
+  type Sha256,
 } from '@colloquy/core'
 import type { Observable } from 'rxjs'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
@@ -44,14 +46,16 @@ export interface FeedBatch {
 export class Feeds {
   readonly #log: EventLog
   readonly #tenant: string
+  readonly #sha256: Sha256
   readonly #onError: ErrorListener
   readonly #open = new Set<FollowedFeed>()
   #closed = false
 
-  constructor(log: EventLog, tenant: string, onError: ErrorListener) {
+  constructor(log: EventLog, tenant: string, ports: { readonly sha256: Sha256; readonly onError: ErrorListener }) {
     this.#log = log
     this.#tenant = tenant
-    this.#onError = onError
+    this.#sha256 = ports.sha256
+    this.#onError = ports.onError
   }
 
   async *batches(options: FeedOptions): AsyncGenerator<FeedBatch> {
@@ -97,6 +101,11 @@ export class Feeds {
       ...(tenant !== null && { tenant }),
       ...(types && { types }),
       ...(conversation !== undefined && { conversationId: conversation }),
+      // A conversation lies in one partition: what the others get is not even looked at.
+      ...(conversation !== undefined &&
+        tenant !== null && {
+          partition: partitionOf({ tenant, conversationId: conversation }, this.#log.partitions, this.#sha256),
+        }),
       timer: systemTimer,
       onTrouble: (error) => this.#onError(error, 'engine.feed$ (it goes on with the next sweep)'),
     })

@@ -1,5 +1,5 @@
 /** The ports of core on Node. */
-import { createHash, hash, randomBytes, randomFillSync } from 'node:crypto'
+import { createHash, hash, randomBytes } from 'node:crypto'
 import type { Clock, Ids, Random, Sha256, Timer } from '@colloquy/core'
 
 /** Parts up to so many bytes are put together and hashed in one call; larger ones are not worth the copy. */
@@ -50,8 +50,8 @@ export const systemRandom: Random = (length) => {
 
 /** UUIDv7 (RFC 9562): 48 bits of milliseconds, then random. Orders by time roughly; nothing here relies on it. */
 export const uuidv7: Ids = () => {
-  const bytes = randomFillSync(new Uint8Array(16))
-  const view = new DataView(bytes.buffer)
+  const bytes = systemRandom(16)
+  const view = new DataView(bytes.buffer, bytes.byteOffset)
   view.setBigUint64(0, (BigInt(Date.now()) << 16n) | 0x7000n | BigInt(view.getUint16(6) & 0x0fff))
   view.setUint8(8, (view.getUint8(8) & 0x3f) | 0x80)
   const hex = Buffer.from(bytes).toString('hex')

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { AppendQueue, type QueuedRequest, type QueueOptions } from './append-queue.ts'
+import { AppendQueue, type QueuedRequest, type QueueOptions, type QueueShape } from './append-queue.ts'
 
 interface Request extends QueuedRequest<Request> {
   readonly id: string
@@ -18,14 +18,12 @@ const request = (
 })
 
 /** A queue whose batches are answered when the test says so. */
-function held(options: QueueOptions & { readonly batchAcrossPartitions?: boolean } = {}) {
+function held(options: QueueOptions & Partial<QueueShape> = {}) {
   const batches: string[][] = []
-  let answer: (() => void) | undefined
-  const queue = new AppendQueue<Request>({ batchAcrossPartitions: true, ...options }, async (batch) => {
+  const inFlight: (() => void)[] = []
+  const queue = new AppendQueue<Request>({ batchAcrossPartitions: true, batchesInFlight: 1, ...options }, async (batch) => {
     batches.push(batch.map(({ id }) => id))
-    await new Promise<void>((resolve) => {
-      answer = resolve
-    })
+    await new Promise<void>((resolve) => inFlight.push(resolve))
   })
   const turn = async (): Promise<void> => {
     for (let i = 0; i < 4; i++) await new Promise((resolve) => setImmediate(resolve))
@@ -37,9 +35,9 @@ function held(options: QueueOptions & { readonly batchAcrossPartitions?: boolean
       for (const each of requests) queue.add(each)
     },
     turn,
+    /** The batch that left first. */
     async answer() {
-      answer?.()
-      answer = undefined
+      inFlight.shift()?.()
       await turn()
     },
   }
@@ -65,6 +63,51 @@ describe('the queue of appends', () => {
     await turn()
     for (let i = 0; i < 3; i++) await answer()
     expect(batches).toEqual([['first', 'other'], ['second'], ['third']])
+  })
+
+  describe('with two batches in flight', () => {
+    const many = (partition: number, from: number, count: number): Request[] =>
+      Array.from({ length: count }, (_, i) => request(`${partition}-${from + i}`, { partition }))
+    const sizes = (batches: readonly string[][]): string[] => batches.map((batch) => `${batch.length} from ${batch[0]}`)
+
+    test('sends few requests as one, whatever their partitions', async () => {
+      const { batches, add, turn, answer } = held({ batchesInFlight: 2 })
+      add(...many(0, 0, 3), ...many(1, 0, 3))
+      await turn()
+      add(...many(2, 0, 50), ...many(3, 0, 50))
+      await turn()
+      expect(sizes(batches)).toEqual(['6 from 0-0'])
+      await answer()
+      expect(sizes(batches)).toEqual(['6 from 0-0', '100 from 2-0'])
+    })
+
+    test('sends those of other partitions meanwhile, once they are worth it, and none of the same', async () => {
+      const { batches, add, turn, answer } = held({ batchesInFlight: 2 })
+      add(...many(0, 0, 300))
+      await turn()
+      add(...many(0, 300, 200), ...many(1, 0, 100))
+      await turn()
+      expect(sizes(batches)).toEqual(['300 from 0-0'])
+      add(...many(1, 100, 50))
+      await turn()
+      expect(sizes(batches)).toEqual(['300 from 0-0', '150 from 1-0'])
+      await answer()
+      expect(sizes(batches).slice(2)).toEqual(['200 from 0-300'])
+    })
+
+    test('is idle when all of them are answered', async () => {
+      const { queue, add, turn, answer } = held({ batchesInFlight: 2 })
+      let isIdle = false
+      add(...many(0, 0, 300), ...many(1, 0, 300))
+      await turn()
+      void queue.idle().then(() => {
+        isIdle = true
+      })
+      await answer()
+      expect(isIdle).toBe(false)
+      await answer()
+      expect(isIdle).toBe(true)
+    })
   })
 
   test('keeps partitions apart where a batch must not mix them, each in its turn', async () => {

@@ -1,11 +1,13 @@
 /**
- * Group commit in this process: while one batch is in flight the next one gathers, so that many appends share one round trip and one commit.
+ * Group commit in this process: while a batch is in flight the next one gathers, so that many appends share one round trip and one commit.
  *
- *     add -> (outside, while the queue is full) -> first of its conversation -> batch -> deliver -> settled
+ *     add -> (outside, while the queue is full) -> first of its conversation -> lot -> batch -> deliver -> settled
  *                                                  others of it wait behind
  *
  * A conversation is in one batch at most once, and in one batch at a time: its requests are sent in the order in which they came.
- * Nothing here costs more the more is waiting.
+ * A lot is some of the partitions, and in one batch at a time, so that batches in flight together never wait for each other's locks. Few
+ * requests go as one batch over all lots, since a commit costs the same for one and for many; where enough wait, the batch of one lot is
+ * made while the server works on that of another. Nothing here costs more the more is waiting.
  */
 import { ColloquyError } from '@colloquy/core'
 import { Fifo } from './fifo.ts'
@@ -36,34 +38,48 @@ export interface QueuedRequest<T> {
 /** One message to the server stays at a few MiB, whatever waits. */
 const batchEnvelopes = 1_000
 const batchBytes = 4 * 1024 * 1024
+/** Requests that are worth a commit of their own beside another one: below, two small batches are slower than one (`bench -- append`). */
+const worthABatch = 128
+
+export interface QueueShape {
+  /** One batch may mix partitions; otherwise each partition is a lot. */
+  readonly batchAcrossPartitions: boolean
+  /** Batches in flight at once, and, where they may mix partitions, the number of lots. */
+  readonly batchesInFlight: number
+}
+
+interface Lot<T> {
+  readonly ready: Fifo<T>
+  isInFlight: boolean
+}
 
 export class AppendQueue<T extends QueuedRequest<T>> {
   readonly #limits: Required<QueueOptions>
-  readonly #acrossPartitions: boolean
+  readonly #shape: QueueShape
   readonly #deliver: (batch: readonly T[]) => Promise<void>
-  /** The requests that may be sent, one for each conversation: together, or by partition where a batch must not mix them. */
-  readonly #ready = new Map<number, Fifo<T>>()
-  /** Partitions with something ready, each once. */
-  readonly #turns = new Fifo<number>()
+  /** The requests that may be sent, one for each conversation. */
+  readonly #lots = new Map<number, Lot<T>>()
+  /** Lots with something ready that are not in flight, each once. */
+  readonly #turns = new Fifo<Lot<T>>()
+  /** In those. */
+  #ready = 0
   /** The last request of each conversation that has any. */
   readonly #last = new Map<string, T>()
   readonly #outside = new Fifo<T>()
   #waitingEnvelopes = 0
   #waitingBytes = 0
-  #isSending = false
-  #sending: Promise<void> = Promise.resolve()
+  #inFlight = 0
+  #isSendDue = false
+  #whenIdle: (() => void)[] = []
 
   /** `deliver` settles each request of a batch, and never rejects. */
-  constructor(
-    options: QueueOptions & { readonly batchAcrossPartitions: boolean },
-    deliver: (batch: readonly T[]) => Promise<void>,
-  ) {
+  constructor(options: QueueOptions & QueueShape, deliver: (batch: readonly T[]) => Promise<void>) {
     this.#limits = {
       limitEnvelopes: options.limitEnvelopes ?? 20_000,
       limitBytes: options.limitBytes ?? 64 * 1024 * 1024,
       whenFull: options.whenFull ?? 'wait',
     }
-    this.#acrossPartitions = options.batchAcrossPartitions
+    this.#shape = options
     this.#deliver = deliver
   }
 
@@ -85,11 +101,9 @@ export class AppendQueue<T extends QueuedRequest<T>> {
   }
 
   /** Resolves when nothing is waiting or under way. */
-  async idle(): Promise<void> {
-    while (this.#isSending) {
-      await new Promise((resolve) => setImmediate(resolve))
-      await this.#sending
-    }
+  idle(): Promise<void> {
+    if (this.#last.size === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#whenIdle.push(resolve))
   }
 
   /** One that is larger than the whole queue is taken when nothing else is there: it would never fit. */
@@ -110,48 +124,68 @@ export class AppendQueue<T extends QueuedRequest<T>> {
   }
 
   #makeReady(request: T): void {
-    const lot = this.#acrossPartitions ? 0 : request.partition
-    let ready = this.#ready.get(lot)
-    if (!ready) {
-      ready = new Fifo()
-      this.#ready.set(lot, ready)
+    const { batchAcrossPartitions, batchesInFlight } = this.#shape
+    const number = batchAcrossPartitions ? request.partition % batchesInFlight : request.partition
+    let lot = this.#lots.get(number)
+    if (!lot) {
+      lot = { ready: new Fifo(), isInFlight: false }
+      this.#lots.set(number, lot)
     }
-    if (ready.length === 0) this.#turns.push(lot)
-    ready.push(request)
-    if (this.#isSending) return
-    this.#isSending = true
-    // After what else is due in this turn of the event loop: those who were answered together come back together.
+    lot.ready.push(request)
+    if (lot.isInFlight) return
+    this.#ready += 1
+    if (lot.ready.length === 1) this.#turns.push(lot)
+    this.#sendSoon()
+  }
+
+  /** After what else is due in this turn of the event loop: those who were answered together come back together. */
+  #sendSoon(): void {
+    if (this.#isSendDue || this.#inFlight >= this.#shape.batchesInFlight) return
+    this.#isSendDue = true
     setImmediate(() => {
-      this.#sending = this.#sendAll()
+      this.#isSendDue = false
+      for (let lots = this.#nextLots(); lots.length > 0; lots = this.#nextLots()) void this.#send(lots)
     })
   }
 
-  async #sendAll(): Promise<void> {
-    for (let batch = this.#nextBatch(); batch.length > 0; batch = this.#nextBatch()) {
-      await this.#deliver(batch)
-      for (const request of batch) this.#settle(request)
-      // Whoever waited for these answers may have more; they are heard before the next batch leaves.
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-    this.#isSending = false
+  /** Those that the next batch is taken from; none while it is better to wait for the one in flight. */
+  #nextLots(): Lot<T>[] {
+    const { batchAcrossPartitions, batchesInFlight } = this.#shape
+    if (this.#inFlight >= batchesInFlight) return []
+    const isAlone = this.#inFlight === 0
+    if (batchAcrossPartitions && !isAlone && this.#ready < worthABatch) return []
+    const isWhole = batchAcrossPartitions && isAlone && this.#ready < worthABatch * batchesInFlight
+    const lots: Lot<T>[] = []
+    for (let lot = this.#turns.shift(); lot; lot = isWhole ? this.#turns.shift() : undefined) lots.push(lot)
+    return lots
   }
 
-  #nextBatch(): T[] {
+  async #send(lots: readonly Lot<T>[]): Promise<void> {
     const batch: T[] = []
-    const lot = this.#turns.shift()
-    const ready = lot === undefined ? undefined : this.#ready.get(lot)
-    if (lot === undefined || !ready) return batch
     let envelopes = 0
     let bytes = 0
-    for (let first = ready.peek(); first; first = ready.peek()) {
-      envelopes += first.envelopes
-      bytes += first.bytes
-      if (batch.length > 0 && (envelopes > batchEnvelopes || bytes > batchBytes)) break
-      ready.shift()
-      batch.push(first)
+    for (const { ready } of lots) {
+      this.#ready -= ready.length
+      for (let first = ready.peek(); first; first = ready.peek()) {
+        if (batch.length > 0 && (envelopes + first.envelopes > batchEnvelopes || bytes + first.bytes > batchBytes)) break
+        envelopes += first.envelopes
+        bytes += first.bytes
+        ready.shift()
+        batch.push(first)
+      }
     }
-    if (ready.length > 0) this.#turns.push(lot)
-    return batch
+    for (const lot of lots) lot.isInFlight = true
+    this.#inFlight += 1
+    await this.#deliver(batch)
+    this.#inFlight -= 1
+    for (const lot of lots) {
+      lot.isInFlight = false
+      this.#ready += lot.ready.length
+      if (lot.ready.length > 0) this.#turns.push(lot)
+    }
+    for (const request of batch) this.#settle(request)
+    if (this.#last.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve()
+    if (this.#turns.length > 0) this.#sendSoon()
   }
 
   #settle(request: T): void {

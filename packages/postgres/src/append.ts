@@ -76,7 +76,10 @@ export function appender(log: LogConnection, options: AppendOptions, grew: (part
       if (grown.size > 0) grew([...grown])
     },
   }
-  const queue = new AppendQueue<PreparedRequest>({ ...options.queue, batchAcrossPartitions }, (batch) => deliver(delivery, batch))
+  const queue = new AppendQueue<PreparedRequest>(
+    { ...options.queue, batchAcrossPartitions, batchesInFlight: log.batchesInFlight },
+    (batch) => deliver(delivery, batch),
+  )
   let isClosed = false
 
   const add = (request: AppendRequest, resolve: PreparedRequest['resolve'], reject: PreparedRequest['reject']): void => {

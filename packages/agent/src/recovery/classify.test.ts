@@ -88,6 +88,12 @@ describe('what an SDK throws', () => {
       'rate_limit',
       true,
     ],
+    [
+      'langchain, around an openai 400 that it can read better',
+      addLangChainErrorFields(openai.APIError.generate(400, { error: { message: 'm' } }, 'm', headers()), 'CONTEXT_OVERFLOW'),
+      'context_overflow',
+      false,
+    ],
     ['langchain, by code', addLangChainErrorFields(new Error('m'), 'MODEL_AUTHENTICATION'), 'authentication', false],
   ]
 
@@ -177,7 +183,7 @@ describe('what we throw', () => {
 
   test('what we refuse stays refused', () => {
     const error = new ColloquyError('budget_exceeded', {
-      scope: 'conversation',
+      scope: 'turn',
       kind: 'tokens',
       limit: 1,
       used: 1,

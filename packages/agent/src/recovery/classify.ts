@@ -219,7 +219,7 @@ function causes(error: unknown): readonly unknown[] {
     chain.push(link)
     if (typeof link !== 'object') break
     const { errors } = link as { errors?: unknown }
-    link = field(link, 'cause') ?? field(link, 'lastError') ?? (Array.isArray(errors) ? errors.at(-1) : undefined)
+    link = field(link, 'cause') ?? (Array.isArray(errors) ? errors.at(-1) : undefined)
   }
   return chain
 }

@@ -1,7 +1,8 @@
-import { type Analysis, analyze, contextWindow } from '@colloquy/context'
+import { type Analysis, analyze, type Settings, windowOf } from '@colloquy/context'
 import type { ConversationState } from '@colloquy/core'
 import type { Context } from '../context.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
+import { findSettings } from '../settings.ts'
 import { type Fact, writeFacts } from '../show-state.ts'
 import { openStore } from '../store.ts'
 import { parseMoment } from '../times.ts'
@@ -17,15 +18,15 @@ export async function analyzeConversation(context: Context, id: string, options:
   await using store = await openStore(context)
   const { state, position } = await store.engine.replay(id, moment)
   const analysis = analyze(state.messages.slice())
-  const window = windowOf(state)
+  const window = windowFacts(state, (await findSettings(context)).settings)
   if (output.json) await output.document({ id, position, window, ...analysis })
   else await writeFacts(output, [['conversation', id], ['position', String(position)], ...factsOf(analysis, window)])
   output.next(['compact', id, '--strategy', analysis.strategy, '--dry-run'])
   return exitCodes.ok
 }
 
-function windowOf(state: ConversationState) {
-  const window = contextWindow()
+function windowFacts(state: ConversationState, settings: Settings) {
+  const window = windowOf(settings)
   return {
     usedTokens: state.context.usedTokens,
     maxContextTokens: window.maxContextTokens(state),
@@ -38,7 +39,7 @@ function windowOf(state: ConversationState) {
 /** A line holds so many of a list; `--json` has them all. */
 const shown = 10
 
-function factsOf(analysis: Analysis, window: ReturnType<typeof windowOf>): readonly Fact[] {
+function factsOf(analysis: Analysis, window: ReturnType<typeof windowFacts>): readonly Fact[] {
   const { byRole, threads, critical, openQuestions, unansweredCalls, orphanResults } = analysis
   const roles = Object.entries(byRole).filter(([, count]) => count > 0)
   const { usedTokens, maxContextTokens, summaryThresholdTokens } = window

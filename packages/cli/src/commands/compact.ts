@@ -2,23 +2,25 @@ import {
   type CompactOptions,
   type CompactResult,
   compact,
-  contextWindow,
   estimateCounter,
   extractiveSummariser,
+  namedStrategy,
   recompact,
   redoCompaction,
+  type Settings,
+  type StrategyName,
+  windowOf,
 } from '@colloquy/context'
-import { compactionStrategies } from '../compaction-strategies.ts'
-import type { StrategyName } from '../compaction-strategy-names.ts'
 import type { Context } from '../context.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
 import { printableLines } from '../printable.ts'
+import { findSettings } from '../settings.ts'
 import { type Fact, writeFacts } from '../show-state.ts'
 import { headOf, openStore, type Store } from '../store.ts'
 import { parsePosition } from '../times.ts'
 
 export interface CompactCommandOptions {
-  readonly strategy: StrategyName
+  readonly strategy?: StrategyName
   readonly budget?: number
   readonly instructions?: string
   readonly dryRun?: boolean
@@ -40,7 +42,8 @@ export async function compactConversation(context: Context, id: string, options:
     output.next(['diff', id, '--from', position - 1, '--to', position], ['uncompact', id, '--at', position])
     return exitCodes.ok
   }
-  const { result, budgetTokens } = await run(store, id, options, at)
+  const { settings } = await findSettings(context)
+  const { result, budgetTokens } = await run(store, id, options, settings, at)
   if (output.json) await output.document({ id, ...result, budgetTokens, ...ratioOf(result) })
   else await writeFacts(output, [['conversation', id], ...factsOf(result, budgetTokens)])
   if (result.status === 'compacted') {
@@ -55,12 +58,13 @@ async function run(
   { engine }: Store,
   id: string,
   { strategy, budget, instructions, dryRun }: CompactCommandOptions,
+  settings: Settings,
   at: number | undefined,
 ): Promise<{ readonly result: CompactResult; readonly budgetTokens: number }> {
   const conversation = await engine.open(id)
-  const budgetTokens = budget ?? contextWindow().targetTokens(conversation.getState())
+  const budgetTokens = budget ?? windowOf(settings).targetTokens(conversation.getState())
   const options: CompactOptions = {
-    strategy: compactionStrategies[strategy](budgetTokens),
+    strategy: namedStrategy(strategy ?? settings.strategy, budget === undefined ? {} : { maxTokens: budget }),
     summariser: extractiveSummariser({ counter: estimateCounter }),
     counter: estimateCounter,
     targetTokens: budgetTokens,

@@ -186,7 +186,10 @@ function tenantHolds(tenant: TenantBudget, api: MiddlewareApi<ConversationState>
     }
     const isReserved = budgetReserved.match(action)
     const amounts = isReserved ? action.payload.amounts : spentBy(action)
-    if (Object.keys(amounts).length === 0) return next(action)
+    // One under an id that is open is refused by its guard: what the open one holds is not to be released for it.
+    const isOpen =
+      isReserved && api.getState().budget.reservations.some(({ reservationId }) => reservationId === action.payload.reservationId)
+    if (isOpen || Object.keys(amounts).length === 0) return next(action)
     const key = keyOf(action)
     if (usageRecorded.match(action)) tenant.record(key, action)
     else {
@@ -201,7 +204,7 @@ function tenantHolds(tenant: TenantBudget, api: MiddlewareApi<ConversationState>
     }
     try {
       const taken = await next(action)
-      if (!isReserved) tenant.settle(key)
+      if (!isReserved) tenant.spend(key)
       return taken
     } catch (error) {
       tenant.release(key)

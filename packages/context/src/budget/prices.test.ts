@@ -43,7 +43,7 @@ test.each([
   ['cheap', 'prices'],
 ])('a price table that cannot be used names the field: %j', (table, field) => {
   expect(() => definePrices(table)).toThrow(
-    expect.objectContaining({ code: 'config_invalid', details: expect.objectContaining({ field }) }),
+    expect.objectContaining({ code: 'settings_invalid', details: expect.objectContaining({ field }) }),
   )
 })
 

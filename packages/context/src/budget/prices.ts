@@ -24,14 +24,14 @@ export interface PricedModel {
   readonly id: string
 }
 
-/** A table that was checked. @throws `config_invalid` with the field */
+/** A table that was checked. @throws `settings_invalid` with the field */
 export function definePrices(table: unknown): PriceTable {
   const parsed = priceTable.safeParse(table)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
   const field = ['prices', ...(issue?.path ?? []), ...(issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [])]
   throw new ColloquyError(
-    'config_invalid',
+    'settings_invalid',
     { field: field.map(String).join('.'), problem: issue?.message ?? 'invalid' },
     { cause: parsed.error },
   )

@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
-import { type BudgetAmounts, budgetReserved, ColloquyError, type EventLog, usageRecorded } from '@colloquy/core'
+import { type BudgetAmounts, budgetReserved, budgetSettled, ColloquyError, type EventLog, usageRecorded } from '@colloquy/core'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
 import { describe, expect, test } from 'vitest'
 import { given, say, storedIn } from '../../../../test/support/given.ts'
@@ -83,7 +83,7 @@ describe('a tenant budget', () => {
     await using hanging = await open(inner, { chunkMs: 60_000 })
     await hanging.set({ modelCalls: 50 })
     for (let i = 0; i < 4; i++) await hanging.reserve(call)
-    await using other = await open(log, { waitMs: 100 })
+    await using other = await open(log, { waitMs: 500 })
     const refusal = { code: 'budget_exceeded' }
     await expect(other.reserve({ modelCalls: 46 })).rejects.toMatchObject(refusal)
     const first = looks
@@ -128,15 +128,20 @@ describe('a tenant budget', () => {
     expect((await storedIn(log, ledgerId)).at(-1)).toMatchObject({ type: 'budgetRefused' })
   })
 
-  test('holds once for one key, also when that has ended', async () => {
+  test('holds once for one key, also when that was spent, and anew when it was settled or released', async () => {
     await using ledger = await open(openMemoryLog())
-    await ledger.set({ modelCalls: 2 })
+    await ledger.set({ modelCalls: 3 })
     await Promise.all([ledger.reserve(call, { key: 'k' }), ledger.reserve(call, { key: 'k' })])
-    ledger.settle('k')
+    ledger.spend('k')
     await ledger.reserve(call, { key: 'k' })
-    ledger.settle('k')
-    await ledger.reserve(call)
-    await expect(ledger.reserve(call)).rejects.toMatchObject({ code: 'budget_exceeded' })
+    ledger.spend('k')
+    await ledger.reserve(call, { key: 'l' })
+    ledger.release('l')
+    await ledger.reserve(call, { key: 'l' })
+    ledger.settle('l')
+    expect((await ledger.refresh()).used.modelCalls).toBe(2)
+    await ledger.reserve(call, { key: 'l' })
+    await expect(ledger.reserve(call)).rejects.toMatchObject({ code: 'budget_exceeded', details: { used: 2, reserved: 1 } })
   })
 
   test('counts what a call took, more than was reserved too; what is released counts nothing', async () => {
@@ -272,6 +277,19 @@ describe('the budget middleware over a tenant budget', () => {
       'budgetReleased',
       'budgetRefused',
     ])
+  })
+
+  test('holds for a reservation under an id that was settled before, and nothing for one that a guard refuses', async () => {
+    const log = openMemoryLog()
+    await using tenant = await open(log)
+    await tenant.set({ modelCalls: 2 })
+    const { conversation } = await given([], { log, middleware: [budget({ tenant })] })
+    await reserve(conversation, call, { reservationId: 'r' })
+    await expect(reserve(conversation, call, { reservationId: 'r' })).rejects.toMatchObject({ code: 'reservation_already_open' })
+    expect((await tenant.refresh()).reservations).toMatchObject([{ amounts: call }])
+    await conversation.dispatch(budgetSettled({ reservationId: 'r', amounts: {} }))
+    await reserve(conversation, call, { reservationId: 'r' })
+    await expect(reserve(conversation, call)).rejects.toMatchObject({ details: { scope: 'tenant', used: 1, reserved: 1 } })
   })
 
   test('holds once for a dispatch that is run again after a conflict, and nothing for one that is refused', async () => {

@@ -88,12 +88,14 @@ export interface TenantBudget extends AsyncDisposable {
    */
   set(limits: { readonly [K in BudgetKind]?: LimitOptions[K] | null }): Promise<void>
   /**
-   * Holds `amounts`. The same `key` holds once, until it is settled or released and for some time after.
+   * Holds `amounts`. The same `key` holds once, until it is settled or released.
    * @throws `budget_exceeded` when all processes together have no more, `budget_unavailable` when that cannot be found out
    */
   reserve(amounts: BudgetAmounts, options?: { readonly key?: string }): Promise<TenantGrant>
   /** It happened, and took `actual`; kinds that it does not name count as held. A key that holds nothing here is ignored. */
   settle(key: string, actual?: BudgetAmounts): void
+  /** It happened at once, as it was held; the same key holds nothing more, for some time: its chain may run again. */
+  spend(key: string): void
   /** It did not happen. A key that holds nothing here is ignored. */
   release(key: string): void
   /** Counts what nobody reserved and has happened: an action as `usageRecorded`. Once for each key. */
@@ -114,7 +116,7 @@ export interface TenantGrant {
 /** Where the ledger of a scope lies. */
 export const ledgerIdOf = (scope: string): string => `colloquy:budget:${scope}`
 
-/** Keys of grants that have ended and are known still. A rebase comes within seconds. */
+/** Keys of what was spent at once, and is known still. A rebase comes within seconds. */
 const rememberedKeys = 10_000
 const recordsAtOnce = 1_000
 /** Between two looks at a ledger that has no room while others may give some back, in milliseconds. */
@@ -211,7 +213,7 @@ class Ledger implements TenantBudget {
   readonly #chunks = new Set<Chunk>()
   readonly #grants = new Map<string, Grant>()
   /** Oldest first. */
-  readonly #ended = new Set<string>()
+  readonly #spentKeys = new Set<string>()
   /** Chunks of which nobody knows whether the ledger has them. */
   readonly #doubtful = new Set<string>()
   #records: Action[] = []
@@ -252,7 +254,9 @@ class Ledger implements TenantBudget {
   }
 
   async refresh(): Promise<BudgetState> {
-    await this.#writeAll()
+    // A second time for what came to be settled while an older write was said again.
+    await this.#write({ isForced: true })
+    if ([...this.#chunks].some((chunk) => chunk.isClosed && chunk.pending === undefined)) await this.#write({ isForced: true })
     return (await this.#stream.refresh()).budget
   }
 
@@ -266,7 +270,7 @@ class Ledger implements TenantBudget {
   reserve(amounts: BudgetAmounts, { key = uuidv7() }: { readonly key?: string } = {}): Promise<TenantGrant> {
     if (this.#closed) return Promise.reject(new ColloquyError('engine_closed', { conversationId: this.#stream.id }))
     // A chain that runs again asks for what it has.
-    const known = this.#grants.has(key) || this.#ended.has(key)
+    const known = this.#grants.has(key) || this.#spentKeys.has(key)
     if (known || this.#give(key, amounts)) return Promise.resolve(this.#grantOf(key, amounts))
     return new Promise((resolve, reject) => {
       this.#waiting.push({ key, amounts, resolve, reject, starvedSinceMs: undefined })
@@ -278,12 +282,17 @@ class Ledger implements TenantBudget {
     this.#end(key, (grant) => ({ ...grant.amounts, ...actual }))
   }
 
+  spend(key: string): void {
+    if (this.#grants.has(key)) this.#remember(key)
+    this.settle(key)
+  }
+
   release(key: string): void {
     this.#end(key, () => ({}))
   }
 
   record(key: string, action: Action): void {
-    if (this.#ended.has(key)) return
+    if (this.#spentKeys.has(key)) return
     this.#remember(key)
     this.#records.push(action)
     this.#schedule()
@@ -356,7 +365,6 @@ class Ledger implements TenantBudget {
     if (grant === undefined) return
     const { chunk, amounts } = grant
     this.#grants.delete(key)
-    this.#remember(key)
     chunk.grants -= 1
     for (const kind of amountKinds) {
       const amount = amounts[kind]
@@ -367,10 +375,10 @@ class Ledger implements TenantBudget {
   }
 
   #remember(key: string): void {
-    this.#ended.add(key)
-    if (this.#ended.size <= rememberedKeys) return
-    for (const oldest of this.#ended) {
-      this.#ended.delete(oldest)
+    this.#spentKeys.add(key)
+    if (this.#spentKeys.size <= rememberedKeys) return
+    for (const oldest of this.#spentKeys) {
+      this.#spentKeys.delete(oldest)
       return
     }
   }
@@ -396,7 +404,7 @@ class Ledger implements TenantBudget {
   }
 
   #serve({ key, amounts, resolve }: Waiter): boolean {
-    if (!this.#grants.has(key) && !this.#ended.has(key) && !this.#give(key, amounts)) return false
+    if (!this.#grants.has(key) && !this.#spentKeys.has(key) && !this.#give(key, amounts)) return false
     resolve(this.#grantOf(key, amounts))
     return true
   }

@@ -7,14 +7,13 @@ import {
   type ConversationState,
   contextCompacted,
   conversationCleared,
-  messageAdded,
   messagePinned,
   messageRedacted,
   stateHash,
   toHex,
   type Usage,
 } from '@colloquy/core'
-import { sha256 } from '@colloquy/engine'
+import { type Middleware, sha256 } from '@colloquy/engine'
 import { describe, expect, test } from 'vitest'
 import {
   charactersCounter,
@@ -365,15 +364,36 @@ test('token counts that are no numbers count as nothing (CFS 47)', async () => {
   expect(result).toMatchObject({ status: 'compacted', after: { tokens: 44 } })
 })
 
-test('the working set of 10,000 messages is compacted in one go', async () => {
-  const { conversation } = await given(
-    Array.from({ length: 9_999 }, (_, i) =>
-      messageAdded({
-        message: { v: 1, id: `m${i}`, role: 'user', parts: [{ type: 'text', text: `word ${i}` }] },
-        tokenCount: 10,
-      }),
-    ),
-  )
+test('the working set of 10,000 messages is compacted in one go, and of more where the limits allow it', async () => {
+  const { conversation } = await given(talk(1, 9_999))
   const result = await compact(conversation, asking({ targetTokens: 1_000 }))
   expect(result).toMatchObject({ status: 'compacted', coveredIds: { length: 9_901 } })
+
+  const limits = { keys: 20_000 }
+  const long = talk(1, 9_000)
+  const wide = await given(long, { limits })
+  await wide.dispatch(talk(9_001, 12_000))
+  const more = await compact(wide.conversation, asking({ targetTokens: 1_000 }))
+  expect(more).toMatchObject({ status: 'compacted', coveredIds: { length: 11_902 } })
+
+  const narrow = await given(long)
+  await narrow.dispatch(talk(9_001, 12_000))
+  await expect(compact(narrow.conversation, asking({ targetTokens: 1_000 }))).rejects.toMatchObject({
+    code: 'compaction_failed',
+    details: { reason: 'refused' },
+    cause: { code: 'json_too_wide' },
+  })
+})
+
+test('a middleware that does not let a compaction through is a refusal', async () => {
+  const blocking: Middleware = () => (next) => async (action) => (contextCompacted.match(action) ? undefined : next(action))
+  const answer = async () => ({ text: 'They talked.', usage: spent })
+  const { conversation, stored } = await given(talk(1, 10), { middleware: [blocking] })
+  for (const summariser of [countingSummariser(), countingSummariser({ answer })]) {
+    await expect(compact(conversation, asking({ summariser }))).rejects.toMatchObject({
+      code: 'compaction_failed',
+      details: { reason: 'refused' },
+    })
+  }
+  expect((await stored()).slice(10).map(({ type }) => type)).toEqual(['compactionFailed', 'usageRecorded', 'compactionFailed'])
 })

@@ -89,10 +89,13 @@ export async function compact(conversation: Compactable, options: CompactOptions
   const { actions, after, summaryText } = compactionActions(planned, written.summary, options)
   try {
     const { envelopes, duplicate } = await conversation.dispatch(actions, commandOf(options))
-    if (!duplicate) {
-      const position = envelopes.find(({ type }) => type === contextCompacted.type)?.position ?? 0
-      return { status: 'compacted', ...factsOf(planned), after, position, summaryText }
+    const stored = envelopes.find(({ type }) => type === contextCompacted.type)
+    if (stored === undefined) {
+      const isUsageStored = envelopes.some(({ type }) => type === usageRecorded.type)
+      const failure: Failure = { reason: 'refused', problem: 'a middleware did not pass it on' }
+      return await fail(conversation, options, failure, isUsageStored ? undefined : (written.summary ?? undefined))
     }
+    if (!duplicate) return { status: 'compacted', ...factsOf(planned), after, position: stored.position, summaryText }
   } catch (error) {
     // Somebody else's summary of the same need has other words: theirs stands.
     if (!isColloquyError(error, 'command_id_reused')) {
@@ -102,7 +105,8 @@ export async function compact(conversation: Compactable, options: CompactOptions
     }
   }
   // The model was paid all the same.
-  await record(conversation, usageActions(written.summary ?? undefined))
+  const [problem] = await record(conversation, usageActions(written.summary ?? undefined))
+  if (problem !== undefined) throw problem
   return { status: 'superseded' }
 }
 
@@ -162,22 +166,20 @@ function compactionActions(
   const redactedIds = covered.filter((m) => m.redacted).map((m) => m.id)
   const standsAt = covered[0]?.standsAt
   const message = summary && summaryMessage(`summary:${options.commandId ?? uuidv7()}`, summary.text, ranges)
-  const action = contextCompacted(
-    {
-      covered: { messageIds: covered.map((m) => m.id), ranges: [...ranges], tokens: tokensOf(covered) },
-      ...(redactedIds.length > 0 && { redactedIds }),
-      ...(message && { summary: { message, tokenCount: summary.tokens } }),
-      ...(standsAt !== undefined && { standsAt }),
-      strategy,
-      trigger: options.trigger ?? 'manual',
-      before,
-      after,
-      ...(preserved.length > 0 && { preserved: [...preserved] }),
-      ...(summary &&
-        planned.summary && { summarised: summarising(planned.summary, covered.length, summary, options.summariser) }),
-    },
-    { derivedFrom: rangesOf(read) },
-  )
+  const payload: Parameters<typeof contextCompacted>[0] = {
+    covered: { messageIds: covered.map((m) => m.id), ranges: [...ranges], tokens: tokensOf(covered) },
+    ...(redactedIds.length > 0 && { redactedIds }),
+    ...(message && { summary: { message, tokenCount: summary.tokens } }),
+    ...(standsAt !== undefined && { standsAt }),
+    strategy,
+    trigger: options.trigger ?? 'manual',
+    before,
+    after,
+    ...(preserved.length > 0 && { preserved: [...preserved] }),
+    ...(summary && planned.summary && { summarised: summarising(planned.summary, covered.length, summary, options.summariser) }),
+  }
+  // Not by its creator, which checks by the default limits: how many messages may be covered at once is the engine's to say.
+  const action = { type: contextCompacted.type, payload, derivedFrom: rangesOf(read) }
   return { actions: [action, ...usageActions(summary ?? undefined, message?.id)], after, summaryText: summary?.text ?? null }
 }
 

@@ -2,6 +2,7 @@ import {
   type ConversationState,
   compactionFailed,
   contextCompacted,
+  conversationArchived,
   conversationStarted,
   type Message,
   messageAdded,
@@ -74,6 +75,10 @@ describe('a compaction is due', () => {
     expect(isDue(large.when(answer('a2', 1, { provider: 'p', id: 'small' })), settings)).toBe(true)
     const started = given(conversationStarted({ contextLimitTokens: 60 }), ...talk(1, 1, 52))
     expect(isDue(started)).toBe(true)
+  })
+
+  test('in no conversation that was archived: it takes none', () => {
+    expect(isDue(filled(90).when(conversationArchived({})))).toBe(false)
   })
 
   // S 11: a share of a limit that nobody told is no error when it is needed.

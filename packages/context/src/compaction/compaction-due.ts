@@ -26,7 +26,7 @@ export function compactionDue(state: ConversationState, settings: CompactionSett
   const { usedTokens, settled, failure } = state.context
   const policy = policyOf(state, settings)
   const limitTokens = policy.maxContextTokens
-  if (!isNearLimit(usedTokens, policy)) return null
+  if (state.lifecycle.archived !== null || !isNearLimit(usedTokens, policy)) return null
   if (usedTokens - settled.tokens < limitTokens * leastChangeRatio) return null
   if (failure && failure.messagesSince < Math.min(2 ** failure.inARow, longestBackOffMessages)) return null
   if (state.turn.current !== null && usedTokens < limitTokens && !isAppliedInTurn(settled.answersSince, settings)) return null

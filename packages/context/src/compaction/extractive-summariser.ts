@@ -17,7 +17,7 @@ import {
   renderIndex,
 } from './reference-index.ts'
 import { referencesIn } from './references.ts'
-import { structureOf, type ToolExchange } from './structure.ts'
+import { hasPart, structureOf, type ToolExchange } from './structure.ts'
 import { rankSentences, sentencesIn } from './text-rank.ts'
 
 export interface ExtractiveOptions {
@@ -28,9 +28,14 @@ export interface ExtractiveOptions {
 const titles = { asked: 'Asked by the user:', said: 'Said by the assistant:', done: 'Done:' } as const
 type Section = keyof typeof titles
 /** Of the room, at most; what a section leaves is the index's. */
-const shares: Record<Section, number> = { asked: 0.06, said: 0.04, done: 0.06 }
+const shares: Record<Section, number> = { asked: 0.045, said: 0.03, done: 0.045 }
 /** Characters of a line. The rest of a sentence is rarely what is looked for. */
 const longestLine = { asked: 280, said: 220, done: 140 }
+/** A result at the end that takes more than this share of the room left because it is too long; the model may not have seen it yet. */
+const largeResult = 0.5
+/** Of the room, for its beginning and its end. */
+const excerptShare = 0.1
+const excerptTitle = 'The last result, shortened:'
 /** Characters of spoken text, newest first, that sentences are looked for in: segmenting is the slowest step. */
 const spokenCharacters = 40_000
 
@@ -62,6 +67,8 @@ function extractSummary({ messages, maxTokens, instructions }: SummaryRequest, c
     }
     covered += count
     const lines = readIndex(index, messageText(message))
+    // An excerpt is not quoted again; what it names goes where it would have stood.
+    for (const line of lines) if (line.startsWith('> ')) mention(index, referencesIn(line), { isUsed: false, file: null })
     for (const [section, line] of sectionLines(lines)) {
       earlier[section].push(line)
       mention(index, referencesIn(line), { isUsed: true, file: null })
@@ -77,6 +84,7 @@ function extractSummary({ messages, maxTokens, instructions }: SummaryRequest, c
   for (const section of ['asked', 'said', 'done'] as const) {
     if (lines[section].length > 0) head.push(titles[section], ...lines[section])
   }
+  head.push(...excerptLines(messages.at(-1), counter, maxTokens))
   return withIndex(head, index, counter, maxTokens)
 }
 
@@ -106,7 +114,12 @@ function withIndex(head: readonly string[], index: ReferenceIndex, counter: Toke
   while (kept.length > 0 && counter.count(kept.join('\n')) > maxTokens) kept.pop()
   if (kept.length === 0) return ''
   const shown = new Set(referencesIn(kept.join('\n')))
-  const wanted = rankedReferences(index).filter((reference) => !shown.has(reference))
+  // A path heads its line, whether it was named above or not.
+  const paths = new Set([...index.files.keys()].flatMap(referencesIn))
+  // None takes less than a token.
+  const wanted = rankedReferences(index)
+    .filter((reference) => paths.has(reference) || !shown.has(reference))
+    .slice(0, maxTokens)
   const textWith = (references: number): string => {
     const rendered = renderIndex(index, wanted.slice(0, references))
     return rendered === '' ? kept.join('\n') : `${kept.join('\n')}\n${rendered}`
@@ -118,6 +131,21 @@ function withIndex(head: readonly string[], index: ReferenceIndex, counter: Toke
     else tooMany = middle
   }
   return textWith(fits)
+}
+
+/** The first and the last lines of a result that was too long to stay. */
+function excerptLines(last: Message | undefined, counter: TokenCounter, maxTokens: number): readonly string[] {
+  if (last === undefined || !hasPart(last, 'tool_result')) return []
+  const text = messageText(last)
+  if (counter.count(text) <= maxTokens * largeResult) return []
+  const lines = text.split('\n').filter((line) => line.trim() !== '')
+  const half = (maxTokens * excerptShare) / 2
+  const quoted = lines.map((line) => `> ${clipped(line.trimEnd(), longestLine.said)}`)
+  const tail = newestThatFit(quoted, counter, half)
+  const head = newestThatFit(quoted.slice(0, quoted.length - tail.length).toReversed(), counter, half).toReversed()
+  return head.length + tail.length === 0
+    ? []
+    : [excerptTitle, ...head, ...(head.length + tail.length < lines.length ? ['> …'] : []), ...tail]
 }
 
 /** The first request and the newest ones. */

@@ -54,10 +54,10 @@ function leaves(value: Json): readonly string[] {
   return value === null ? [] : [String(value)]
 }
 
-/** What a call is about: its first argument that reads like a path, else its first argument, on one line. */
+/** What a call is about, on one line: its first argument that reads like a path, else the first of several words, else the first. */
 export function callSubject({ args }: Extract<Part, { type: 'tool_call' }>): string {
   const values = (args.json === undefined ? [args.raw] : leafValues(args.json)).map((value) => value.replace(/\s+/g, ' ').trim())
-  return values.find(isPath) ?? values[0] ?? ''
+  return values.find(isPath) ?? values.find((value) => value.includes(' ')) ?? values[0] ?? ''
 }
 
 function leafValues(value: Json): readonly string[] {
@@ -66,5 +66,7 @@ function leafValues(value: Json): readonly string[] {
   return Object.values(value).flatMap((field) => leafValues(field))
 }
 
-/** One word with a separator in it, or with an extension behind it. */
-export const isPath = (text: string): boolean => text.length <= 200 && /^\S*(?:[\w~.-]\/[\w.@-]|\w\.\w{1,8}$)\S*$/.test(text)
+/** One word with a separator in it, or with an extension behind it, and nothing of a pattern or of a command. */
+export const isPath = (text: string): boolean =>
+  text.length <= 200 && /^[^\s*|()[\]{}^$?<>"'`;=\\]+$/.test(text) && looksLikePath.test(text)
+const looksLikePath = /[\w~.-]\/[\w.@-]|\w\.\w{1,8}$/

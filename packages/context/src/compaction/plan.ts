@@ -22,11 +22,11 @@ export interface Survey {
 }
 
 /** Of the target, for the summary: enough for an index of what leaves. Measured on two long coding sessions at 8,000 and 16,000 tokens (`npm run bench -- context`). */
-const summaryShare = 0.75
+const summaryShare = 0.8
 /** More than that is no summary. An index of everything that a session of 130,000 tokens referred to takes as much. */
 const mostSummaryTokens = 8_000
 /** The newest group and the last request may take what a summary of this share leaves: a model must see what it just asked for. */
-const leastSummaryShare = 0.5
+const leastSummaryShare = 0.45
 /** Shorter ones say nothing. */
 const leastSummaryTokens = 64
 
@@ -73,27 +73,18 @@ export interface Preference {
  * What is kept and the summary's `maxTokens` are never more than `targetTokens` together.
  */
 export function planSummary(survey: Survey, preference: Preference): CompactionPlan | NoCompaction {
-  const { input, removable, tokensOf, stayingTokens } = survey
+  const { input, stayingTokens } = survey
   const room = input.targetTokens - stayingTokens - messageOverheadTokens
   if (room < leastSummaryTokens) return { reason: 'nothing_removable' }
-  const kept = new Set<number>()
-  let keptTokens = 0
-  const keep = (number: number, limit: number): boolean => {
-    const tokens = tokensOf[number] ?? 0
-    if (kept.has(number)) return true
-    if (keptTokens + tokens > limit) return false
-    kept.add(number)
-    keptTokens += tokens
-    return true
-  }
-  const summaryTokens = Math.min(mostSummaryTokens, Math.max(leastSummaryTokens, Math.floor(input.targetTokens * summaryShare)))
-  const leastTokens = Math.min(summaryTokens, Math.max(leastSummaryTokens, Math.floor(input.targetTokens * leastSummaryShare)))
-  for (const number of preference.first) keep(number, room - leastTokens)
-  for (const list of preference.inTurn) for (const number of list) if (!keep(number, room - summaryTokens)) break
-  const leaving = removable.filter((number) => !kept.has(number))
-  const covered = coveredBy(survey, leaving)
-  if (covered.every((message) => message.standsAt !== undefined)) return { reason: 'nothing_removable' }
+  const share = (ratio: number): number =>
+    Math.min(mostSummaryTokens, Math.max(leastSummaryTokens, Math.floor(input.targetTokens * ratio)))
+  const isWorthIt = (messages: readonly WorkingMessage[]): boolean => messages.some((message) => message.standsAt === undefined)
+  // To summarise nothing but a summary would only shorten it: then what was to come first has no more room than the rest.
+  let covered = leavingFor(survey, preference, room - share(leastSummaryShare), room - share(summaryShare))
+  if (!isWorthIt(covered)) covered = leavingFor(survey, preference, room - share(summaryShare), room - share(summaryShare))
+  if (!isWorthIt(covered)) return { reason: 'nothing_removable' }
   const coveredTokens = covered.reduce((sum, message) => sum + message.tokenCount, 0)
+  const keptTokens = survey.totalTokens - stayingTokens - coveredTokens
   // A summary that is longer than what it stands for is none.
   const maxTokens = Math.min(mostSummaryTokens, room - keptTokens, coveredTokens - messageOverheadTokens)
   if (maxTokens < leastSummaryTokens) return { reason: 'nothing_removable' }
@@ -103,6 +94,26 @@ export function planSummary(survey: Survey, preference: Preference): CompactionP
     summary: { messages: covered, maxTokens, ...(instructions !== undefined && { instructions }) },
     preserved: criticalContext(covered),
   }
+}
+
+/** What leaves when the first may take `firstTokens`, and the others what is left of `tokens`. */
+function leavingFor(survey: Survey, preference: Preference, firstTokens: number, tokens: number): readonly WorkingMessage[] {
+  const { removable, tokensOf } = survey
+  const kept = new Set<number>()
+  let keptTokens = 0
+  const keep = (number: number, limit: number): boolean => {
+    if (kept.has(number)) return true
+    if (keptTokens + (tokensOf[number] ?? 0) > limit) return false
+    kept.add(number)
+    keptTokens += tokensOf[number] ?? 0
+    return true
+  }
+  for (const number of preference.first) keep(number, firstTokens)
+  for (const list of preference.inTurn) for (const number of list) if (!keep(number, tokens)) break
+  return coveredBy(
+    survey,
+    removable.filter((number) => !kept.has(number)),
+  )
 }
 
 /** The messages of groups, in order, with those that would come first and may not. */
@@ -160,27 +171,30 @@ function outsideWindow(survey: Survey, { limitTokens, limitMessages }: Window): 
   if (request !== undefined) keep(request)
   for (const number of removable) if (!keep(number)) break
 
-  const first = (): number =>
-    input.messages.findIndex((m, index) => !isInstruction(m) && kept.has(structure.groupOf[index] ?? -1))
+  const orphans = new Set(structure.orphans)
   const asItWas = input.messages.findIndex((m) => !isInstruction(m))
   const isToolOnly = !input.messages.some(mayComeFirst)
-  for (let at = first(); at >= 0; at = first()) {
-    const message = input.messages[at] as WorkingMessage
-    const isOrphan = structure.orphans.includes(at)
-    if (at === asItWas && !isOrphan) break
-    // Where the user never said a word, a call with its result is the best beginning there is.
-    if (mayComeFirst(message) || (isToolOnly && !isOrphan)) break
+  // Nothing but instructions is no question that a model could answer.
+  let isAnything = limitMessages === 0
+  for (const [at, message] of input.messages.entries()) {
     const number = structure.groupOf[at] as number
-    if (structure.groups[number]?.stays !== null) {
-      // It must stay, so something has to stand before it: the nearest words of the user.
-      const before = input.messages.findLastIndex((m, index) => index < at && mayComeFirst(m))
-      const group = structure.groupOf[before]
-      if (group === undefined || tokens + (tokensOf[group] ?? 0) > limitTokens) return null
-      kept.add(group)
-      break
+    if (isInstruction(message) || !kept.has(number)) continue
+    // Where the user never said a word, a call with its result is the best beginning there is.
+    const mayBegin = !orphans.has(at) && (at === asItWas || isToolOnly || mayComeFirst(message))
+    if (!mayBegin && structure.groups[number]?.stays === null) {
+      kept.delete(number)
+      tokens -= tokensOf[number] ?? 0
+      continue
     }
-    kept.delete(number)
-    tokens -= tokensOf[number] ?? 0
+    isAnything = true
+    if (!mayBegin) {
+      // It must stay, so something has to stand before it: the nearest words of the user.
+      const before = structure.groupOf[input.messages.findLastIndex((m, index) => index < at && mayComeFirst(m))]
+      if (before === undefined || tokens + (tokensOf[before] ?? 0) > limitTokens) return null
+      kept.add(before)
+    }
+    break
   }
+  if (!isAnything) return null
   return new Set(removable.filter((number) => !kept.has(number)))
 }

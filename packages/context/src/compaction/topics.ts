@@ -31,7 +31,11 @@ export function topicsOf(messages: readonly Message[]): readonly Topic[] {
   const units = unitsOf(messages)
   const frequency = new Map<string, number>()
   for (const { words } of units) for (const word of words) frequency.set(word, (frequency.get(word) ?? 0) + 1)
-  const weightOf = (word: string): number => Math.log(1 + units.length / (frequency.get(word) ?? 1))
+  const weightOf = (word: string): number => {
+    const often = frequency.get(word) ?? 0
+    // A word that is there once ties nothing together.
+    return often > 1 ? Math.log(1 + units.length / often) : 0
+  }
   const starts = [0, ...turns(units, weightOf)]
   return starts.map((start, number) => {
     const end = starts[number + 1] ?? units.length

@@ -46,6 +46,7 @@ function compacted(state: ConversationState, covered: number, summaryId: string)
       ranges: leaving.map(({ position }): [number, number] => [position, position]),
       tokens,
     },
+    redactedIds: leaving.filter(({ redacted }) => redacted).map(({ id }) => id),
     summary: { message: textMessage(summaryId, 'user', `summary of ${covered}`), tokenCount: 2 },
     ...(standsAt !== undefined && { standsAt }),
     strategy: 'test',
@@ -237,6 +238,16 @@ describe('what is not as it was', () => {
     expect(seen).toMatchObject({ verdict: 'erased', bytes: null, system: 'Be brief.' })
     expect(seen.problems).toEqual([{ what: 'messages[1]', position: 2, reason: 'erased', text: 'its content was erased' }])
     expect(seen.messages[0]).toMatchObject({ id: 'm1' })
+  })
+
+  test('a copy of what was erased is not shown either', async () => {
+    const { engine, conversation, log } = await recorded()
+    const cut = { ...(conversation.getState().messages.at(1) as Message), parts: [{ type: 'text' as const, text: 'the sec' }] }
+    const request = requestOf(conversation.getState(), { messages: [cut] })
+    await recordModelCall(engine, conversation, { request, encoder: plainEncoder, callId: 'b' })
+    await using later = createEngine({ log: withBody(log, (text) => text.replace('the second', ''), true) })
+    const seen = await modelInput(later, 'c', 'b', { encoders })
+    expect(seen).toMatchObject({ verdict: 'erased', messages: [null], bytes: null })
   })
 
   test.each([

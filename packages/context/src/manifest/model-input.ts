@@ -98,15 +98,21 @@ export async function modelInput<State extends ConversationState>(
   async function messageOf(entry: ManifestEntry, index: number): Promise<Message | null> {
     const { hash, position } = entry
     const what = `messages[${index}]`
-    if (entry.kept || position === null) return ((await kept(what, hash, position)) as Message | undefined) ?? null
+    const erased = (): null => {
+      problems.push({ what, position, reason: 'erased', text: 'its content was erased' })
+      return null
+    }
+    if (entry.kept || position === null) {
+      // A copy of what was erased may be there still; it is not to be shown.
+      if (position !== null && (await isErased(log, key, position))) return erased()
+      return ((await kept(what, hash, position)) as Message | undefined) ?? null
+    }
     const message = working.get(position)
     if (message !== undefined && contentOfMessage(message).hash === hash) return plainMessage(message)
-    if (await isErased(log, key, position)) problems.push({ what, position, reason: 'erased', text: 'its content was erased' })
-    else {
-      const text =
-        message === undefined ? 'the working set does not have it' : 'the message has another hash than the one that was sent'
-      problems.push({ what, position, reason: 'differs', text })
-    }
+    if (await isErased(log, key, position)) return erased()
+    const text =
+      message === undefined ? 'the working set does not have it' : 'the message has another hash than the one that was sent'
+    problems.push({ what, position, reason: 'differs', text })
     return null
   }
 

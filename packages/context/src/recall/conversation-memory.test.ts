@@ -127,6 +127,20 @@ describe('conversationMemory', () => {
     expect(await index.latest('default', 'a', 10)).toEqual(before)
   })
 
+  test('another process that has not seen a redaction yet does not bring the words back', async () => {
+    const { index, dispatch, stored, talk } = await remembering()
+    await talk('c', 'my number is 555', 'Thank you.')
+    await dispatch(messageRedacted({ messageId: 'c0' }))
+    const envelopes = await stored()
+    await projectInteractions(index, envelopes.slice(0, 1))
+    // The other one has read the index before the redaction and writes after it.
+    const behind = { ...index, latest: async () => [] }
+    await projectInteractions(index, envelopes)
+    await projectInteractions(behind, envelopes.slice(0, 2))
+    expect(await index.search('default', { text: '555', limit: 1, now: 0 })).toEqual([])
+    expect(await index.search('default', { text: 'thank', limit: 1, now: 0 })).toHaveLength(1)
+  })
+
   test('envelopes that come again, all or the last of them, change nothing', async () => {
     const { index, talk, stored } = await remembering()
     await talk('c', 'one', 'two', 'three', 'four', 'five')

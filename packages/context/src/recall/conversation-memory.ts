@@ -67,7 +67,7 @@ export interface RelevantContext {
 export interface ConversationMemory extends AsyncDisposable {
   /** Takes in what the log of the session has and the index has not. */
   initializeSession(sessionId: string): Promise<Session>
-  /** Keeps an interaction that no log has. Those of conversations come by themselves. */
+  /** Keeps an interaction that no log has; for a session one process does so. Those of conversations come by themselves. */
   storeInteraction(sessionId: string, said: SaidInteraction): Promise<Interaction>
   /**
    * What was said before that may matter now, but for what the model is shown anyway. In all sessions unless one is named.

@@ -47,7 +47,11 @@ export async function projectInteractions(
   const conversations = Map.groupBy(envelopes, ({ tenant, conversationId }) => JSON.stringify([tenant, conversationId]))
   for (const own of conversations.values()) {
     const { tenant, conversationId: sessionId } = own[0] as ProjectedEnvelope
-    const redacted = new Set(own.flatMap(({ action }) => (messageRedacted.match(action) ? [action.payload.messageId] : [])))
+    const redacted = new Map(
+      own.flatMap(({ action, position }) =>
+        messageRedacted.match(action) ? [[action.payload.messageId, position] as const] : [],
+      ),
+    )
     // A redaction may reach back as far as anything is kept.
     const known = await index.latest(tenant, sessionId, redacted.size > 0 ? historyCap : 1)
     const changed = new Map<number, IndexedInteraction>()
@@ -61,7 +65,10 @@ export async function projectInteractions(
     for (const interaction of [...known, ...changed.values()]) {
       const current = changed.get(interaction.sequence) ?? interaction
       const messages = current.messages.filter(({ messageId }) => !redacted.has(messageId))
-      if (messages.length < current.messages.length) changed.set(current.sequence, { ...current, messages })
+      if (messages.length === current.messages.length) continue
+      const positions = current.messages.map(({ messageId }) => redacted.get(messageId) ?? 0)
+      // So that another process, which has not seen the redaction yet, does not bring the words back.
+      changed.set(current.sequence, { ...current, lastPosition: Math.max(current.lastPosition, ...positions), messages })
     }
     if (changed.size > 0) await index.put(tenant, [...changed.values()])
     const begun = (last?.sequence ?? 0) - (known[0]?.sequence ?? 0)

@@ -28,7 +28,9 @@ export function memoryIndex(): MemoryIndex {
       for (const interaction of interactions) {
         const session = sessions.get(interaction.sessionId) ?? new Map<number, Kept>()
         sessions.set(interaction.sessionId, session)
-        session.set(interaction.sequence, kept(interaction))
+        const present = session.get(interaction.sequence)?.interaction
+        if (present === undefined || present.lastPosition <= interaction.lastPosition)
+          session.set(interaction.sequence, kept(interaction))
       }
     },
 

@@ -1,9 +1,13 @@
 import { conversationStarted } from '@colloquy/core'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { charactersCounter, oldest, talk } from '../../../../test/support/compaction.ts'
 import { given } from '../../../../test/support/core-log.ts'
+import { namedStrategy } from '../compaction/strategies/named-strategy.ts'
 import { nullStrategy } from '../compaction/strategies/null-strategy.ts'
-import { contextWindow } from './context-window.ts'
+import { defaultSettings, settings, strategyNames } from '../settings.ts'
+import { contextWindow, windowOf } from './context-window.ts'
+
+const emptyState = given().state
 
 const window = contextWindow({ counter: charactersCounter, strategy: oldest })
 
@@ -38,4 +42,35 @@ test('settings that cannot be are refused', () => {
   expect(() => contextWindow({ counter: charactersCounter, strategy: oldest, settings: { summaryThreshold: 2 } })).toThrow(
     expect.objectContaining({ code: 'settings_invalid', details: expect.objectContaining({ field: 'summaryThreshold' }) }),
   )
+})
+
+describe('the window of settings', () => {
+  test('has their budgets, thresholds and strategy', () => {
+    const asked = settings({
+      contextBudget: 20_000,
+      modelBudgets: { large: 90_000 },
+      strategy: ['summarizing', 'sliding-window'],
+      thresholds: { targetRatio: 0.5, leastTokens: 0, perTurn: 3 },
+    })
+    const { settings: own, strategyFor } = windowOf(asked)
+    expect(own).toEqual({
+      maxContextTokens: 20_000,
+      modelContextTokens: { large: 90_000 },
+      summaryThreshold: 0.85,
+      targetRatio: 0.5,
+      leastTokens: 0,
+      perTurn: 3,
+    })
+    expect(strategyFor(emptyState)?.name).toBe('summarizing|sliding-window')
+  })
+
+  test('without any is the default one', () => {
+    expect(windowOf(defaultSettings).settings).toEqual(contextWindow().settings)
+    expect(windowOf(defaultSettings).strategyFor(emptyState)?.name).toBe('adaptive')
+  })
+
+  test.each(strategyNames)('goes by the strategy that is named %s', (name) => {
+    expect(namedStrategy(name).name).toBe(name)
+    expect(windowOf({ ...defaultSettings, strategy: name }).strategyFor(emptyState)?.name ?? 'null').toBe(name)
+  })
 })

@@ -3,8 +3,10 @@ import { type CompactionNeed, compactionDue, policyOf } from '../compaction/comp
 import { type CompactionSettings, compactionSettings } from '../compaction/compaction-settings.ts'
 import { isNearLimit, startTokens, targetTokens } from '../compaction/policy.ts'
 import { adaptive } from '../compaction/strategies/adaptive.ts'
+import { namedStrategy } from '../compaction/strategies/named-strategy.ts'
 import { nullStrategy } from '../compaction/strategies/null-strategy.ts'
 import type { Strategy } from '../compaction/strategy.ts'
+import type { Settings } from '../settings.ts'
 import { estimateCounter } from '../tokens/estimate-counter.ts'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 
@@ -30,6 +32,15 @@ export interface ContextWindow {
   /** What is to be freed now; null: nothing. */
   compactionDue(state: ConversationState): CompactionNeed | null
   strategyFor(state: ConversationState): Strategy | null
+}
+
+/** The window that settings speak of: its budgets, thresholds and strategy. @throws `settings_invalid` */
+export function windowOf(
+  { contextBudget, modelBudgets, thresholds, strategy }: Settings,
+  options: Pick<ContextWindowOptions, 'counter'> = {},
+): ContextWindow {
+  const settings = { ...thresholds, maxContextTokens: contextBudget, modelContextTokens: modelBudgets }
+  return contextWindow({ ...options, strategy: namedStrategy(strategy), settings })
 }
 
 /** @throws `settings_invalid` */

@@ -4,7 +4,7 @@ import { type Given, given } from '../../../../test/support/core-log.ts'
 import { contextCompacted } from './compaction.ts'
 import { type Message, type Part, textMessage } from './message.ts'
 import { messageAdded, messagePinned, messageRedacted, messageUnpinned } from './messages.ts'
-import { toolRequested } from './tools.ts'
+import { type ToolResultPart, toolRequested, toolSucceeded } from './tools.ts'
 
 const add = (id: string, role: Message['role'], ...parts: Part[]) =>
   messageAdded({ message: { v: 1, id, role, parts }, tokenCount: 10 })
@@ -61,6 +61,11 @@ describe('a compaction that parts a call is refused', () => {
   )
   const pending = given(say('u1'), add('a1', 'assistant', call('c1')))
   const open = pending.when(toolRequested({ messageId: 'a1', callId: 'c1', name: 'search' }), say('u2'))
+  const answeredOnly = pending.when(
+    toolRequested({ messageId: 'a1', callId: 'c1', name: 'search' }),
+    toolSucceeded({ messageId: 'a1', callId: 'c1', result: result('c1') as ToolResultPart }),
+    say('u2'),
+  )
   const approved = given(
     add('a1', 'assistant', call('c1')),
     add('u1', 'user', approval('c1')),
@@ -95,6 +100,7 @@ describe('a compaction that parts a call is refused', () => {
     ['from one of two results', wide, ['a1', 't1'], parts('a1', 'c2')],
     ['that waits for its result, because nobody has spoken on', pending, ['u1', 'a1'], parts('a1', 'c1')],
     ['that is open, although somebody has spoken on', open, ['u1', 'a1', 'u2'], parts('a1', 'c1')],
+    ['that has ended, and whose answer is in no message yet', answeredOnly, ['u1', 'a1', 'u2'], parts('a1', 'c1')],
     ['from its approval', approved, ['a1', 't1'], parts('a1', 'c1')],
     ['that was approved and waits for its result, although the user spoke on', approving, ['a1', 'u1'], parts('a1', 'c1')],
     ['whose id is open twice, from the result that comes second', nested, ['a1', 'a2', 't1'], parts('a1', 'c1')],

@@ -40,10 +40,10 @@ export const toolStarted = defineAction(
   z.strictObject({
     ...call,
     attempt: z.int().positive().optional(),
-    /** Of the turn, which starts it; refused when another run has taken the turn over. */
-    run: z.int().positive().optional(),
     /** The call was reserved, and the settlement counts it in the budget: it is not counted there again. */
     reservationId: id.optional(),
+    /** Of the turn, which starts it; refused when another run has taken the turn over. */
+    run: z.int().positive().optional(),
   }),
 )
 

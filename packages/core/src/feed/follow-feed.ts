@@ -13,6 +13,8 @@ export interface FollowOptions extends FeedFilter {
   /** A cursor, or 'end' for what comes from now on. Default: the beginning. */
   readonly from?: FeedCursor | undefined
   readonly limit?: number | undefined
+  /** Reads this partition alone, where all that the filter lets through lies in it. */
+  readonly partition?: number | undefined
   readonly timer: Timer
   readonly sweepMs?: number | undefined
   /** Told what went wrong where the reader goes on by itself: it tries again with the next sweep. */
@@ -42,7 +44,7 @@ export interface FollowedFeed extends AsyncIterable<FollowedPage> {
  * The iteration rejects with `cursor_invalid`, `history_rewound`, `feed_hole`, `log_closed`, `database_failed`; while the database cannot be reached it waits.
  */
 export function followFeed(log: EventLog, options: FollowOptions): FollowedFeed {
-  const { from, limit = pageSize, timer, sweepMs, onTrouble = () => {}, ...filter } = options
+  const { from, limit = pageSize, partition: only, timer, sweepMs, onTrouble = () => {}, ...filter } = options
   let stopped = false
   let wake = () => {}
 
@@ -53,7 +55,7 @@ export function followFeed(log: EventLog, options: FollowOptions): FollowedFeed 
     const watch = watchGrowth(log, {
       positionOf: (partition) => positions[partition],
       onGrown(partitions) {
-        for (const partition of partitions) grown.add(partition)
+        for (const partition of partitions) if (only === undefined || partition === only) grown.add(partition)
         wake()
       },
       onError(error, isFinal) {

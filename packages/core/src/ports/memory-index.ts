@@ -49,7 +49,10 @@ export const memoryRanking = { decayPerHour: 0.995, hoursLimit: 100_000 } as con
 
 /** Finds what was said before. Derived from the log, and can be thrown away and made again. Implementations pass one contract suite. */
 export interface MemoryIndex {
-  /** Keeps interactions; one of the same session and sequence is replaced. Idempotent. */
+  /**
+   * Keeps interactions. One of the same session and sequence is replaced, unless that is of a later position: what an interaction is
+   * follows from the log up to a position, so who is behind takes nothing back. Idempotent.
+   */
   put(tenant: string, interactions: readonly IndexedInteraction[]): Promise<void>
   /** The last ones of a session, the youngest first. */
   latest(tenant: string, sessionId: string, limit: number): Promise<readonly IndexedInteraction[]>

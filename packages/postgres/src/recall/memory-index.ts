@@ -83,15 +83,18 @@ export function postgresMemoryIndex(log: Pick<PostgresLog, 'kysely' | 'partition
             ),
           )
           .onConflict((conflict) =>
-            conflict.columns(['partition', 'tenant', 'session_id', 'sequence']).doUpdateSet((row) => ({
-              occurred_at: row.ref('excluded.occurred_at'),
-              last_position: row.ref('excluded.last_position'),
-              is_logged: row.ref('excluded.is_logged'),
-              significance: row.ref('excluded.significance'),
-              has_context: row.ref('excluded.has_context'),
-              messages: row.ref('excluded.messages'),
-              words: row.ref('excluded.words'),
-            })),
+            conflict
+              .columns(['partition', 'tenant', 'session_id', 'sequence'])
+              .doUpdateSet((row) => ({
+                occurred_at: row.ref('excluded.occurred_at'),
+                last_position: row.ref('excluded.last_position'),
+                is_logged: row.ref('excluded.is_logged'),
+                significance: row.ref('excluded.significance'),
+                has_context: row.ref('excluded.has_context'),
+                messages: row.ref('excluded.messages'),
+                words: row.ref('excluded.words'),
+              }))
+              .whereRef('interaction.last_position', '<=', 'excluded.last_position'),
           )
           .execute(),
       )
