@@ -10,6 +10,13 @@ export {
 } from './manager/conversation-manager.ts'
 export type { Model } from './model.ts'
 // Providers; those of SDKs are entry points of their own
+export {
+  aiSdkEncoder,
+  anthropicEncoder,
+  langChainEncoder,
+  openaiChatEncoder,
+  openaiResponsesEncoder,
+} from './providers/encoders.ts'
 export { type Script, type ScriptedModelOptions, scriptedModel } from './providers/scripted.ts'
 // Recovery
 export {

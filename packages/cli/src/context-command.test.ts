@@ -22,7 +22,7 @@ async function recorded() {
         system: 'Be brief.',
         tools: [{ name: 'search', description: 'Looks things up', inputSchema: { type: 'object' } }],
         messages: chat.getState().messages.slice(),
-        config: { model: 'small-1', max_tokens: 100 },
+        config: { model: 'small-1', maxTokens: 100 },
       },
     })
   await chat.dispatch(say('m1', 'What is the capital of Peru?', 7))
@@ -60,6 +60,7 @@ test('context shows what the model saw in the last call at or before a position,
   expect(code).toBe(exitCodes.ok)
   expect(stdout).toMatch(/^proof\tproved: /m)
   expect(stdout).toMatch(/^unchanged\t\d+ % since the call before: 1 messages/m)
+  expect((await colloquy('show', 'chat')).stdout).toMatch(/^manifests\t2 model calls recorded, the last at position 5 \(two\)$/m)
   expect(stdout).toMatch(/^budget\t13 of 50,000 tokens/m)
   expect((await colloquy('context', 'chat', '--budget', '20')).stdout).toMatch(/^budget\t13 of 20 tokens/m)
   expect(stdout).toMatch(/^4\tuser\t4\tAnd of Chile\?$/m)

@@ -1,43 +1,17 @@
-/** The requests that this command can write again: the codecs of `formats` as encoders. */
-import type { ModelRequest, RequestEncoder } from '@colloquy/context'
-import { type Json, type JsonObject, textMessage } from '@colloquy/core'
-import { anthropicMessages, type Codec, geminiContents, openaiChat, openaiResponses } from '@colloquy/formats'
-
-type Tool = ModelRequest['tools'][number]
-
-/** `config` goes into the body as it is: by the names of the API. */
-function encoderOf<Body extends object>(
-  id: string,
-  codec: Codec<Body>,
-  toolsOf: (tools: readonly Tool[]) => Json,
-): RequestEncoder {
-  return {
-    id,
-    encode({ system, tools, messages, config }, media) {
-      const all = system === null ? messages : [textMessage('system', 'system', system), ...messages]
-      const { body } = codec.encode(all, { purpose: 'request', ...(media && { media }) })
-      return { ...config, ...(tools.length > 0 && { tools: toolsOf(tools) }), ...(body as JsonObject) }
-    },
-  }
-}
-
-const described = ({ name, description }: Tool) => ({ name, ...(description !== undefined && { description }) })
+/** The requests that this command can write again: those of all models of `agent`. What is stored under an id stays in this list. */
+import { aiSdkEncoder, anthropicEncoder, langChainEncoder, openaiChatEncoder, openaiResponsesEncoder } from '@colloquy/agent'
+import type { RequestEncoder } from '@colloquy/context'
 
 export const encoders: readonly RequestEncoder[] = [
-  encoderOf('anthropic-messages@1', anthropicMessages, (tools) =>
-    tools.map((tool) => ({ ...described(tool), input_schema: tool.inputSchema })),
-  ),
-  encoderOf('openai-chat@1', openaiChat, (tools) =>
-    tools.map((tool) => ({ type: 'function', function: { ...described(tool), parameters: tool.inputSchema } })),
-  ),
-  encoderOf('openai-responses@1', openaiResponses, (tools) =>
-    tools.map((tool) => ({ type: 'function', ...described(tool), parameters: tool.inputSchema })),
-  ),
-  encoderOf('gemini@1', geminiContents, (tools) => [
-    { functionDeclarations: tools.map((tool) => ({ ...described(tool), parametersJsonSchema: tool.inputSchema })) },
-  ]),
+  anthropicEncoder,
+  openaiResponsesEncoder,
+  openaiChatEncoder,
+  aiSdkEncoder,
+  langChainEncoder,
 ]
 
-/** An encoder by its id, or by the name of its API, then the newest. */
-export const encoderNamed = (name: string): RequestEncoder | undefined =>
-  encoders.findLast(({ id }) => id === name || id.slice(0, id.lastIndexOf('@')) === name)
+/** An encoder by its id, or by the name of its API alone (`anthropic-messages` is `anthropic.messages`), then the newest. */
+export function encoderNamed(name: string): RequestEncoder | undefined {
+  const plain = (text: string) => text.replaceAll('.', '-')
+  return encoders.findLast(({ id }) => [id, id.slice(0, id.lastIndexOf('@'))].map(plain).includes(plain(name)))
+}

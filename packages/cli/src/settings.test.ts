@@ -4,8 +4,10 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { defaultSettings } from '@colloquy/context'
+import { createEngine, openMemoryLog } from '@colloquy/engine'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { capturedIo } from '../../../test/cli/captured-io.ts'
+import { say } from '../../../test/support/given.ts'
 import { exitCodes } from './exit.ts'
 import { run } from './program.ts'
 import { findSettings } from './settings.ts'
@@ -185,4 +187,40 @@ test('colloquy settings shows each one, and where it comes from; one that cannot
     stderr: expect.stringMatching(/^settings_invalid: The setting strategy cannot be used: .*the command line/),
   })
   expect(await colloquy('settings', '--budget', '0')).toMatchObject({ code: exitCodes.usage })
+})
+
+test('compact and analyze go by them: budget, thresholds and strategy', async () => {
+  await write(
+    'colloquy.config.json',
+    JSON.stringify({
+      contextBudget: 1000,
+      strategy: ['null', 'sliding-window'],
+      thresholds: { targetRatio: 0.5, summaryThreshold: 0.75, leastTokens: 0 },
+    }),
+  )
+  const log = openMemoryLog()
+  await using engine = createEngine({ log })
+  await (await engine.open('c')).dispatch(
+    Array.from({ length: 20 }, (_, i) => say(`m${i}`, `message ${i}`, 100, i % 2 === 0 ? 'user' : 'assistant')),
+  )
+  const json = async (...words: string[]) => {
+    const io = { ...capturedIo({ log }), cwd: directory }
+    await run([...words, '--json'], io)
+    return JSON.parse(io.stdout.text)
+  }
+  expect((await json('analyze', 'c')).window).toMatchObject({
+    maxContextTokens: 1000,
+    summaryThresholdTokens: 750,
+    targetTokens: 500,
+  })
+  expect(await json('compact', 'c', '--dry-run')).toMatchObject({
+    status: 'planned',
+    strategy: 'null|sliding-window',
+    budgetTokens: 500,
+  })
+  expect(await json('compact', 'c', '--dry-run', '--strategy', 'chronological', '--budget', '900')).toMatchObject({
+    status: 'planned',
+    strategy: 'chronological',
+    budgetTokens: 900,
+  })
 })

@@ -35,7 +35,7 @@ export async function writeFacts(output: Output, facts: readonly Fact[]): Promis
 
 /** What there is to know about a state, without what never happened. */
 export function factsOf(id: string, { state, position, occurredAt }: Folded<ConversationState>): Fact[] {
-  const { lifecycle, lineage, participants, messages, context, tools, turn, usage, budget, health } = state
+  const { lifecycle, lineage, participants, messages, context, tools, turn, usage, budget, manifest, health } = state
   const facts: (Fact | false)[] = [
     ['conversation', id],
     ['position', position === 0 ? '0' : `${position}, ${formatIsoTime(occurredAt)}`],
@@ -62,6 +62,10 @@ export function factsOf(id: string, { state, position, occurredAt }: Folded<Conv
     usage.calls > 0 && [
       'usage',
       `${usage.calls} model calls: input ${number(usage.input)}, output ${number(usage.output)}, cache read ${number(usage.cacheRead)}, cache written ${number(usage.cacheWrite)}`,
+    ],
+    manifest.last !== null && [
+      'manifests',
+      `${number(manifest.calls)} model calls recorded, the last at position ${manifest.last.position} (${manifest.last.callId})`,
     ],
     [
       'budget',

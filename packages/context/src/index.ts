@@ -87,6 +87,7 @@ export { memoryIndex } from './recall/memory-index.ts'
 export { type ChatMessage, type WithConversationOptions, withConversation } from './recall/with-conversation.ts'
 // Settings
 export {
+  compactionSettingsOf,
   defaultSettings,
   type Settings,
   type SettingsLayer,

@@ -4,6 +4,8 @@
  */
 import { ColloquyError } from '@colloquy/core'
 import { z } from 'zod'
+import { type PriceTable, priceTable } from './budget/prices.ts'
+import type { CompactionSettings } from './compaction/compaction-settings.ts'
 
 /** Strategies by the names under which compactions store them; `adaptive` chooses by what is in the working set. */
 export const strategyNames = [
@@ -20,18 +22,8 @@ export type StrategyName = (typeof strategyNames)[number]
 
 const tokens = z.int().positive()
 const ratio = z.number().gt(0).max(1)
-const usdPerMillion = z.number().nonnegative()
 const strategyName = z.enum(strategyNames)
 const modelName = z.string().min(1)
-
-/** US dollars for a million tokens. What has no price of its own costs what input costs. */
-const price = z.strictObject({
-  input: usdPerMillion,
-  output: usdPerMillion,
-  cacheRead: usdPerMillion.optional(),
-  cacheWrite5m: usdPerMillion.optional(),
-  cacheWrite1h: usdPerMillion.optional(),
-})
 
 const thresholds = z.strictObject({
   /** A compaction begins when so much of the budget is used. */
@@ -63,11 +55,10 @@ const layer = z.strictObject({
   contextBudget: tokens.optional(),
   /** Instead of it, by the id of the model. */
   modelBudgets: z.record(modelName, tokens).optional(),
-  /** Several: one after the other, until it is enough. */
+  /** Several: the first one that finds a plan. */
   strategy: z.union([strategyName, z.array(strategyName).min(1)]).optional(),
   thresholds: thresholds.partial().optional(),
-  /** By the id of the model, or `<provider>/<id>`. */
-  prices: z.record(modelName, price).optional(),
+  prices: priceTable.optional(),
   recall: recall.partial().optional(),
 })
 export type SettingsLayer = z.infer<typeof layer>
@@ -77,7 +68,7 @@ export interface Settings {
   readonly modelBudgets: Readonly<Record<string, number>>
   readonly strategy: StrategyName | readonly StrategyName[]
   readonly thresholds: Readonly<z.infer<typeof thresholds>>
-  readonly prices: Readonly<Record<string, Readonly<z.infer<typeof price>>>>
+  readonly prices: Readonly<PriceTable>
   readonly recall: Readonly<z.infer<typeof recall>>
 }
 
@@ -125,6 +116,11 @@ export function settings(...layers: readonly SettingsLayer[]): Settings {
     throw new ColloquyError('settings_invalid', { field: 'thresholds.targetRatio', problem })
   }
   return merged
+}
+
+/** What the context window takes of them. */
+export function compactionSettingsOf({ contextBudget, modelBudgets, thresholds: marks }: Settings): CompactionSettings {
+  return { maxContextTokens: contextBudget, modelContextTokens: modelBudgets, ...marks }
 }
 
 /** Without what is there and undefined, which would hide the layer below. */

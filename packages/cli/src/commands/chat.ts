@@ -6,9 +6,9 @@ import {
   budget,
   type ContextWindow,
   compact,
-  contextWindow,
   extractiveSummariser,
   prefixShare,
+  windowOf,
 } from '@colloquy/context'
 import { ColloquyError, type ConversationState, conversationStarted, isColloquyError } from '@colloquy/core'
 import { type Conversation, createEngine, type Engine, uuidv7 } from '@colloquy/engine'
@@ -19,6 +19,7 @@ import type { Context } from '../context.ts'
 import { type ExitCode, exitCodes, failureText } from '../exit.ts'
 import type { Output } from '../output.ts'
 import { printable } from '../printable.ts'
+import { findSettings } from '../settings.ts'
 import { factsOf, writeFacts } from '../show-state.ts'
 import { openStore, placeName } from '../store.ts'
 import { parsePosition } from '../times.ts'
@@ -47,7 +48,8 @@ export async function chat(context: Context, id: string | undefined, { model: na
   const { output, io } = context
   const model = await (io.openModel ?? openModel)(named, io.env)
   await using store = await openStore(context, 'create')
-  const window = contextWindow()
+  const { settings } = await findSettings(context)
+  const window = windowOf(settings)
   await using engine = createEngine({
     log: store.log,
     tenant: store.tenant,
