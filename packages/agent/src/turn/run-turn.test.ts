@@ -539,6 +539,7 @@ test('a call that was cut in its arguments was never made: the model is asked ag
   const recovery = { sleep: async () => {} }
   const { outcome, metrics } = await runTurn(conversation, 'Go.', { model, recovery, tools: createToolRegistry([echo]) }).done
   expect([outcome, metrics.retries]).toEqual(['answered', 1])
+  expect(conversation.getState().health.lastError).toMatchObject({ kind: 'network' })
   expect(typesOf(await stored()).join(' ')).toBe(
     'turnStarted messageAdded modelCalled errorRecorded modelCalled messageAdded usageRecorded turnEnded',
   )
