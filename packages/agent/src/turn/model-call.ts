@@ -1,7 +1,7 @@
 /** One call of the model: what it is sent, what it streams, the tools that begin while it talks, and the tries when it fails. */
 import { estimateCounter, loadMedia, recordModelCall } from '@colloquy/context'
 import { ColloquyError, errorRecorded, type JsonObject, type Usage } from '@colloquy/core'
-import type { StreamEvent } from '@colloquy/formats'
+import type { ProviderError, StreamEvent } from '@colloquy/formats'
 import type { Model } from '../model.ts'
 import { classify, type Failure } from '../recovery/classify.ts'
 import { recoveredBy } from '../recovery/degradation.ts'
@@ -273,7 +273,19 @@ async function read(run: TurnRun, model: Model, body: JsonObject, attempt: Attem
   if (reported !== undefined) throw reported
 }
 
-function emptyAnswer(model: Model): ColloquyError {
+/** Half an answer, or none, and no word why: to those who classify, the connection. */
+function emptyAnswer({ provider, id }: Model): ColloquyError {
   const problem = 'the stream ended before an answer was whole'
-  return new ColloquyError('model_failed', { provider: model.provider, model: model.id, kind: 'cut_off', problem })
+  const cause: ProviderError = {
+    provider,
+    kind: 'timeout',
+    retryable: true,
+    status: null,
+    type: null,
+    code: 'cut_off',
+    message: problem,
+    requestId: null,
+    raw: null,
+  }
+  return new ColloquyError('model_failed', { provider, model: id, kind: 'cut_off', problem }, { cause })
 }

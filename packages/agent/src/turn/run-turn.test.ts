@@ -511,6 +511,21 @@ test('results that are too large for one message are put into several, in order,
   }
 })
 
+test('a connection that fails behind a whole answer fails nothing', async () => {
+  const { conversation, stored } = await given()
+  const scripted = scriptedModel({ scripts: [{ text: 'Whole.' }] })
+  const model = {
+    ...scripted,
+    async *stream(...args: Parameters<typeof scripted.stream>) {
+      yield* scripted.stream(...args)
+      throw reset()
+    },
+  }
+  const { outcome } = await runTurn(conversation, 'Go.', { model }).done
+  expect(outcome).toBe('answered')
+  expect(typesOf(await stored())).not.toContain('errorRecorded')
+})
+
 test('a call that was cut in its arguments was never made: the model is asked again', async () => {
   const { conversation, stored } = await given()
   const recorded = [
@@ -524,6 +539,7 @@ test('a call that was cut in its arguments was never made: the model is asked ag
   const recovery = { sleep: async () => {} }
   const { outcome, metrics } = await runTurn(conversation, 'Go.', { model, recovery, tools: createToolRegistry([echo]) }).done
   expect([outcome, metrics.retries]).toEqual(['answered', 1])
+  expect(conversation.getState().health.lastError).toMatchObject({ kind: 'network' })
   expect(typesOf(await stored()).join(' ')).toBe(
     'turnStarted messageAdded modelCalled errorRecorded modelCalled messageAdded usageRecorded turnEnded',
   )
