@@ -98,7 +98,7 @@ export {
 // Tokens
 export { type Calibration, calibrate, calibratedFactor, type TokenReport } from './tokens/calibration.ts'
 export { charactersCounter } from './tokens/characters-counter.ts'
-export { countMessage, countRequest, countTools, messageOverheadTokens } from './tokens/count-message.ts'
+export { countedMessage, countMessage, countRequest, countTools, messageOverheadTokens } from './tokens/count-message.ts'
 export { calibratedCounter, estimateCounter } from './tokens/estimate-counter.ts'
 export type { ProviderCounter } from './tokens/provider-counter.ts'
 export type { TokenCounter } from './tokens/token-counter.ts'

@@ -4,6 +4,7 @@ import {
   canonicalJson,
   type Message,
   type PositionRange,
+  plainMessage,
   type SummaryRequest,
   toHex,
   toUtf8,
@@ -98,19 +99,6 @@ export function rangesOf(messages: readonly WorkingMessage[]): readonly Position
     else ranges.push([position, position])
   }
   return ranges
-}
-
-/** A message as it was added, without what the working set says of it. */
-export function plainMessage(m: WorkingMessage): Message {
-  const {
-    position: _position,
-    tokenCount: _tokenCount,
-    redacted: _redacted,
-    pinned: _pinned,
-    standsAt: _standsAt,
-    ...message
-  } = m
-  return message
 }
 
 /** SHA-256 of the canonical JSON of all that a summariser read, in hex. */

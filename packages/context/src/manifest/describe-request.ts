@@ -7,13 +7,14 @@ import {
   type Media,
   modelCalled,
   type PositionRange,
+  plainMessage,
   toHex,
   toUtf8,
   type WorkingMessage,
 } from '@colloquy/core'
 import { sha256 } from '@colloquy/engine'
-import type { TokenCounter } from '../tokens/token-counter.ts'
-import { type Content, contentOf, contentOfMessage, mediaOf, plainMessage } from './content.ts'
+import { counterName, type TokenCounter } from '../tokens/token-counter.ts'
+import { type Content, contentOf, contentOfMessage, mediaOf } from './content.ts'
 import type { MediaLookup, ModelRequest, RequestEncoder } from './model-request.ts'
 
 export interface CallToDescribe {
@@ -100,7 +101,7 @@ export function describeRequest(state: Pick<ConversationState, 'messages' | 'man
         request: { hash: toHex(sha256(bytes)), bytes: bytes.length },
         content: size(tools.length, true, messages.length),
         unchanged: size(toolsKept, systemKept, messagesKept),
-        ...(counter && { counter: `${counter.id}@${counter.version}` }),
+        ...(counter && { counter: counterName(counter) }),
       },
       { derivedFrom: derivedFrom(last, entries) },
     ),
