@@ -162,16 +162,20 @@ function namesOf(entries: readonly { reference: string; isUsed: boolean }[]): st
 
 const fileLine = /^(\S+) \(([^()]*)\)(?:: (.*))?$/
 
-/** Takes the index of an earlier summary in: below everything that is mentioned afterwards. @returns the lines before it */
+/** Takes the index of an earlier summary in: below everything that is mentioned afterwards. @returns the lines that are not of it */
 export function readIndex(index: ReferenceIndex, text: string): readonly string[] {
   const lines = text.split('\n')
   const from = lines.indexOf(title)
   if (from < 0) return lines
+  const foreign: string[] = []
   const read: { reference: string; isUsed: boolean; file: string | null; place: number }[] = []
   for (const [number, line] of lines.slice(from + 1).entries()) {
     const [, file, tools = '', inFile] = fileLine.exec(line) ?? []
     const names = file === undefined ? (line.startsWith(`${others}: `) ? line.slice(others.length + 2) : null) : (inFile ?? '')
-    if (names === null) continue
+    if (names === null) {
+      foreign.push(line)
+      continue
+    }
     if (file !== undefined) {
       for (const tool of tools.split(', ')) {
         const [, name = tool, times = '1'] = /^(.*) (\d+)x$/.exec(tool) ?? []
@@ -189,5 +193,5 @@ export function readIndex(index: ReferenceIndex, text: string): readonly string[
   }
   // Early in its line is late in time, whichever the line. What is mentioned last ranks highest.
   for (const { reference, isUsed, file } of read.sort((a, b) => b.place - a.place)) mention(index, [reference], { isUsed, file })
-  return lines.slice(0, from)
+  return [...lines.slice(0, from), ...foreign]
 }
