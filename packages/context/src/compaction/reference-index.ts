@@ -45,8 +45,8 @@ const halfLives = { used: 100, seen: 500 }
 /** A number in a result, beside a name there: line numbers and sizes are rarely spoken of. */
 const numberWorth = 0.35
 /**
- * A line further down, a path is worth as much as a name so many places further to the right, and a name of the line as much as so many. Measured with
- * `npm run bench -- context`: anything from 5 to 40 and from 0 to 20 does.
+ * A line further down, a path is worth as much as a name so many places further to the right, and a name of the line as much as so
+ * many. Anything from 5 to 40 and from 0 to 20 does.
  */
 const lineSteps = { path: 20, name: 10 }
 
