@@ -1,40 +1,14 @@
 /** A process may die at any step of a turn: who comes after it finishes the turn, and runs nothing twice that must not be. */
 
 import { createToolRegistry, resumeTurn, runTurn, type TurnOptions } from '@colloquy/agent'
-import type { ConversationState, EventLog } from '@colloquy/core'
+import { approvalDecided, type ConversationState } from '@colloquy/core'
 import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
 import { expect, test } from 'vitest'
 import { storedIn } from '../support/given.ts'
+import { doneOrDead, mortal, mortalLog } from './mortal.ts'
 import { finalOf, twoToolModel, twoTools } from './two-tools.ts'
 
 type Ran = { readonly tool: string; readonly key: string }
-
-/** Counts steps, and at one of them the process is gone: nothing that it does from then on happens. */
-function mortal(diesAt: number) {
-  let steps = 0
-  const step = (): void | Promise<never> => {
-    steps += 1
-    return steps >= diesAt ? new Promise<never>(() => {}) : undefined
-  }
-  return { step, steps: () => steps, isDead: () => steps >= diesAt }
-}
-
-function mortalLog(log: EventLog, { step, isDead }: ReturnType<typeof mortal>): EventLog {
-  return new Proxy(log, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name, target)
-      if (typeof value !== 'function') return value
-      if (name !== 'append') return value.bind(target)
-      return async (requests: Parameters<EventLog['append']>[0]) => {
-        await step()
-        if (isDead()) return new Promise(() => {})
-        const outcomes = await log.append(requests)
-        await step()
-        return outcomes
-      }
-    },
-  })
-}
 
 async function play(diesAt: number) {
   const log = openMemoryLog()
@@ -45,7 +19,7 @@ async function play(diesAt: number) {
 
   const first: Engine<ConversationState> = createEngine({ log: mortalLog(log, life) })
   const whole = runTurn(await first.open('c'), 'Do both.', options).done
-  const isDone = await Promise.race([whole.then(() => true), settled(life.isDead)])
+  const isDone = await doneOrDead(whole, life.isDead)
   const second = createEngine({ log })
   const conversation = await second.open('c')
   const model = twoToolModel(() => {})
@@ -55,13 +29,6 @@ async function play(diesAt: number) {
   const replayed = await second.replay('c')
   expect(replayed.state).toEqual(state)
   return { state, ran, steps: life.steps(), isDone, stored: await storedIn(log, 'c') }
-}
-
-/** Until nothing moves any more in a process that is dead. */
-async function settled(isDead: () => boolean): Promise<false> {
-  while (!isDead()) await new Promise((resolve) => setTimeout(resolve))
-  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setTimeout(resolve))
-  return false
 }
 
 test('wherever the process dies in a turn of two tools, the turn is finished, and the unsafe tool ran at most once', async () => {
@@ -102,7 +69,7 @@ test('two processes that resume one turn start no tool twice', async () => {
   const tools = createToolRegistry(twoTools((tool, key) => void ran.push({ tool, key }), life.step))
   const dead = createEngine({ log: mortalLog(log, life) })
   void runTurn(await dead.open('c'), 'Do both.', { model: twoToolModel(life.step), tools }).done
-  await settled(life.isDead)
+  await doneOrDead(new Promise(() => {}), life.isDead)
   const before = ran.length
   const others = [createEngine({ log }), createEngine({ log })]
   const done = await Promise.allSettled(
@@ -167,6 +134,38 @@ test('a process that was taken for dead and wakes up starts and ends nothing of 
   expect(ran).toEqual(['safe', 'slow safe', 'slow unsafe'])
 })
 
+test('a call that waited for an approval when its process died waits on in the next one, and runs when it is allowed', async () => {
+  const log = openMemoryLog()
+  const ran: string[] = []
+  const asking = (tool: string): void => void ran.push(tool)
+  const tools = createToolRegistry(twoTools(asking, () => {}).map((tool) => ({ ...tool, needsApproval: true })))
+  const asked: string[] = []
+  const dead = createEngine({ log })
+  void runTurn(await dead.open('c'), 'Do both.', {
+    model: twoToolModel(() => {}),
+    tools,
+    approve: async ({ name }) => {
+      asked.push(name)
+      if (name === 'unsafe') return { isApproved: true }
+      return new Promise(() => {})
+    },
+  })
+  await new Promise((resolve) => setTimeout(resolve, 30))
+  expect([asked, ran]).toEqual([['safe', 'unsafe'], ['unsafe']])
+  const engine = createEngine({ log })
+  const conversation = await engine.open('c')
+  const turn = await resumeTurn(conversation, { model: twoToolModel(() => {}), tools })
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  expect(ran).toEqual(['unsafe'])
+  const [open] = conversation.getState().tools.open
+  const { messageId = '', callId = '', approval } = open ?? {}
+  await conversation.dispatch(
+    approvalDecided({ messageId, callId, approvalId: approval?.approvalId ?? '', decision: 'approved' }),
+  )
+  expect(finalOf((await turn.done).state)).toMatchObject({ results: ['ok', 'ok'], turn: 'ended' })
+  expect(ran).toEqual(['unsafe', 'safe'])
+})
+
 test('there is nothing to resume in a conversation without an open turn', async () => {
   const engine = createEngine({ log: openMemoryLog() })
   await expect(resumeTurn(await engine.open('c'), { model: twoToolModel(() => {}) })).rejects.toMatchObject({
@@ -180,7 +179,7 @@ test('a turn that was left open is interrupted by the next one that may, with al
   const tools = createToolRegistry(twoTools(() => {}, life.step))
   const dead = createEngine({ log: mortalLog(log, life) })
   void runTurn(await dead.open('c'), 'Do both.', { model: twoToolModel(life.step), tools }).done
-  await settled(life.isDead)
+  await doneOrDead(new Promise(() => {}), life.isDead)
   const engine = createEngine({ log })
   const conversation = await engine.open('c')
   const open = conversation.getState().tools.open.length

@@ -190,10 +190,14 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .addOption(
       new Option(
         '--strategy <strategy>',
-        'what leaves and what stays (default as configured: adaptive, by what is in the conversation)',
+        'what leaves and what stays (default: of the settings, adaptive, which goes by what the conversation is made of)',
       ).choices(strategyNames),
     )
-    .option('--budget <tokens>', 'leave at most so many tokens (default 60 % of the context window)', wholeNumber('--budget'))
+    .option(
+      '--budget <tokens>',
+      'leave at most so many tokens (default: of the settings, 60 % of the context window)',
+      wholeNumber('--budget'),
+    )
     .option('--instructions <text>', 'what the summary is to keep, in words')
     .option('--dry-run', 'say what would leave, and store nothing')
     .addOption(new Option('--instead-of <position>', 'undo that compaction and make this one for it').conflicts('redo'))

@@ -7,6 +7,7 @@ import {
   messageAdded,
   type OpenedEnvelope,
   textMessage,
+  toolSucceeded,
 } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -492,6 +493,40 @@ test('an answer that broke off behind a call is kept, its call is run, and the m
   expect(outcome).toBe('answered')
   expect(textsOf(state)).toEqual(['ran'])
   expect(state.health).toMatchObject({ errors: 1, lastError: { problem: 'ECONNRESET' } })
+})
+
+test('results that are too large for one message are put into several, in order, and each end names its own', async () => {
+  const { conversation, stored } = await given()
+  const large = createToolRegistry([defineTool({ name: 'echo', input: text, execute: ({ text }) => text + 'ü'.repeat(70_000) })])
+  const calls = Array.from({ length: 12 }, (_, index) => ({ name: 'echo', args: { text: String.fromCharCode(97 + index) } }))
+  const model = scriptedModel({ scripts: [{ calls }, { text: 'Done.' }] })
+  const { state } = await runTurn(conversation, 'Go.', { model, tools: large }).done
+  const holders = state.messages.slice().filter(({ role }) => role === 'tool')
+  expect(holders.length).toBeGreaterThan(1)
+  expect(textsOf(state).map((one) => one[0])).toEqual([...'abcdefghijkl'])
+  for (const { action } of await stored()) {
+    if (!toolSucceeded.match(action) || action.payload.resultMessageId === undefined) continue
+    const holder = holders.find(({ id }) => id === action.payload.resultMessageId)
+    expect(holder?.parts.some((part) => part.type === 'tool_result' && part.callId === action.payload.callId)).toBe(true)
+  }
+})
+
+test('a call that was cut in its arguments was never made: the model is asked again', async () => {
+  const { conversation, stored } = await given()
+  const recorded = [
+    { type: 'message_start', message: { id: 'msg_1', model: 'claude', usage: { input_tokens: 9, output_tokens: 1 } } },
+    { type: 'content_block_start', index: 0, content_block: { type: 'tool_use', id: 'c1', name: 'echo', input: {} } },
+    { type: 'content_block_delta', index: 0, delta: { type: 'input_json_delta', partial_json: '{"text": "hal' } },
+  ]
+    .map((payload) => `data: ${JSON.stringify(payload)}\n\n`)
+    .join('')
+  const model = scriptedModel({ scripts: [{ recorded }, { text: 'Whole.' }] })
+  const recovery = { sleep: async () => {} }
+  const { outcome, metrics } = await runTurn(conversation, 'Go.', { model, recovery, tools: createToolRegistry([echo]) }).done
+  expect([outcome, metrics.retries]).toEqual(['answered', 1])
+  expect(typesOf(await stored()).join(' ')).toBe(
+    'turnStarted messageAdded modelCalled errorRecorded modelCalled messageAdded usageRecorded turnEnded',
+  )
 })
 
 test('what a hook throws ends the turn before the model is called', async () => {

@@ -80,17 +80,42 @@ export function addEnded(batch: ToolBatch, request: CallRequest, result: ToolRes
 
 /** What is left to store of a batch whose calls have all ended: answers, ends, results in the order of the calls. */
 export function closingActions(batch: ToolBatch, count: BatchPorts['count'], signal: Pick<AbortSignal, 'reason'>): Action[] {
+  const results = resultMessages(batch, signal)
+  const holderOf = ({ messageId, part: { callId } }: CallRequest): string =>
+    results.find(({ parts }) => parts.some((part) => part.callMessageId === messageId && part.callId === callId))?.id ??
+    batch.resultMessageId
   const ends = batch.calls.flatMap((call) =>
     call.end === undefined || call.isJournaled
       ? []
-      : [endAction(call.request, call.end, { resultMessageId: batch.resultMessageId })],
+      : [endAction(call.request, call.end, { resultMessageId: holderOf(call.request) })],
   )
-  const parts = batch.answers.flatMap(({ message }) =>
-    clientCalls(message).map((part) => resultFor(batch, message.id, part, signal)),
-  )
-  const results: Message = { v: 1, id: batch.resultMessageId, role: 'tool', parts }
   const answers = batch.isStored ? [] : answerActions(batch, count)
-  return [...answers, ...ends, ...(parts.length > 0 ? [messageAdded({ message: results, ...count(results) })] : [])]
+  return [...answers, ...ends, ...results.map((message) => messageAdded({ message, ...count(message) }))]
+}
+
+type ResultMessage = Omit<Message, 'parts'> & { readonly parts: ToolResultPart[] }
+
+/** Of an envelope, which takes 1 MiB: half, since a result may be large and is never parted. */
+const resultMessageBytes = 524_288
+
+/** One message, or several where the results do not fit into one. */
+function resultMessages(batch: ToolBatch, signal: Pick<AbortSignal, 'reason'>): ResultMessage[] {
+  const messages: ResultMessage[] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const { message } of batch.answers) {
+    for (const call of clientCalls(message)) {
+      const part = resultFor(batch, message.id, call, signal)
+      const size = Buffer.byteLength(JSON.stringify(part))
+      if (bytes + size > resultMessageBytes) {
+        const id = messages.length === 0 ? batch.resultMessageId : `${batch.resultMessageId}:${messages.length + 1}`
+        messages.push({ v: 1, id, role: 'tool', parts: [] })
+        bytes = 0
+      }
+      messages.at(-1)?.parts.push(part)
+      bytes += size
+    }
+  }
+  return messages
 }
 
 /** The answers of a call, and what each took. */

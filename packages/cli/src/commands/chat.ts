@@ -47,8 +47,8 @@ interface Session {
 export async function chat(context: Context, id: string | undefined, { model: named, system }: ChatOptions): Promise<ExitCode> {
   const { output, io } = context
   const model = await (io.openModel ?? openModel)(named, io.env)
-  const { settings } = await findSettings(context)
   await using store = await openStore(context, 'create')
+  const { settings } = await findSettings(context)
   const window = windowOf(settings)
   await using engine = createEngine({
     log: store.log,

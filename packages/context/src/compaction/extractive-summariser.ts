@@ -115,7 +115,7 @@ function withIndex(head: readonly string[], index: ReferenceIndex, counter: Toke
   if (kept.length === 0) return ''
   const shown = new Set(referencesIn(kept.join('\n')))
   // A path heads its line, whether it was named above or not.
-  const paths = new Set([...index.files.keys()].flatMap(referencesIn))
+  const paths = new Set([...index.paths.values()].flat())
   // None takes less than a token.
   const wanted = rankedReferences(index)
     .filter((reference) => paths.has(reference) || !shown.has(reference))

@@ -29,10 +29,12 @@ export interface ReferenceIndex {
   readonly names: Map<string, Mentioned>
   /** By path: how often which tool was called with it. */
   readonly files: Map<string, Map<string, number>>
+  /** By path: the references in it. */
+  readonly paths: Map<string, readonly string[]>
   top: number
 }
 
-export const emptyIndex = (): ReferenceIndex => ({ names: new Map(), files: new Map(), top: 0 })
+export const emptyIndex = (): ReferenceIndex => ({ names: new Map(), files: new Map(), paths: new Map(), top: 0 })
 
 const title = 'Files and names (behind a bar: only read so far):'
 const others = 'Other names'
@@ -82,6 +84,7 @@ export function mention(
 
 function touch(index: ReferenceIndex, file: string, tool: string, times: number): void {
   const tools = index.files.get(file) ?? new Map<string, number>()
+  if (!index.paths.has(file)) index.paths.set(file, referencesIn(file))
   index.files.set(file, tools.set(tool, (tools.get(tool) ?? 0) + times))
 }
 
@@ -127,8 +130,7 @@ export function renderIndex(index: ReferenceIndex, references: readonly string[]
   // A file has a line when its path was chosen itself: then the head of the line costs nothing.
   const lines = new Map<string, typeof shown>()
   const heads = new Set<string>()
-  for (const file of index.files.keys()) {
-    const path = referencesIn(file)
+  for (const [file, path] of index.paths) {
     if (path.length === 0 || !path.every((reference) => chosen.has(reference))) continue
     lines.set(file, [])
     for (const reference of path) heads.add(reference)
@@ -141,7 +143,7 @@ export function renderIndex(index: ReferenceIndex, references: readonly string[]
     else loose.push(entry)
   }
   const rankOf = (file: string): number =>
-    Math.max(...referencesIn(file).map((reference) => index.names.get(reference)?.rank ?? 0))
+    Math.max(...(index.paths.get(file) ?? []).map((reference) => index.names.get(reference)?.rank ?? 0))
   const files = [...lines].sort(([a], [b]) => rankOf(b) - rankOf(a))
   const rendered = files.map(([file, entries]) => `${file} (${toolsOf(index.files.get(file))})${namesOf(entries)}`)
   if (loose.length > 0) rendered.push(`${others}${namesOf(loose)}`)
