@@ -3,8 +3,8 @@
  *
  * Future-reference recall: of the references that an assistant message uses and that occurred earlier, the share that still stands in the
  * context it was given, over all calls after the transcript first exceeded the budget. A reference is a path, an identifier or a number
- * that cannot be guessed (`referencesIn`). Prompt cost: 0.1 for each token of the prefix that is unchanged since the call before, 1.25 for each other token, as
- * Anthropic prices cached reads and cache writes. Tokens are characters/4 + 4 a message for everybody.
+ * that cannot be guessed (`referencesIn`). Prompt cost: 0.1 for each token of the prefix that is unchanged since the call before, 1.25
+ * for each other token, as Anthropic prices cached reads and cache writes. Tokens are characters/4 + 4 a message for everybody.
  *
  * Reads `../shared/data/transcripts`, or the folder in COLLOQUY_BENCH_TRANSCRIPTS.
  */

@@ -87,7 +87,10 @@ function newestThatFit(all: readonly Shown[], budget: number): readonly Shown[] 
   return all.slice(from)
 }
 
-/** As much of `@langchain/core/messages` as is used here. Its name is held in a variable: it is no dependency of the benches, but a package that `agent` brings along. */
+/**
+ * As much of `@langchain/core/messages` as is used here. Its name is held in a variable: it is no dependency of the benches, but a
+ * package that `agent` brings along.
+ */
 interface LangChain {
   readonly SystemMessage: new (fields: object) => LangChainMessage
   readonly HumanMessage: new (fields: object) => LangChainMessage

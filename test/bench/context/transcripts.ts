@@ -1,6 +1,6 @@
 /** Real transcripts as plain messages, with what the bench counts and looks for in them. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { type Message, messageAdded, type Part } from '@colloquy/core'
+import { type HeldConversation, isColloquyError, type Message, messageAdded, type Part } from '@colloquy/core'
 import { sha256 } from '@colloquy/engine'
 import { importFile } from '@colloquy/formats'
 
@@ -39,8 +39,7 @@ export function readTranscripts(): readonly Transcript[] {
   return files.flatMap((entry): readonly Transcript[] => {
     const path = `${entry.parentPath}/${entry.name}`
     const name = path.slice(root.length).replace(/^\//, '')
-    const { conversations } = importFile({ source: name, content: readFileSync(path), sha256 })
-    return conversations.map(({ commands }, index) => {
+    return conversationsIn(name, path).map(({ commands }, index, conversations) => {
       const messages = commands
         .flatMap(({ actions }) => actions)
         .flatMap((action) => (messageAdded.match(action) ? [shown(deepFreeze(action.payload.message))] : []))
@@ -48,6 +47,16 @@ export function readTranscripts(): readonly Transcript[] {
       return { name: conversations.length === 1 ? name : `${name} ${index + 1}`, messages, tokens }
     })
   })
+}
+
+/** None in a file that is no transcript. */
+function conversationsIn(name: string, path: string): readonly HeldConversation[] {
+  try {
+    return importFile({ source: name, content: readFileSync(path), sha256 }).conversations
+  } catch (error) {
+    if (isColloquyError(error, 'import_refused')) return []
+    throw error
+  }
 }
 
 /** Tool calls and results included, thinking left out. Arguments as they are sent: JSON. */

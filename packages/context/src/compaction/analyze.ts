@@ -72,7 +72,10 @@ export function analyze(messages: readonly Message[]): Analysis {
   }
 }
 
-/** More than 10 tool requests: tool context; else more than 5 changes of topic: topics; else time. Topics are looked for only when they decide. */
+/**
+ * More than 10 tool requests: tool context; else more than 5 changes of topic: topics; else time. Topics are looked for only when
+ * they decide.
+ */
 export function choiceOf(toolRequests: number, topicChanges: () => number): Pick<Analysis, 'strategy' | 'because'> {
   if (toolRequests > manyToolRequests) {
     return { strategy: 'preserve-tool-context', because: `${toolRequests} tool requests, more than ${manyToolRequests}` }

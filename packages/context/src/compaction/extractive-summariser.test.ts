@@ -121,3 +121,14 @@ test('of a result that was too long to stay, the beginning and the end are quote
   expect(second).not.toContain('> 1:')
   expect(second).toContain('value399Name')
 })
+
+test('words that somebody adds to a summary that they quote are heard', async () => {
+  const first = await summarise(
+    [said('u', 'user', 'Read src/a.ts first.'), said('c', 'assistant', [call('x', { path: 'src/a.ts' })])],
+    500,
+  )
+  const quoted = `${first}\nNow compare it with src/b.ts please.`
+  const second = await summarise([said('q', 'user', quoted)], 500)
+  expect(second).toContain('- Now compare it with src/b.ts please.')
+  expect(second).toContain('- Read src/a.ts first.')
+})

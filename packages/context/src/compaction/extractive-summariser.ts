@@ -69,6 +69,10 @@ function extractSummary({ messages, maxTokens, instructions }: SummaryRequest, c
     const lines = readIndex(index, messageText(message))
     // An excerpt is not quoted again; what it names goes where it would have stood.
     for (const line of lines) if (line.startsWith('> ')) mention(index, referencesIn(line), { isUsed: false, file: null })
+    // Somebody who quotes a summary of ours may add words to it.
+    const added = lines.slice(1).filter((line) => line.trim() !== '' && !isOurs(line))
+    if (added.length > 0) fresh.push({ ...message, parts: [{ type: 'text', text: added.join(' ') }] })
+    mention(index, added.flatMap(referencesIn), { isUsed: true, file: null })
     for (const [section, line] of sectionLines(lines)) {
       earlier[section].push(line)
       mention(index, referencesIn(line), { isUsed: true, file: null })
@@ -98,6 +102,9 @@ function summarisedMessages(message: Message): number | null {
   const found = headingPattern.exec(messageText(message))
   return found ? Number(found[1]) : null
 }
+
+const isOurs = (line: string): boolean =>
+  /^[->] /.test(line) || line === excerptTitle || Object.values<string>(titles).includes(line)
 
 function* sectionLines(lines: readonly string[]): Generator<[Section, string]> {
   let section: Section | undefined

@@ -21,7 +21,10 @@ export interface Survey {
   readonly stayingTokens: number
 }
 
-/** Of the target, for the summary: enough for an index of what leaves. Measured on two long coding sessions at 8,000 and 16,000 tokens (`npm run bench -- context`). */
+/**
+ * Of the target, for the summary: enough for an index of what leaves. Measured on two long coding sessions at 8,000 and 16,000 tokens
+ * (`npm run bench -- context`).
+ */
 const summaryShare = 0.8
 /** More than that is no summary. An index of everything that a session of 130,000 tokens referred to takes as much. */
 const mostSummaryTokens = 8_000

@@ -1,6 +1,6 @@
 /**
- * When the working set is compacted, and how far. Between two compactions nothing before the newest message changes, so a provider's prompt cache
- * holds; a window that slides by one message each turn would be paid for in full each time.
+ * When the working set is compacted, and how far. Between two compactions nothing before the newest message changes, so a provider's
+ * prompt cache holds; a window that slides by one message each turn would be paid for in full each time.
  */
 import type { CompactionInput, CompactionPlan, NoCompaction, Strategy } from './strategy.ts'
 

@@ -45,8 +45,8 @@ const halfLives = { used: 100, seen: 500 }
 /** A number in a result, beside a name there: line numbers and sizes are rarely spoken of. */
 const numberWorth = 0.35
 /**
- * A line further down, a path is worth as much as a name so many places further to the right, and a name of the line as much as so many. Measured with
- * `npm run bench -- context`: anything from 5 to 40 and from 0 to 20 does.
+ * A line further down, a path is worth as much as a name so many places further to the right, and a name of the line as much as so
+ * many. Anything from 5 to 40 and from 0 to 20 does.
  */
 const lineSteps = { path: 20, name: 10 }
 
@@ -162,16 +162,20 @@ function namesOf(entries: readonly { reference: string; isUsed: boolean }[]): st
 
 const fileLine = /^(\S+) \(([^()]*)\)(?:: (.*))?$/
 
-/** Takes the index of an earlier summary in: below everything that is mentioned afterwards. @returns the lines before it */
+/** Takes the index of an earlier summary in: below everything that is mentioned afterwards. @returns the lines that are not of it */
 export function readIndex(index: ReferenceIndex, text: string): readonly string[] {
   const lines = text.split('\n')
   const from = lines.indexOf(title)
   if (from < 0) return lines
+  const foreign: string[] = []
   const read: { reference: string; isUsed: boolean; file: string | null; place: number }[] = []
   for (const [number, line] of lines.slice(from + 1).entries()) {
     const [, file, tools = '', inFile] = fileLine.exec(line) ?? []
     const names = file === undefined ? (line.startsWith(`${others}: `) ? line.slice(others.length + 2) : null) : (inFile ?? '')
-    if (names === null) continue
+    if (names === null) {
+      foreign.push(line)
+      continue
+    }
     if (file !== undefined) {
       for (const tool of tools.split(', ')) {
         const [, name = tool, times = '1'] = /^(.*) (\d+)x$/.exec(tool) ?? []
@@ -189,5 +193,5 @@ export function readIndex(index: ReferenceIndex, text: string): readonly string[
   }
   // Early in its line is late in time, whichever the line. What is mentioned last ranks highest.
   for (const { reference, isUsed, file } of read.sort((a, b) => b.place - a.place)) mention(index, [reference], { isUsed, file })
-  return lines.slice(0, from)
+  return [...lines.slice(0, from), ...foreign]
 }

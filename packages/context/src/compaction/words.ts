@@ -1,6 +1,9 @@
 /** Fixed, so that every process splits alike; ICU finds the words of every script in it. */
 const segmenter = new Intl.Segmenter('en', { granularity: 'word' })
-/** Scripts that put no space between words: Thai, Lao, Khmer, Myanmar, Kana, Han, Hangul's neighbours. The others need no dictionary, which is 20 times slower. */
+/**
+ * Scripts that put no space between words: Thai, Lao, Myanmar, Khmer, Kana, Han. The others need no dictionary, which is 20 times
+ * slower.
+ */
 const unspaced = /[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]/
 
 /** The words of a text in lower case, each once. */

@@ -9,7 +9,7 @@ import { counterName, type TokenCounter } from './token-counter.ts'
 
 /** Role and separators of a message: 3 and 1 in OpenAI's chat format (cookbook, "How to count tokens with tiktoken"). */
 export const messageOverheadTokens = 4
-/** Type, id and delimiters of a call or a result beside its text. No provider documents a figure; our allowance, calibrated away with the rest. */
+/** Type, id and delimiters of a call or a result. No provider documents a figure; our allowance, calibrated away with the rest. */
 const callOverheadTokens = 8
 /**
  * Of an image whose size we do not know: 765, the cost of 1024 x 1024 at high detail (OpenAI, "Vision: calculating costs"; Mastra's

@@ -1,7 +1,10 @@
 import type { WorkingMessage } from '@colloquy/core'
 import type { NoCompaction, Strategy } from '../strategy.ts'
 
-/** The first strategy that finds a plan. The name says all of them. None is asked while the working set is within the target, whatever limits of their own they have. */
+/**
+ * The first strategy that finds a plan. The name says all of them. None is asked while the working set is within the target, whatever
+ * limits of their own they have.
+ */
 export function firstOf(first: Strategy, ...others: readonly Strategy[]): Strategy {
   const all = [first, ...others]
   return {
