@@ -6,7 +6,7 @@ import { checkedSettings } from '../checked-settings.ts'
 const usdPerMillion = z.number().nonnegative()
 
 /** US dollars for a million tokens. What a provider has no price of its own for costs what input costs. */
-export const modelPrice = z.strictObject({
+const modelPrice = z.strictObject({
   input: usdPerMillion,
   output: usdPerMillion,
   cacheRead: usdPerMillion.optional(),
