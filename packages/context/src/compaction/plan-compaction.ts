@@ -2,7 +2,6 @@ import {
   type ConversationState,
   callsInFlight,
   canonicalJson,
-  type Message,
   type PositionRange,
   plainMessage,
   type SummaryRequest,
@@ -13,6 +12,7 @@ import {
 import { sha256 } from '@colloquy/engine'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 import type { NoCompaction, Strategy } from './strategy.ts'
+import { isProviderCompaction } from './structure.ts'
 
 export interface PlanOptions {
   readonly strategy: Strategy
@@ -106,10 +106,6 @@ export function requestHash({ messages, maxTokens, instructions }: SummaryReques
   const text = canonicalJson({ messages, maxTokens, ...(instructions !== undefined && { instructions }) })
   return toHex(sha256(toUtf8(text)))
 }
-
-/** A block that a provider made and alone can read, or wants back as it was: it stays, verbatim. */
-const isProviderCompaction = (part: Message['parts'][number]): boolean =>
-  part.type === 'compaction' && (part.opaque !== undefined || part.origin !== undefined || part.raw !== undefined)
 
 function readableRequest(
   messages: readonly WorkingMessage[],
