@@ -25,7 +25,7 @@ import { printableJson } from '../printable.ts'
 import { findSettings } from '../settings.ts'
 import { type Fact, writeFacts } from '../show-state.ts'
 import { headOf, openStore, type Store } from '../store.ts'
-import { parsePosition, shortTimeOf } from '../times.ts'
+import { parsePosition, timeColumn } from '../times.ts'
 
 export interface ContextOptions {
   readonly at?: string
@@ -223,12 +223,7 @@ function wordsOf(shown: Shown, options: ContextOptions): string {
 const callListing: Listing<ModelCallSummary> = {
   columns: [
     { title: 'POSITION', value: ({ position }) => position, align: 'right' },
-    {
-      title: 'TIME',
-      value: ({ occurredAt }) => formatIsoTime(occurredAt),
-      shown: ({ occurredAt }) => shortTimeOf(occurredAt),
-      style: () => 'dim',
-    },
+    timeColumn,
     { title: 'CALL', value: ({ callId }) => callId },
     { title: 'MESSAGES', value: ({ content }) => content.messages, align: 'right' },
     { title: 'BYTES', value: ({ content }) => content.bytes, align: 'right' },
