@@ -73,7 +73,7 @@ function* piecesOf(messages: readonly Message[], counter: TokenCounter, maxToken
   let tokens = 0
   for (const message of messages) {
     const heading = `--- ${message.role} ---`
-    for (const text of split(messageText(message), counter, maxTokens)) {
+    for (const text of split(writtenOut(message), counter, maxTokens)) {
       const entry = `${heading}\n${text}`
       const size = finite(counter.count(entry))
       if (piece.length > 0 && tokens + size > maxTokens) {
@@ -99,11 +99,12 @@ function* split(text: string, counter: TokenCounter, maxTokens: number): Generat
   yield rest
 }
 
-function messageText({ parts }: Message): string {
-  return parts.map(partText).join('\n')
+/** All that a message holds, labelled: the model is not shown it as messages. `message-text.ts` has only what is said and done. */
+function writtenOut({ parts }: Message): string {
+  return parts.map(partWrittenOut).join('\n')
 }
 
-function partText(part: Part): string {
+function partWrittenOut(part: Part): string {
   switch (part.type) {
     case 'text':
     case 'refusal':
@@ -113,7 +114,7 @@ function partText(part: Part): string {
     case 'tool_call':
       return `[call ${part.callId}] ${part.name} ${part.args.raw}`
     case 'tool_result':
-      return `[result of ${part.callId}, ${part.status}] ${part.content.map(partText).join('\n')}`
+      return `[result of ${part.callId}, ${part.status}] ${part.content.map(partWrittenOut).join('\n')}`
     case 'media': {
       const { source } = part
       const name = part.filename === undefined ? '' : ` ${part.filename}`
