@@ -149,7 +149,6 @@ export {
   type AppendFate,
   type AppendOutcome,
   type AppendRequest,
-  actionPageSize,
   type ConversationSummary,
   type EventLog,
   type FeedFilter,
@@ -159,7 +158,6 @@ export {
   type ForkRequest,
   type Head,
   type Media,
-  pageSize,
   type Snapshot,
 } from './ports/event-log.ts'
 export type { Ids } from './ports/ids.ts'
@@ -171,6 +169,7 @@ export {
   type MemoryQuery,
   memoryRanking,
 } from './ports/memory-index.ts'
+export { actionPageSize, isFullPage, pageBytes, pageOf, pageSize } from './ports/page.ts'
 export type { Random } from './ports/random.ts'
 export type { Sha256 } from './ports/sha256.ts'
 export type { Cancellation, Summariser, Summary, SummaryRequest } from './ports/summariser.ts'

@@ -15,6 +15,8 @@ import {
   genesisHash,
   type Head,
   type Media,
+  pageBytes,
+  pageOf,
   pageSize,
   partitionOf,
   type Snapshot,
@@ -98,7 +100,7 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
     const seen =
       expected.position === before ? conversation.beginning : history(conversation, expected.position, expected.position)[0]?.hash
     if (!seen || !isEqual(seen, expected.hash)) return []
-    return history(conversation, expected.position + 1, expected.position + pageSize).map(copyEnvelope)
+    return pageOf(history(conversation, expected.position + 1, expected.position + pageSize)).map(copyEnvelope)
   }
 
   const snapshotOf = (conversation: Conversation | undefined, stateKey: string, atOrBefore: number): Snapshot | undefined => {
@@ -155,21 +157,24 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
     },
 
     async *read(key, { from = 1, to = Number.MAX_SAFE_INTEGER } = {}) {
-      for (let next = Math.max(from, 1); next <= to; next += pageSize) {
+      for (let next = Math.max(from, 1); next <= to; ) {
         const conversation = find(key)
-        const page = conversation ? history(conversation, next, Math.min(next - 1 + pageSize, to)) : []
+        const page = pageOf(conversation ? history(conversation, next, Math.min(next - 1 + pageSize, to)) : [])
         if (page.length === 0) return
         yield page.map(copyEnvelope)
+        next += page.length
       }
     },
 
     async *actions(key, { from, to }) {
-      for (let next = from; next <= to; next += actionPageSize) {
+      for (let next = from; next <= to; ) {
         const last = Math.min(next - 1 + actionPageSize, to)
         const conversation = find(key)
-        const page = conversation ? history(conversation, next, last) : []
-        if (page.length !== last - next + 1) throw missing(key, next + page.length)
+        const found = conversation ? history(conversation, next, last) : []
+        if (found.length !== last - next + 1) throw missing(key, next + found.length)
+        const page = pageOf(found)
         yield page.map(copyEnvelope)
+        next += page.length
       }
     },
 
@@ -187,10 +192,13 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
       const feed = feeds[partition] ?? []
       const envelopes: StoredEnvelope[] = []
       let scannedTo = after
-      while (scannedTo < feed.length && envelopes.length < limit) {
+      let bytes = 0
+      while (scannedTo < feed.length && envelopes.length < limit && bytes < pageBytes) {
         const envelope = feed[scannedTo] as StoredEnvelope
         scannedTo += 1
-        if (isWanted(envelope, filter)) envelopes.push(copyEnvelope(envelope))
+        if (!isWanted(envelope, filter)) continue
+        envelopes.push(copyEnvelope(envelope))
+        bytes += envelope.body.length
       }
       return { envelopes, scannedTo }
     },

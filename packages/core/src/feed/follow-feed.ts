@@ -1,6 +1,7 @@
 import type { StoredEnvelope } from '../envelope.ts'
 import { isColloquyError } from '../errors.ts'
-import { type EventLog, type FeedFilter, pageSize } from '../ports/event-log.ts'
+import type { EventLog, FeedFilter } from '../ports/event-log.ts'
+import { isFullPage, pageSize } from '../ports/page.ts'
 import type { Timer } from '../ports/timer.ts'
 import { decodeCursor, encodeCursor, type FeedCursor } from './feed-cursor.ts'
 import { readFeedPage } from './feed-page.ts'
@@ -93,7 +94,7 @@ export function followFeed(log: EventLog, options: FollowOptions): FollowedFeed 
           const { envelopes, scannedTo } = result.value
           if (scannedTo === positions[partition]) continue
           // Not the end yet. Behind the others that wait, so that a long partition does not hold them up.
-          if (envelopes.length === limit || scannedTo < watch.headOf(partition)) grown.add(partition)
+          if (isFullPage(envelopes, limit) || scannedTo < watch.headOf(partition)) grown.add(partition)
           const before = positions.slice()
           positions[partition] = scannedTo
           yield {
