@@ -5,7 +5,9 @@ import {
   cursorCovers,
   type EventLog,
   encodeCursor,
+  followFeed,
   messageAdded,
+  pageBytes,
   partitionOf,
   type StoredEnvelope,
 } from '@colloquy/core'
@@ -13,7 +15,7 @@ import { createEngine, type FeedBatch, type FeedEnvelope, openMemoryLog, sha256 
 import { type Database, openEmbeddedLog, openPostgresLog } from '@colloquy/postgres'
 import type { Kysely } from 'kysely'
 import { afterAll, describe, expect, test, vi } from 'vitest'
-import { appendTo, newKey } from '../support/log-writer.ts'
+import { appendTo, newKey, utf8 } from '../support/log-writer.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { tampered, withoutHints } from '../support/tampered-log.ts'
 
@@ -246,6 +248,28 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
     await appendTo(log, key, [{}])
     await new Promise((resolve) => setTimeout(resolve, 20))
     expect(pages).toBe(4)
+  })
+
+  test('reads on behind a page that ended by its bytes, without a further hint', async () => {
+    const { log } = await fresh()
+    // It fires once: the ends are looked at before anything is there, and never again.
+    const followed = followFeed(log, { timer: () => () => {} })
+    const found: number[] = []
+    const reading = (async () => {
+      for await (const { envelopes } of followed) {
+        found.push(...envelopes.map(({ position }) => position))
+        if (found.length === 4) return
+      }
+    })()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const large = { body: utf8(JSON.stringify({ payload: { text: 'x'.repeat(pageBytes / 2) } })) }
+    await appendTo(log, newKey(), [large, large, {}, {}])
+    try {
+      await vi.waitFor(() => expect(found).toEqual([1, 2, 3, 4]), waiting)
+    } finally {
+      followed.stop()
+      await reading
+    }
   })
 
   test('a subscriber that throws harms neither another one nor the append', async () => {
