@@ -10,6 +10,8 @@ create table partition (
   -- How many partitions there are and how a conversation finds its own: the same in every row, fixed for ever.
   partitions int not null,
   partition_hash text collate "C" not null,
+  -- Which log this is, by chance: the same in every row. Empty in a template, until a log is made of it.
+  log_id text collate "C" not null,
   last_feed_position bigint not null default 0,
   last_conversation_no bigint not null default 0,
   check (partition between 0 and partitions - 1)

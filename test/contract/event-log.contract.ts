@@ -237,6 +237,13 @@ export function eventLogContract(
       expect(await log.outcome({ key: newKey(), position, hash })).toBe('unknown')
     })
 
+    test('has an id, the same for each process', async () => {
+      expect(log.id).toMatch(/^[0-9a-f]{8}$/)
+      if (opened.openAgain === undefined) return
+      await using again = await opened.openAgain()
+      expect(again.id).toBe(log.id)
+    })
+
     test('head and youngest snapshot come together', async () => {
       const key = newKey()
       expect(await log.latest(key, 'state')).toBeUndefined()

@@ -95,7 +95,7 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
       if (batches.flatMap(({ envelopes }) => envelopes).length === 20) break
     }
     const end = batches.at(-1)?.cursor as string
-    expect(cursorCovers(end, encodeCursor(await log.feedHeads()), log.partitions)).toBe(true)
+    expect(cursorCovers(end, encodeCursor(log, await log.feedHeads()), log)).toBe(true)
     const next = first(engine, { from: end }, 1)
     const [added] = await appendTo(log, newKey(), [{}])
     expect((await next).map(({ hash }) => hash)).toEqual([added?.hash])
@@ -205,14 +205,23 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
     const { log } = await fresh()
     await appendTo(log, newKey(), [{}])
     const engine = engineOn(log)
-    const more = encodeCursor(Array.from({ length: log.partitions + 1 }, () => 0))
+    const more = encodeCursor(
+      log,
+      Array.from({ length: log.partitions + 1 }, () => 0),
+    )
     const heads = await log.feedHeads()
-    const beyond = encodeCursor(heads.map((head) => head + 1))
+    const beyond = encodeCursor(
+      log,
+      heads.map((head) => head + 1),
+    )
+    // As many partitions, and as far.
+    const others = encodeCursor((await fresh()).log, heads)
     const invalid = { code: 'cursor_invalid' }
     const details = { partition: 0, heldPosition: (heads[0] as number) + 1, headPosition: heads[0] }
     for (const [from, refusal] of [
       ['nonsense', invalid],
       [more, invalid],
+      [others, invalid],
       [beyond, { code: 'history_rewound', details }],
     ] as const) {
       await expect(first(engine, { from }, 1)).rejects.toMatchObject(refusal)

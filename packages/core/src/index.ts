@@ -115,7 +115,15 @@ export {
   stamp,
 } from './envelope.ts'
 export { ColloquyError, type ErrorCode, type ErrorDetails, errorCodes, isColloquyError } from './errors.ts'
-export { cursorCovers, cursorOf, decodeCursor, encodeCursor, type FeedCursor, positionsCover } from './feed/feed-cursor.ts'
+export {
+  type CursorLog,
+  cursorCovers,
+  cursorOf,
+  decodeCursor,
+  encodeCursor,
+  type FeedCursor,
+  positionsCover,
+} from './feed/feed-cursor.ts'
 export { readFeedPage } from './feed/feed-page.ts'
 export { type FollowedFeed, type FollowedPage, type FollowOptions, followFeed } from './feed/follow-feed.ts'
 export { defaultSweepMs, type GrowthWatch, type GrowthWatcher, watchGrowth } from './feed/watch-growth.ts'

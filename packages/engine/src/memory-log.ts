@@ -1,4 +1,5 @@
 /** The log in memory: the reference implementation. What the durable logs do is what this does, and one contract suite says so. */
+import { randomBytes } from 'node:crypto'
 import {
   type AppendOutcome,
   type AppendRequest,
@@ -42,8 +43,10 @@ interface Conversation {
 }
 
 /** A log that ends with the process. Bytes are copied on their way in and out: what a caller does to its own changes nothing here. */
-export function openMemoryLog(options: { readonly partitions?: number; readonly clock?: Clock } = {}): EventLog {
-  const { partitions = 1, clock = systemClock } = options
+export function openMemoryLog(
+  options: { readonly id?: string; readonly partitions?: number; readonly clock?: Clock } = {},
+): EventLog {
+  const { id = randomBytes(4).toString('hex'), partitions = 1, clock = systemClock } = options
   const conversations = new Map<string, Conversation>()
   const feeds = Array.from({ length: partitions }, (): StoredEnvelope[] => [])
   const allMedia = new Map<string, Media>()
@@ -111,6 +114,7 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
   }
 
   return {
+    id,
     partitions,
     append: async (requests) => requests.map(appendOne),
 

@@ -100,8 +100,8 @@ export function followFeed(log: EventLog, options: FollowOptions): FollowedFeed 
           yield {
             partition,
             envelopes,
-            cursor: encodeCursor(positions),
-            cursorAt: ({ feedPosition }) => encodeCursor(before.with(partition, feedPosition)),
+            cursor: encodeCursor(log, positions),
+            cursorAt: ({ feedPosition }) => encodeCursor(log, before.with(partition, feedPosition)),
           }
           if (stopped) return
         }
@@ -121,5 +121,5 @@ export function followFeed(log: EventLog, options: FollowOptions): FollowedFeed 
 
 async function startAt(log: EventLog, from: FollowOptions['from']): Promise<number[]> {
   if (from === 'end') return [...(await log.feedHeads())]
-  return from === undefined ? Array.from({ length: log.partitions }, () => 0) : decodeCursor(from, log.partitions)
+  return from === undefined ? Array.from({ length: log.partitions }, () => 0) : decodeCursor(from, log)
 }

@@ -103,6 +103,12 @@ export interface Media {
  * and with `log_closed` behind `close`.
  */
 export interface EventLog extends AsyncDisposable {
+  /**
+   * Which log this is: 8 characters of 0-9 and a-f, by chance, made with it. Its cursors carry it, and those of others are refused. A copy
+   * of a database has the same, until it is given another.
+   */
+  readonly id: string
+
   /** How many partitions there are; 1 gives a total order. */
   readonly partitions: number
 
