@@ -274,7 +274,7 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
     const large = { body: utf8(JSON.stringify({ payload: { text: 'x'.repeat(pageBytes / 2) } })) }
     await appendTo(log, newKey(), [large, large, {}, {}])
     try {
-      await vi.waitFor(() => expect(found).toEqual([1, 2, 3, 4]), waiting)
+      await vi.waitFor(() => expect(found).toEqual([1, 2, 3, 4]), { timeout: 10_000 })
     } finally {
       followed.stop()
       await reading
