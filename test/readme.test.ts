@@ -1,6 +1,6 @@
 /** The README is held to the truth: its program runs, its output is real, its error codes are all there are. */
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { errorCodes } from '@colloquy/core'
 import { expect, test } from 'vitest'
@@ -56,6 +56,12 @@ test('the program is as short as it is said to be', () => {
 test('every error code is documented, and no other', () => {
   const documented = [...section('errors').matchAll(/^\| `(\w+)` \|/gm)].map(([, code]) => code)
   expect(documented.toSorted()).toEqual([...errorCodes].toSorted())
+})
+
+test('every bench is named, and no other', async () => {
+  const named = [...section('benches').matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => `${name}.bench.ts`)
+  const files = await readdir(new URL('test/bench/', root))
+  expect(named).toEqual(files.filter((file) => file.endsWith('.bench.ts')).toSorted())
 })
 
 test('every file that the README names to be read is there', async () => {

@@ -1,7 +1,7 @@
-/** What budgets cost: the middleware on the way of an action, and a call out of a tenant's ledger. */
-import { budget, openTenantBudget, type TenantBudget } from '@colloquy/context'
+/** What budgets, and what else of context looks at every action, cost: on the way of an action, and a call out of a tenant's ledger. */
+import { autoCompaction, budget, contextWindow, openTenantBudget, type TenantBudget } from '@colloquy/context'
 import { budgetSet, type ConversationState, messageAdded } from '@colloquy/core'
-import { createEngine, type Middleware, openMemoryLog } from '@colloquy/engine'
+import { createEngine, type Effect, type Middleware, openMemoryLog } from '@colloquy/engine'
 import { openEmbeddedLog } from '@colloquy/postgres'
 import { medianRatio, type Report, row } from './report.ts'
 
@@ -28,8 +28,10 @@ const limits = {
 export async function run(say: (text: string) => void): Promise<Report> {
   const chain = await measureChain(say)
   const [memory, embedded] = [await measureLedger(say, 'memory'), await measureLedger(say, 'PGlite')]
-  const cost = (variant: 'limits' | 'tenant') => chain[variant].map((us, round) => us - (chain.bare[round] ?? 0))
-  const [limitsCost, tenantCost] = [row('', 0, '', cost('limits')).median, row('', 0, '', cost('tenant')).median]
+  const cost = (variant: 'limits' | 'tenant' | 'chain') => chain[variant].map((us, round) => us - (chain.bare[round] ?? 0))
+  const [limitsCost, tenantCost, chainCost] = (['limits', 'tenant', 'chain'] as const).map(
+    (variant) => row('', 0, '', cost(variant)).median,
+  ) as [number, number, number]
   const calls = rounds * callsARound
   return {
     bench: 'budget',
@@ -38,8 +40,10 @@ export async function run(say: (text: string) => void): Promise<Report> {
       row('dispatch messageAdded, no middleware', dispatchesARound, 'us an action', chain.bare),
       row('with budget(), six limits a scope', dispatchesARound, 'us an action', chain.limits),
       row('with budget(), and a tenant ledger', dispatchesARound, 'us an action', chain.tenant),
+      row('with both, and compaction when it is due', dispatchesARound, 'us an action', chain.chain),
       row('six limits: what they add', dispatchesARound, 'us an action', cost('limits')),
       row('and the tenant ledger: what both add', dispatchesARound, 'us an action', cost('tenant')),
+      row('the whole chain: what it adds', dispatchesARound, 'us an action', cost('chain')),
       row(`reserve and settle, ${callers} callers, memory`, callsARound, 'us a call', memory.us),
       row(`reserve and settle, ${callers} callers, PGlite`, callsARound, 'us a call', embedded.us),
       row('envelopes in the ledger, PGlite', calls, 'per 1,000 calls', [(embedded.envelopes / calls) * 1_000]),
@@ -52,6 +56,7 @@ export async function run(say: (text: string) => void): Promise<Report> {
         holds: limitsCost < 50,
       },
       { promise: 'with a tenant ledger, in us a dispatch', measured: tenantCost, limit: 'under 50', holds: tenantCost < 50 },
+      { promise: 'the whole chain, in us a dispatch', measured: chainCost, limit: 'under 50', holds: chainCost < 50 },
       {
         promise: 'a dispatch with six limits next to one without',
         measured: medianRatio(chain.limits, chain.bare),
@@ -70,19 +75,27 @@ export async function run(say: (text: string) => void): Promise<Report> {
 
 async function measureChain(say: (text: string) => void) {
   say(`dispatching, ${rounds} rounds`)
-  const samples = { bare: [] as number[], limits: [] as number[], tenant: [] as number[] }
-  const logs = { bare: openMemoryLog(), limits: openMemoryLog(), tenant: openMemoryLog() }
+  const samples = { bare: [] as number[], limits: [] as number[], tenant: [] as number[], chain: [] as number[] }
+  const logs = { bare: openMemoryLog(), limits: openMemoryLog(), tenant: openMemoryLog(), chain: openMemoryLog() }
   await using tenant = await openTenantBudget({ log: logs.tenant })
-  await tenant.set(limits)
+  await using chainTenant = await openTenantBudget({ log: logs.chain })
+  for (const each of [tenant, chainTenant]) await each.set(limits)
   const middleware: Readonly<Record<keyof typeof samples, readonly Middleware<ConversationState>[]>> = {
     bare: [],
     limits: [budget({ turn: limits })],
     tenant: [budget({ turn: limits, tenant })],
+    chain: [budget({ turn: limits, tenant: chainTenant })],
   }
-  const names = ['bare', 'limits', 'tenant'] as const
+  // Looks at each append, and finds nothing to do.
+  const compaction: Effect<ConversationState> = autoCompaction({ window: contextWindow({ settings: { maxContextTokens: far } }) })
+  const names = ['bare', 'limits', 'tenant', 'chain'] as const
   const opened = new Map<string, Awaited<ReturnType<ReturnType<typeof createEngine>['open']>>>()
   for (const name of names) {
-    const conversation = await createEngine({ log: logs[name], middleware: middleware[name] }).open('c')
+    const conversation = await createEngine({
+      log: logs[name],
+      middleware: middleware[name],
+      effects: name === 'chain' ? [compaction] : [],
+    }).open('c')
     const own = Object.fromEntries(
       Object.entries(limits).map(([kind, limit]) => [kind, typeof limit === 'number' ? { soft: null, hard: limit } : limit]),
     )
@@ -91,7 +104,7 @@ async function measureChain(say: (text: string) => void) {
   }
   for (let round = 0; round <= rounds; round++) {
     // Another order each round; the first one only warms up.
-    for (const name of [...names.slice(round % 3), ...names.slice(0, round % 3)]) {
+    for (const name of [...names.slice(round % 4), ...names.slice(0, round % 4)]) {
       const actions = Array.from({ length: dispatchesARound }, (_, i) => action(`r${round}-${i}`))
       const conversation = opened.get(name)
       const start = performance.now()

@@ -213,18 +213,22 @@ describe('the demo', () => {
     const { code, stdout, stderr } = await colloquy(['demo'], { env: { TMPDIR: directory } })
     expect(code).toBe(0)
     expect(stderr).not.toMatch(/warning/i)
-    // Import, state, dispatch, refusal, replay, proof: each with what it found.
+    // Import, state, dispatch, turn, compaction, refusal, replay, proof: each with what it found.
     expect(stdout).toMatch(/session of \d+ records became [1-9]\d* actions/)
     const dispatched = Number(/dispatched +messageAdded, stored at position (\d+)/.exec(stdout)?.[1])
     expect(stdout).toMatch(new RegExp(`heard +${dispatched} messageAdded`))
     expect(stdout).toMatch(/refused +budget_exceeded: .*5000/)
-    expect(stdout).toMatch(new RegExp(`stored +${dispatched + 1} budgetRefused`))
+    expect(stdout).toMatch(/retried +\d+ errorRecorded rate_limit/)
+    expect(stdout).toMatch(/answered +2 model calls, 1 retry; 2 tools/)
+    expect(stdout).toMatch(/compacted +\d+ messages by chronological: \d+ to \d+ tokens/)
+    const undone = Number(/taken back +at position (\d+)/.exec(stdout)?.[1])
+    expect(stdout).toMatch(new RegExp(`stored +${undone + 1} budgetRefused`))
     const [before, after] = [...stdout.matchAll(/(?:before|after) +position (\d+): (\d+) messages?, (\d+) tokens/g)].map(
       (match) => match.slice(1).map(Number),
     )
     expect(after?.[0]).toBe((before?.[0] ?? 0) + 1)
     expect(after?.[1]).toBeLessThan(before?.[1] ?? 0)
-    expect(stdout).toContain(`whole: ${dispatched + 1} envelopes`)
+    expect(stdout).toContain(`whole: ${undone + 1} envelopes`)
     expect(stdout).toMatch(/replay +same: every kept state hash \([1-9]/)
     // Node keeps its compile cache there too.
     expect((await readdir(directory)).filter((name) => name.startsWith('colloquy-demo-'))).toEqual([])

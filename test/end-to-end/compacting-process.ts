@@ -3,11 +3,11 @@
  * slow and never says the same twice. Run as a process of its own: `compacting-process.ts <url> <name> <count>`.
  */
 import { setTimeout } from 'node:timers/promises'
-import { autoCompaction, contextWindow } from '@colloquy/context'
+import { autoCompaction, charactersCounter, contextWindow } from '@colloquy/context'
 import { messageAdded, type Summariser, textMessage } from '@colloquy/core'
 import { createEngine } from '@colloquy/engine'
 import { openPostgresLog } from '@colloquy/postgres'
-import { charactersCounter, oldest } from '../support/compaction.ts'
+import { oldest } from '../support/compaction.ts'
 
 const [url = '', name = '', count = '0'] = process.argv.slice(2)
 

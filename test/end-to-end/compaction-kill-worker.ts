@@ -2,11 +2,11 @@
  * Appends messages until a compaction is due and stands still at one moment of it, for `kill -9`. Run as a process of its own:
  * `node --conditions=@colloquy/source compaction-kill-worker.ts <directory> <moment>`. Says `there` when it stands.
  */
-import { autoCompaction, contextWindow } from '@colloquy/context'
+import { autoCompaction, charactersCounter, contextWindow } from '@colloquy/context'
 import { contextCompacted, type EventLog, type Summariser } from '@colloquy/core'
 import { createEngine } from '@colloquy/engine'
 import { openEmbeddedLog } from '@colloquy/postgres'
-import { charactersCounter, oldest, talk } from '../support/compaction.ts'
+import { oldest, talk } from '../support/compaction.ts'
 
 const [directory = '', moment = ''] = process.argv.slice(2)
 

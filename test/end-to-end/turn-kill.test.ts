@@ -8,8 +8,8 @@ import { createToolRegistry, runTurn } from '@colloquy/agent'
 import { createEngine } from '@colloquy/engine'
 import { openPostgresLog } from '@colloquy/postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { finalOf, twoToolModel, twoTools } from '../agent/two-tools.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres-server.ts'
+import { finalOf, twoToolModel, twoTools } from '../support/two-tools.ts'
 
 const script = fileURLToPath(new URL('turn-process.ts', import.meta.url))
 /** At a time: most of a process's life is the loading of its code. */

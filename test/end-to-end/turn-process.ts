@@ -4,10 +4,10 @@
  */
 import { appendFileSync } from 'node:fs'
 import { createToolRegistry, runTurn } from '@colloquy/agent'
-import type { EventLog } from '@colloquy/core'
 import { createEngine } from '@colloquy/engine'
 import { openPostgresLog } from '@colloquy/postgres'
-import { twoToolModel, twoTools } from '../agent/two-tools.ts'
+import { mortalLog } from '../support/mortal.ts'
+import { twoToolModel, twoTools } from '../support/two-tools.ts'
 
 const [url = '', conversationId = '', file = '', at = '0'] = process.argv.slice(2)
 let steps = 0
@@ -17,19 +17,7 @@ const step = (): void => {
 }
 
 const log = await openPostgresLog({ url })
-const watched: EventLog = new Proxy(log, {
-  get: (target, name) => {
-    const value: unknown = Reflect.get(target, name, target)
-    if (name !== 'append') return typeof value === 'function' ? value.bind(target) : value
-    return async (requests: Parameters<EventLog['append']>[0]) => {
-      step()
-      const outcomes = await log.append(requests)
-      step()
-      return outcomes
-    }
-  },
-})
-const engine = createEngine({ log: watched })
+const engine = createEngine({ log: mortalLog(log, { step, isDead: () => false }) })
 const tools = createToolRegistry(twoTools((tool, key) => appendFileSync(file, `${tool} ${key}\n`), step))
 const conversation = await engine.open(conversationId)
 await runTurn(conversation, 'Do both.', { model: twoToolModel(step), tools, turnId: 't1' }).done

@@ -52,7 +52,9 @@ export function refusalsOf(conversation: HeldConversation): readonly string[] {
       else checkAction(definition, structuredClone(action))
       conversationReducer.guard(state, stamped)
     } catch (error) {
-      refusals.push(isColloquyError(error) ? error.code : String(error))
+      const code = isColloquyError(error) ? error.code : String(error)
+      // A foreign compaction is what it was, whatever it parts; only a dispatched one is held to that.
+      if (code !== 'compaction_parts_call') refusals.push(code)
     }
     state = conversationReducer.reduce(state, stamped)
   }

@@ -1,30 +1,15 @@
 /** Over recorded streams, which are not part of the repository: without them every test here is skipped and says so. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { canonicalJson, type Message, type Part } from '@colloquy/core'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
-import { createStreamDecoder, detectStream, type StreamFormat } from '../../packages/formats/src/streams/detect-stream.ts'
+import { createStreamDecoder, detectStream } from '../../packages/formats/src/streams/detect-stream.ts'
 import { partsOfItem } from '../../packages/formats/src/streams/responses-items.ts'
 import { sha256 } from '../support/core-log.ts'
+import { files, isMissing, root } from './recorded-streams.ts'
 import { runs } from './runs.ts'
 import { type Chunk, callsOf, type Decoded, decode, decodedFrom, only, partsOf, problemsWith } from './streams-decoded.ts'
 
-const root = new URL('../../../shared/data/streams/', import.meta.url)
-const directories: Readonly<Record<string, StreamFormat>> = {
-  anthropic: 'anthropic',
-  'openai-chat': 'openai-chat',
-  'openai-compatible': 'openai-chat',
-  'openai-responses': 'openai-responses',
-  gemini: 'gemini',
-}
-const isMissing = !existsSync(root)
-const files = isMissing
-  ? []
-  : Object.entries(directories).flatMap(([directory, format]) =>
-      readdirSync(new URL(`${directory}/`, root))
-        .sort()
-        .map((name) => ({ path: `${directory}/${name}`, format })),
-    )
 const table: Record<string, unknown>[] = []
 
 describe.skipIf(isMissing)(`recorded streams${isMissing ? ' (skipped: ../shared/data is not beside this checkout)' : ''}`, () => {

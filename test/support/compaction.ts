@@ -1,6 +1,6 @@
 /** The smallest things a compaction can be made with, and conversations to make them of. */
 
-import type { Strategy, TokenCounter } from '@colloquy/context'
+import type { Strategy } from '@colloquy/context'
 import {
   type Action,
   contextCompacted,
@@ -12,8 +12,6 @@ import {
   textMessage,
   toolRequested,
 } from '@colloquy/core'
-
-export const charactersCounter: TokenCounter = { id: 'characters', version: '1', count: (text) => Math.ceil(text.length / 4) }
 
 const summaryMaxTokens = 20
 

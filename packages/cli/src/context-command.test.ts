@@ -1,6 +1,6 @@
 import { runTurn, scriptedModel } from '@colloquy/agent'
 import { recordModelCall } from '@colloquy/context'
-import { messageRedacted, toHex } from '@colloquy/core'
+import { conversationStarted, messageRedacted, toHex } from '@colloquy/core'
 import { createEngine, openMemoryLog, sha256 } from '@colloquy/engine'
 import { expect, test } from 'vitest'
 import { capturedIo } from '../../../test/cli/captured-io.ts'
@@ -65,6 +65,14 @@ test('context shows what the model saw in the last call at or before a position,
   expect(stdout).toMatch(/^budget\t13 of 50,000 tokens/m)
   expect((await colloquy('context', 'chat', '--budget', '20')).stdout).toMatch(/^budget\t13 of 20 tokens/m)
   expect(stdout).toMatch(/^4\tuser\t4\tAnd of Chile\?$/m)
+})
+
+test('context compares with the limit of the conversation where that is lower, and with --budget before all', async () => {
+  const { engine, json } = await recorded()
+  const small = await engine.open('small')
+  await small.dispatch([conversationStarted({ contextLimitTokens: 15 }), say('m1', 'Hello', 7)])
+  expect(await json('context', 'small')).toMatchObject({ budgetTokens: 15 })
+  expect(await json('context', 'small', '--budget', '20')).toMatchObject({ budgetTokens: 20 })
 })
 
 test('context --calls lists the calls, and --api prints exactly what was sent', async () => {

@@ -193,7 +193,11 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
         'what leaves and what stays (default as configured: adaptive, by what is in the conversation)',
       ).choices(strategyNames),
     )
-    .option('--budget <tokens>', 'leave at most so many tokens (default 60 % of the context window)', wholeNumber('--budget'))
+    .option(
+      '--budget <tokens>',
+      'leave at most so many tokens (default: as configured, 60 % of the context window)',
+      wholeNumber('--budget'),
+    )
     .option('--instructions <text>', 'what the summary is to keep, in words')
     .option('--dry-run', 'say what would leave, and store nothing')
     .addOption(new Option('--instead-of <position>', 'undo that compaction and make this one for it').conflicts('redo'))

@@ -1,7 +1,7 @@
 /**
  * What commands take from flags, the environment and a configuration file, in this order, over the defaults.
  *
- * The file is `colloquy.config.{ts,mts,js,mjs,cjs,json,jsonc,json5,yaml,yml,toml}` in the directory where the command is called, or the
+ * The file is `colloquy.config.{ts,mts,cts,js,mjs,cjs,json,jsonc,json5,yaml,yml,toml}` in the directory where the command is called, or the
  * one that `--config` names. It is read by c12 with all of its other sources switched off: nothing is fetched, nothing extended, no
  * package.json, no rc file, no .env. A file that is code is run, as every such file is.
  */

@@ -12,6 +12,14 @@ export function shortTimeOf(microseconds: number): string {
   return `${formatIsoTime(microseconds).slice(0, 19).replace('T', ' ')}Z`
 }
 
+/** Of a list: exact in a pipe, short on a terminal. */
+export const timeColumn = {
+  title: 'TIME',
+  value: ({ occurredAt }: { readonly occurredAt: number }) => formatIsoTime(occurredAt),
+  shown: ({ occurredAt }: { readonly occurredAt: number }) => shortTimeOf(occurredAt),
+  style: () => 'dim' as const,
+}
+
 /** A whole number is a position, everything else an ISO 8601 time; a time without a zone is UTC, as all printed ones are. @throws `usage_invalid` */
 export function parseMoment(option: string, text: string): Moment {
   return /^\d+$/.test(text) ? { position: parsePosition(option, text) } : { occurredAt: parseTime(option, text) }

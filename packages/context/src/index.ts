@@ -1,5 +1,3 @@
-// Tokens
-
 // Budgets
 export { type BudgetOptions, budget } from './budget/budget.ts'
 export type { LimitOptions } from './budget/limits.ts'
@@ -9,10 +7,8 @@ export {
   type CallEstimate,
   costOf,
   definePrices,
-  modelPrice,
   type PricedModel,
   type PriceTable,
-  priceTable,
 } from './budget/prices.ts'
 export { type Reservation, type ReserveOptions, reservation, reserve } from './budget/reserve.ts'
 export {
@@ -22,9 +18,8 @@ export {
   type TenantBudgetOptions,
   type TenantGrant,
 } from './budget/tenant-budget.ts'
-// Strategies
-export { type Analysis, analyze, type StrategyChoice, type Thread } from './compaction/analyze.ts'
 // Compaction
+export { type Analysis, analyze, type StrategyChoice, type Thread } from './compaction/analyze.ts'
 export { type AutoCompactionOptions, autoCompaction } from './compaction/auto-compaction.ts'
 export { type Compactable, type CompactOptions, type CompactResult, compact } from './compaction/compact.ts'
 export { type CompactionNeed, compactionDue } from './compaction/compaction-due.ts'
@@ -98,7 +93,7 @@ export {
 // Tokens
 export { type Calibration, calibrate, calibratedFactor, type TokenReport } from './tokens/calibration.ts'
 export { charactersCounter } from './tokens/characters-counter.ts'
-export { countMessage, countRequest, countTools, messageOverheadTokens } from './tokens/count-message.ts'
+export { countedMessage, countMessage, countRequest, countTools } from './tokens/count-message.ts'
 export { calibratedCounter, estimateCounter } from './tokens/estimate-counter.ts'
 export type { ProviderCounter } from './tokens/provider-counter.ts'
 export type { TokenCounter } from './tokens/token-counter.ts'

@@ -2,9 +2,16 @@
  * Settings of what the model sees and what it may cost: what a configuration file holds. Defaults are filled in, layers lie over one
  * another, and an error names the field.
  */
-import { ColloquyError } from '@colloquy/core'
 import { z } from 'zod'
 import { type PriceTable, priceTable } from './budget/prices.ts'
+import { checkedSettings } from './checked-settings.ts'
+import {
+  assertTargetBelowThreshold,
+  compactionThresholds,
+  contextTokens,
+  defaultCompactionSettings,
+  modelContextTokens,
+} from './compaction/compaction-settings.ts'
 
 /** Strategies by the names under which compactions store them; `adaptive` chooses by what is in the working set. */
 export const strategyNames = [
@@ -19,21 +26,7 @@ export const strategyNames = [
 ] as const
 export type StrategyName = (typeof strategyNames)[number]
 
-const tokens = z.int().positive()
-const ratio = z.number().gt(0).max(1)
 const strategyName = z.enum(strategyNames)
-const modelName = z.string().min(1)
-
-const thresholds = z.strictObject({
-  /** A compaction begins when so much of the budget is used. */
-  summaryThreshold: ratio,
-  /** It goes down to so much of it. */
-  targetRatio: ratio,
-  /** It does not go below so many tokens. */
-  leastTokens: z.int().nonnegative(),
-  /** While a turn runs: not at all, after any answer of the model, or after every so many. */
-  perTurn: z.union([z.boolean(), z.int().positive()]),
-})
 
 const recall = z.strictObject({
   /** Interactions that are recalled at most. */
@@ -51,12 +44,14 @@ const recall = z.strictObject({
 /** What may be left out, in a file or any other layer. */
 const layer = z.strictObject({
   /** The working set may hold so many tokens. */
-  contextBudget: tokens.optional(),
+  contextBudget: contextTokens.optional(),
   /** Instead of it, by the id of the model. */
-  modelBudgets: z.record(modelName, tokens).optional(),
+  modelBudgets: modelContextTokens.optional(),
   /** Several: the first one that finds a plan. */
-  strategy: z.union([strategyName, z.array(strategyName).min(1)]).optional(),
-  thresholds: thresholds.partial().optional(),
+  strategy: z
+    .union([strategyName, z.array(strategyName).min(1)], { error: `expected one or several of ${strategyNames.join(', ')}` })
+    .optional(),
+  thresholds: compactionThresholds.partial().optional(),
   prices: priceTable.optional(),
   recall: recall.partial().optional(),
 })
@@ -66,31 +61,24 @@ export interface Settings {
   readonly contextBudget: number
   readonly modelBudgets: Readonly<Record<string, number>>
   readonly strategy: StrategyName | readonly StrategyName[]
-  readonly thresholds: Readonly<z.infer<typeof thresholds>>
+  readonly thresholds: Readonly<z.infer<typeof compactionThresholds>>
   readonly prices: Readonly<PriceTable>
   readonly recall: Readonly<z.infer<typeof recall>>
 }
 
+const { maxContextTokens, modelContextTokens: modelBudgets, ...thresholds } = defaultCompactionSettings
+
 export const defaultSettings: Settings = {
-  contextBudget: 50_000,
-  modelBudgets: {},
+  contextBudget: maxContextTokens,
+  modelBudgets,
   strategy: 'adaptive',
-  thresholds: { summaryThreshold: 0.85, targetRatio: 0.6, leastTokens: 10_000, perTurn: false },
+  thresholds,
   prices: {},
   recall: { contextWindow: 10, checkpointEvery: 5, historyCap: 100, roleMetadata: true, significance: 0.7 },
 }
 
 /** A layer, checked. `source` is where it is from, for the error. @throws `settings_invalid` with the field */
-export function settingsLayer(given: unknown, source?: string): SettingsLayer {
-  const parsed = layer.safeParse(given)
-  if (parsed.success) return parsed.data
-  const { field, problem } = firstProblem(parsed.error.issues)
-  throw new ColloquyError(
-    'settings_invalid',
-    { field, problem: source === undefined ? problem : `${problem} (in ${source})` },
-    { cause: parsed.error },
-  )
-}
+export const settingsLayer = (given: unknown, source?: string): SettingsLayer => checkedSettings(layer, given, { source })
 
 /**
  * Settings out of layers, the first of which goes first; what none of them says is the default. Budgets and prices are put together
@@ -99,21 +87,17 @@ export function settingsLayer(given: unknown, source?: string): SettingsLayer {
  */
 export function settings(...layers: readonly SettingsLayer[]): Settings {
   const merged = layers.toReversed().reduce<Settings>((below, above) => {
-    const { contextBudget, modelBudgets, strategy, thresholds: marks, prices, recall: memory } = settingsLayer(above)
+    const { contextBudget, modelBudgets: budgets, strategy, thresholds: marks, prices, recall: memory } = settingsLayer(above)
     return {
       contextBudget: contextBudget ?? below.contextBudget,
-      modelBudgets: { ...below.modelBudgets, ...modelBudgets },
+      modelBudgets: { ...below.modelBudgets, ...budgets },
       strategy: strategy ?? below.strategy,
       thresholds: { ...below.thresholds, ...said(marks) },
       prices: { ...below.prices, ...prices },
       recall: { ...below.recall, ...said(memory) },
     }
   }, defaultSettings)
-  const { summaryThreshold, targetRatio } = merged.thresholds
-  if (targetRatio >= summaryThreshold) {
-    const problem = `${targetRatio} is not less than thresholds.summaryThreshold, which is ${summaryThreshold}`
-    throw new ColloquyError('settings_invalid', { field: 'thresholds.targetRatio', problem })
-  }
+  assertTargetBelowThreshold(merged.thresholds, 'thresholds.')
   return merged
 }
 
@@ -122,15 +106,4 @@ function said<T extends object>(given: T | undefined): { [K in keyof T]?: Exclud
   return Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>
   }
-}
-
-function firstProblem(issues: readonly z.core.$ZodIssue[]): { readonly field: string; readonly problem: string } {
-  const [issue] = issues
-  if (issue === undefined) return { field: '(all)', problem: 'invalid' }
-  const strange = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : []
-  const field = [...issue.path, ...strange].map(String).join('.') || '(all)'
-  if (issue.code === 'unrecognized_keys') return { field, problem: 'there is no such setting' }
-  if (issue.code === 'invalid_union' && field === 'strategy')
-    return { field, problem: `expected one or several of ${strategyNames.join(', ')}` }
-  return { field, problem: issue.message.charAt(0).toLowerCase() + issue.message.slice(1) }
 }

@@ -67,10 +67,12 @@ export {
 export { foreignRecordKept, type LineageState } from './conversation/lineage.ts'
 export { type Manifest, type ManifestEntry, type ManifestState, type ManifestStep, modelCalled } from './conversation/manifest.ts'
 export {
+  addUsage,
   type Message,
   message,
   type Part,
   part,
+  plainMessage,
   textMessage,
   type Usage,
   usage,

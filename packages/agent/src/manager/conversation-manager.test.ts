@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promptCache } from '@colloquy/cache'
+import { charactersCounter } from '@colloquy/context'
 import { messageRedacted, type Timer } from '@colloquy/core'
 import { createEngine, openMemoryLog, sha256 } from '@colloquy/engine'
 import { importFile } from '@colloquy/formats'
@@ -84,13 +85,13 @@ describe('ConversationManager', () => {
   })
 
   test('refuses a message that is too long, and stores nothing of it', async () => {
-    const { manager: one } = manager({ limitTokens: 10 })
+    const { manager: one } = manager({ limitTokens: 10, counter: charactersCounter })
     await one.startConversation({ id: 'c' })
-    await expect(one.addMessage('c', { role: 'user', content: 'x'.repeat(41) })).rejects.toMatchObject({
+    await expect(one.addMessage('c', { role: 'user', content: 'x'.repeat(25) })).rejects.toMatchObject({
       code: 'token_limit',
       details: { limitTokens: 10, requestedTokens: 11 },
     })
-    await one.addMessage('c', { role: 'user', content: 'x'.repeat(40) })
+    await one.addMessage('c', { role: 'user', content: 'x'.repeat(24) })
     expect(await one.getMessages('c')).toHaveLength(1)
   })
 
@@ -105,7 +106,7 @@ describe('ConversationManager', () => {
     const all = await one.getMessages('c', { all: true })
     expect(all.map(({ id }) => id)).toEqual(['m1', 'm2'])
     expect(JSON.stringify(all)).not.toContain('secret')
-    expect(await one.getContext('c')).toMatchObject({ messages: [{ id: 'm2' }], usedTokens: 1, limitTokens: 1_000 })
+    expect(await one.getContext('c')).toMatchObject({ messages: [{ id: 'm2' }], usedTokens: 5, limitTokens: 1_000 })
   })
 
   test('answers from the cache what was asked before, until the conversation is cleared', async () => {

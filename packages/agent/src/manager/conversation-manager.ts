@@ -3,6 +3,7 @@
  * can be thrown away at any time; nothing that was added is lost by that.
  */
 import type { PromptCache, PromptCacheStats, PromptConfig } from '@colloquy/cache'
+import { countedMessage, estimateCounter, type TokenCounter } from '@colloquy/context'
 import {
   ColloquyError,
   type ConversationKey,
@@ -22,7 +23,7 @@ import {
   type WorkingMessage,
 } from '@colloquy/core'
 import { type Conversation, type Engine, uuidv7 } from '@colloquy/engine'
-import { chatBotFileName, countTokens, exportChatBot, tokenCounter } from '@colloquy/formats'
+import { chatBotFileName, exportChatBot } from '@colloquy/formats'
 import type { ConversationFileManager } from './conversation-file-manager.ts'
 
 /** Milliseconds after the last message at which a conversation is saved and leaves memory. */
@@ -40,8 +41,8 @@ export interface ConversationManagerOptions<State extends ConversationState = Co
   readonly limitTokens?: number
   /** Default `IDLE_TIME`. */
   readonly idleMs?: number
-  /** Default: an estimate by the number of characters. */
-  readonly count?: (parts: readonly Part[]) => { readonly tokenCount: number; readonly tokenCounter: string }
+  /** Counts the messages that are added. Default: `estimateCounter`. */
+  readonly counter?: TokenCounter
   /** Told what fails when nobody waits for it: saving an idle conversation. Default: a process warning. */
   readonly onError?: (error: unknown, where: string) => void
   readonly ids?: () => string
@@ -132,16 +133,12 @@ export class ConversationManager<State extends ConversationState = ConversationS
     const conversation = await this.getConversation(id)
     const parts: Part[] = typeof content === 'string' ? [{ type: 'text', text: content }] : [...content]
     const message: Message = { v: 1, id: messageId, role, parts, ...(author && { author }) }
-    const counted = (this.#options.count ?? estimate)(parts)
-    const { limitTokens } = this.#options
-    if (limitTokens !== undefined && counted.tokenCount > limitTokens) {
-      throw new ColloquyError('token_limit', {
-        actionType: messageAdded.type,
-        limitTokens,
-        requestedTokens: counted.tokenCount,
-      })
-    }
-    await conversation.dispatch(messageAdded({ message, ...counted }), { commandId: `message:${messageId}` })
+    const { limitTokens, counter = estimateCounter } = this.#options
+    const counted = countedMessage(counter, message)
+    const { tokenCount: requestedTokens } = counted
+    if (limitTokens !== undefined && requestedTokens > limitTokens)
+      throw new ColloquyError('token_limit', { actionType: messageAdded.type, limitTokens, requestedTokens })
+    await conversation.dispatch(messageAdded(counted), { commandId: `message:${messageId}` })
     this.#hold(conversation)
     return message
   }
@@ -305,10 +302,6 @@ export class ConversationManager<State extends ConversationState = ConversationS
 const idleTimer: Timer = (listener, ms) => {
   const timeout = setTimeout(listener, ms).unref()
   return () => clearTimeout(timeout)
-}
-
-function estimate(parts: readonly Part[]): { readonly tokenCount: number; readonly tokenCounter: string } {
-  return { tokenCount: countTokens(parts), tokenCounter }
 }
 
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

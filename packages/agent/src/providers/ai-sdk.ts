@@ -5,6 +5,7 @@ import type { OpenPart } from '@colloquy/formats'
 import type { Model } from '../model.ts'
 import { type AnswerWriter, append, openAnswer } from './answer-writer.ts'
 import { aiSdkEncoder } from './encoders.ts'
+import { readUntilAborted } from './read-until-aborted.ts'
 
 /** Any model of the AI SDK: what a provider package's `openai('...')`, `google('...')` and so on give. Its `doStream` tries once. */
 export function aiSdkModel(model: LanguageModelV4): Model {
@@ -21,7 +22,7 @@ export function aiSdkModel(model: LanguageModelV4): Model {
       let failure: { readonly error: unknown } | undefined
       try {
         const { stream } = await model.doStream(call)
-        for await (const part of partsOf(stream, signal)) {
+        for await (const part of readUntilAborted(stream, signal)) {
           if (part.type === 'error') failure ??= { error: part.error }
           else reader.take(part)
           yield* writer.drain()
@@ -40,25 +41,6 @@ export function aiSdkModel(model: LanguageModelV4): Model {
 function failureOf(error: unknown, { provider, modelId }: LanguageModelV4): unknown {
   if (typeof error === 'object' && error !== null) return error
   return new ColloquyError('model_failed', { provider, model: modelId, kind: 'unknown', problem: String(error) })
-}
-
-async function* partsOf(
-  stream: ReadableStream<LanguageModelV4StreamPart>,
-  signal: AbortSignal,
-): AsyncGenerator<LanguageModelV4StreamPart, void, undefined> {
-  const reader = stream.getReader()
-  const leave = () => void reader.cancel(signal.reason).catch(() => {})
-  signal.addEventListener('abort', leave)
-  try {
-    while (!signal.aborted) {
-      const { done, value } = await reader.read()
-      if (done) return
-      yield value
-    }
-  } finally {
-    signal.removeEventListener('abort', leave)
-    leave()
-  }
 }
 
 type Known = Exclude<LanguageModelV4StreamPart, { type: 'error' }>

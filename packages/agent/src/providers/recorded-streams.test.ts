@@ -1,10 +1,11 @@
 /** The recorded streams, which are not part of the repository, through the real clients and through a turn. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import Anthropic from '@anthropic-ai/sdk'
 import { type Message, messageAdded, usageRecorded } from '@colloquy/core'
 import type { StreamFormat } from '@colloquy/formats'
 import OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
+import { files, isMissing, root } from '../../../../test/formats/recorded-streams.ts'
 import { callsOf, decode } from '../../../../test/formats/streams-decoded.ts'
 import { given } from '../../../../test/support/given.ts'
 import type { Model } from '../model.ts'
@@ -12,23 +13,6 @@ import { runTurn } from '../turn/run-turn.ts'
 import { anthropicModel } from './anthropic.ts'
 import { openaiChatModel, openaiModel } from './openai.ts'
 import { scriptedModel } from './scripted.ts'
-
-const root = new URL('../../../../../shared/data/streams/', import.meta.url)
-const directories: Readonly<Record<string, StreamFormat>> = {
-  anthropic: 'anthropic',
-  'openai-chat': 'openai-chat',
-  'openai-compatible': 'openai-chat',
-  'openai-responses': 'openai-responses',
-  gemini: 'gemini',
-}
-const isMissing = !existsSync(root)
-const files = isMissing
-  ? []
-  : Object.entries(directories).flatMap(([directory, format]) =>
-      readdirSync(new URL(`${directory}/`, root))
-        .sort()
-        .map((name) => ({ path: `${directory}/${name}`, format })),
-    )
 
 /** A provider that answers with these bytes, in pieces that end anywhere. */
 function answering(bytes: Uint8Array, requests: unknown[] = []): typeof fetch {

@@ -26,11 +26,11 @@ export interface Circuit {
 }
 
 export interface CircuitOptions {
-  /** Failures in a row, without a success between them, that open it. */
+  /** Failures in a row, without a success between them, that open it. Default 5. */
   readonly failures?: number
-  /** How long it stays open before one try is let through. */
+  /** How long it stays open before one try is let through, in milliseconds. Default 60,000. */
   readonly openMs?: number
-  /** What counts: failures of the provider. What is wrong with us or a request says nothing about it. */
+  /** What counts: failures of the provider. What is wrong with us or a request says nothing about it. Default: `network`, `overloaded` and `server`. */
   readonly kinds?: readonly FailureKind[]
   readonly store?: CircuitStore
   readonly onChange?: (circuit: string, state: CircuitState) => void

@@ -188,15 +188,13 @@ function runOnce(
 /** @returns false when the turn was aborted meanwhile */
 async function paused(pauseMs: number, { timer, signal }: CallPorts): Promise<boolean> {
   await new Promise<void>((resolve) => {
-    const stop = timer(resolve, pauseMs)
-    signal.addEventListener(
-      'abort',
-      () => {
-        stop()
-        resolve()
-      },
-      { once: true },
-    )
+    const go = (): void => {
+      stop()
+      signal.removeEventListener('abort', go)
+      resolve()
+    }
+    const stop = timer(go, pauseMs)
+    signal.addEventListener('abort', go, { once: true })
   })
   return !signal.aborted
 }

@@ -19,7 +19,8 @@ export function contentOf(answer: unknown): { readonly content: Content; readonl
 /** The words that a model is told when a call did not succeed: what happened, then what to do. */
 export function problemContent(problem: string, tool: Pick<Tool, 'recovery'> | undefined): Content {
   const next = tool?.recovery ?? 'Check the arguments, try another way, or tell the user what is missing.'
-  return [{ type: 'text', text: `${problem} ${next}` }]
+  const sentence = /[.!?…]$/u.test(problem) ? problem : `${problem}.`
+  return [{ type: 'text', text: `${sentence} ${next}` }]
 }
 
 /** In one line, without a stack. */

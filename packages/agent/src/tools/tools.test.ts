@@ -8,7 +8,7 @@ import { mcpTools } from './mcp.ts'
 import { createPermits } from './permits.ts'
 import { defineTool, toolParts } from './tool.ts'
 import { createToolRegistry } from './tool-registry.ts'
-import { contentOf, problemOf } from './tool-result.ts'
+import { contentOf, problemContent, problemOf } from './tool-result.ts'
 
 const conversation = { id: 'c', tenant: 't', getState: () => ({}) as never }
 
@@ -163,4 +163,10 @@ test('tools of an MCP server are listed page by page, validated, called and stor
   const kept = await log.media({ tenant: 'default', conversationId: 'c' }, hash)
   expect(Buffer.from(kept?.bytes ?? []).toString()).toBe('not really a picture')
   await client.close()
+})
+
+test('what a model is told of a failure is two sentences: what happened, and what to do', () => {
+  const told = (problem: string) => problemContent(problem, { recovery: 'Try again.' })
+  expect(told('it is full')).toEqual([{ type: 'text', text: 'it is full. Try again.' }])
+  expect(told('It is full.')).toEqual([{ type: 'text', text: 'It is full. Try again.' }])
 })

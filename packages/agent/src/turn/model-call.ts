@@ -1,6 +1,6 @@
 /** One call of the model: what it is sent, what it streams, the tools that begin while it talks, and the tries when it fails. */
 import { estimateCounter, loadMedia, recordModelCall } from '@colloquy/context'
-import { ColloquyError, errorRecorded, type JsonObject, type Usage } from '@colloquy/core'
+import { addUsage, ColloquyError, errorRecorded, type JsonObject, type Usage } from '@colloquy/core'
 import type { ProviderError, StreamEvent } from '@colloquy/formats'
 import type { Model } from '../model.ts'
 import { classify, type Failure } from '../recovery/classify.ts'
@@ -14,7 +14,6 @@ import { type PartialAnswer, partialAnswer } from './partial-answer.ts'
 import { createBatch, startCall, type ToolBatch } from './tool-batch.ts'
 import type { ModelCall } from './turn-options.ts'
 import { keyOfCall, recordUsage, type TurnRun } from './turn-run.ts'
-import { addUsage } from './usage-sum.ts'
 
 export interface ModelAnswer {
   readonly batch: ToolBatch

@@ -205,7 +205,7 @@ test('one that fails, one that is too slow, one that is denied and one that is u
   const { state } = await turn.done
   expect(resultsIn(state).map(({ status }) => status)).toEqual(['error', 'error', 'denied', 'error', 'error', 'ok', 'error'])
   expect(textsOf(state)).toEqual([
-    'no such file Use echo instead.',
+    'no such file. Use echo instead.',
     expect.stringContaining('did not end within 1234 ms'),
     expect.stringContaining('secret is not for today'),
     expect.stringContaining('"off" is switched off'),

@@ -41,7 +41,8 @@ import { createTurnRun, type TurnRun, textParts } from './turn-run.ts'
  * the log, and in `done`.
  *
  * With a `turnId` of the caller's the turn runs once: asked for again while it runs, the same handle comes back; after a crash it is
- * resumed; when it is over, `done` says how, without content.
+ * resumed; when it is over, `done` says so without content: `interrupted` where the log's last turn was this one and was interrupted,
+ * `answered` for any other end.
  */
 export function runTurn<State extends ConversationState>(
   conversation: Conversation<State>,

@@ -1,8 +1,9 @@
 /** What one running turn holds, and its ways to the log, to the lane and to the tools. */
 
-import { countMessage, estimateCounter } from '@colloquy/context'
+import { countedMessage, estimateCounter } from '@colloquy/context'
 import {
   type Action,
+  addUsage,
   approvalDecided,
   type Part,
   type Timer,
@@ -22,7 +23,6 @@ import { contentOf, problemOf } from '../tools/tool-result.ts'
 import { createDeltaLane, type DeltaLane } from './delta-lane.ts'
 import type { BatchPorts } from './tool-batch.ts'
 import type { AnyConversation, PendingCall, TurnLimits, TurnOptions } from './turn-options.ts'
-import { addUsage, noUsage } from './usage-sum.ts'
 
 export interface TurnRun {
   readonly conversation: AnyConversation
@@ -60,6 +60,7 @@ export interface TurnRun {
 
 const defaultLimits: TurnLimits = { modelCalls: 25, toolCalls: 100, durationMs: 600_000 }
 const progressMs = 1_000
+const noUsage: Usage = { input: 0, output: 0, cacheRead: 0, cacheWrite: { ttl5m: 0, ttl1h: 0, other: 0 }, reasoning: 0 }
 
 export function createTurnRun(conversation: AnyConversation, turnId: string, options: TurnOptions): TurnRun {
   const controller = new AbortController()
@@ -67,8 +68,7 @@ export function createTurnRun(conversation: AnyConversation, turnId: string, opt
   const { logger = silentLogger, timer = systemTimer, now = () => performance.now(), ids = uuidv7 } = options
   const limits = { ...defaultLimits, ...options.limits }
   const { counter = estimateCounter } = options
-  const tokenCounter = `${counter.id}@${counter.version}`
-  const count: BatchPorts['count'] = (message) => ({ tokenCount: countMessage(counter, message), tokenCounter })
+  const count: BatchPorts['count'] = (message) => countedMessage(counter, message)
   const store: TurnRun['store'] = (actions) =>
     actions.length === 0
       ? Promise.resolve()

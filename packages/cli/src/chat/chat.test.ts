@@ -59,8 +59,7 @@ describe('chat', () => {
       '/context',
       '/budget',
       '/compact',
-      // Behind the first turn: started, message, what was sent, answer, usage, ended.
-      '/fork 7',
+      '/fork 4',
       'three',
       '/nope',
       '/fork x',

@@ -1,4 +1,5 @@
 import { type Model, type Script, scriptedModel } from '@colloquy/agent'
+import { estimateCounter } from '@colloquy/context'
 import type { JsonObject } from '@colloquy/core'
 
 /**
@@ -16,7 +17,7 @@ function answerTo(body: JsonObject): Script {
   const messages = (body['messages'] ?? []) as readonly { readonly role: string; readonly content: unknown }[]
   const last = messages.at(-1)
   const results = blocksOf(last?.content).filter(({ type }) => type === 'tool_result')
-  const usage = { input: Math.ceil(JSON.stringify(body).length / 4), output: 20 }
+  const usage = { input: estimateCounter.count(JSON.stringify(body)), output: 20 }
   if (results.length > 0) {
     const told = results.map(({ content }) => `- ${textOf(content)}`).join('\n')
     return { text: `I have asked my tools, and this is what they say:\n${told}\n`, usage }

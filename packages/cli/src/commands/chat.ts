@@ -105,7 +105,7 @@ export async function chat(context: Context, id: string | undefined, { model: na
       output.say('A turn was cut off here; it goes on.')
       await told(context, () => session.run(null))
     }
-    for (prompt(output); ; prompt(output)) {
+    for (prompt(context); ; prompt(context)) {
       const { value, done } = await ask.next()
       if (done) break
       const line = value.trim()
@@ -120,8 +120,9 @@ export async function chat(context: Context, id: string | undefined, { model: na
   return exitCodes.ok
 }
 
-function prompt(output: Output): void {
-  if (output.isTerminal) output.say(output.paint('bold', '>'))
+/** On stderr: what goes on in a pipe is the answers alone. */
+function prompt({ io, output }: Context): void {
+  if (output.isTerminal) io.stderr.write(output.paint('bold', '> '))
 }
 
 /** What goes wrong in a line does not end the chat. */

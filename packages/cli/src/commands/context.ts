@@ -25,7 +25,7 @@ import { printableJson } from '../printable.ts'
 import { findSettings } from '../settings.ts'
 import { type Fact, writeFacts } from '../show-state.ts'
 import { headOf, openStore, type Store } from '../store.ts'
-import { parsePosition, shortTimeOf } from '../times.ts'
+import { parsePosition, timeColumn } from '../times.ts'
 
 export interface ContextOptions {
   readonly at?: string
@@ -55,7 +55,7 @@ export async function context(command: Context, id: string, options: ContextOpti
   }
   const seen = await seenAt(store, id, options.call ?? position ?? head.position)
   if (encoder !== undefined) await writeRequest(command, store, seen, encoder, options)
-  else if (output.json) await output.document({ ...documentOf(seen, options), budgetTokens: budgetOf(seen, settings) })
+  else if (output.json) await output.document({ ...documentOf(seen, options), budgetTokens: budgetOf(seen, settings, options) })
   else await writeSeen(command, seen, options, settings)
   sayWhatIsOdd(command, seen)
   return seen.proof === null || !seen.proof.verdict.endsWith('_changed') ? exitCodes.ok : exitCodes.verificationFailed
@@ -66,6 +66,8 @@ interface Seen {
   readonly id: string
   readonly position: number
   readonly proof: ModelInput | null
+  /** Of the conversation itself, where it has one. */
+  readonly limitTokens: number | null
   readonly request: Pick<ModelInput, 'system' | 'tools' | 'config'>
   readonly messages: readonly Shown[]
 }
@@ -86,12 +88,13 @@ async function seenAt(store: Store, id: string, call: string | number): Promise<
     const proof = await modelInput(store.engine, id, call, { encoders })
     const { position } = proof.manifest
     const state = await store.engine.replay(id, { position })
-    return { id, position, proof, request: proof, messages: shownOf(proof, state) }
+    return { id, position, proof, limitTokens: state.state.context.limitTokens, request: proof, messages: shownOf(proof, state) }
   } catch (error) {
     if (typeof call === 'string' || !isColloquyError(error, 'model_call_not_found')) throw error
     const { state, position } = await store.engine.replay(id, { position: call })
     const messages = state.messages.slice().map((message): Shown => ({ ...factsOf(message), id: message.id, message }))
-    return { id, position, proof: null, request: { system: null, tools: [], config: {} }, messages }
+    const { limitTokens } = state.context
+    return { id, position, proof: null, limitTokens, request: { system: null, tools: [], config: {} }, messages }
   }
 }
 
@@ -140,7 +143,7 @@ function documentOf(seen: Seen, options: ContextOptions) {
 }
 
 async function writeSeen({ output }: Context, seen: Seen, options: ContextOptions, settings: Settings): Promise<void> {
-  await writeFacts(output, [...seenFacts(seen), ['budget', budgetText(seen, settings)]])
+  await writeFacts(output, [...seenFacts(seen), ['budget', budgetText(seen, settings, options)]])
   if (output.isTerminal) await output.write('\n')
   await output.list(messageListing(options), [seen.messages])
 }
@@ -185,15 +188,16 @@ function seenFacts({ id, position, proof, request, messages }: Seen): Fact[] {
   ]
 }
 
-/** What the working set may hold: what the settings say of the model, or of all. */
-function budgetOf({ proof }: Seen, { contextBudget, modelBudgets }: Settings): number {
+/** What the working set may hold: what is asked for, else what the settings say of the model, or of all, and no more than the conversation does. */
+function budgetOf({ proof, limitTokens }: Seen, { contextBudget, modelBudgets }: Settings, { budget }: ContextOptions): number {
   const model = proof?.manifest.model?.id
-  return (model !== undefined && Object.hasOwn(modelBudgets, model) ? modelBudgets[model] : undefined) ?? contextBudget
+  const ofModel = model !== undefined && Object.hasOwn(modelBudgets, model) ? modelBudgets[model] : undefined
+  return budget ?? Math.min(ofModel ?? contextBudget, limitTokens ?? Number.POSITIVE_INFINITY)
 }
 
-function budgetText(seen: Seen, settings: Settings): string {
+function budgetText(seen: Seen, settings: Settings, options: ContextOptions): string {
   const tokens = seen.messages.reduce((sum, message) => sum + (message.tokens ?? 0), 0)
-  return `${number(tokens)} of ${number(budgetOf(seen, settings))} tokens are taken by messages`
+  return `${number(tokens)} of ${number(budgetOf(seen, settings, options))} tokens are taken by messages`
 }
 
 const problemText = ({ what, position, text }: ModelInput['problems'][number]) =>
@@ -223,12 +227,7 @@ function wordsOf(shown: Shown, options: ContextOptions): string {
 const callListing: Listing<ModelCallSummary> = {
   columns: [
     { title: 'POSITION', value: ({ position }) => position, align: 'right' },
-    {
-      title: 'TIME',
-      value: ({ occurredAt }) => formatIsoTime(occurredAt),
-      shown: ({ occurredAt }) => shortTimeOf(occurredAt),
-      style: () => 'dim',
-    },
+    timeColumn,
     { title: 'CALL', value: ({ callId }) => callId },
     { title: 'MESSAGES', value: ({ content }) => content.messages, align: 'right' },
     { title: 'BYTES', value: ({ content }) => content.bytes, align: 'right' },

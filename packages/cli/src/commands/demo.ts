@@ -2,7 +2,15 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { budget, chronological, compact, estimateCounter, extractiveSummariser, undoCompaction } from '@colloquy/context'
+import {
+  budget,
+  chronological,
+  compact,
+  countedMessage,
+  estimateCounter,
+  extractiveSummariser,
+  undoCompaction,
+} from '@colloquy/context'
 import {
   ColloquyError,
   type ConversationState,
@@ -11,9 +19,10 @@ import {
   messageAdded,
   type OpenedEnvelope,
   openEnvelope,
+  textMessage,
 } from '@colloquy/core'
 import { type Conversation, createEngine, type Engine, sha256, uuidv7, verifyChain, verifyReplay } from '@colloquy/engine'
-import { countTokens, importFile, tokenCounter } from '@colloquy/formats'
+import { importFile } from '@colloquy/formats'
 import type { Context } from '../context.ts'
 import { runDemoTurn } from '../demo-turn.ts'
 import { describeAction, describeMessage } from '../describe-action.ts'
@@ -118,9 +127,8 @@ async function importSample({ engine }: Store, tell: Narrator): Promise<string> 
 }
 
 function userMessage(text: string, tokenCount?: number) {
-  const parts = [{ type: 'text' as const, text }]
-  const message = { v: 1 as const, id: uuidv7(), role: 'user' as const, parts }
-  return messageAdded({ message, tokenCount: tokenCount ?? countTokens(parts), tokenCounter })
+  const counted = countedMessage(estimateCounter, textMessage(uuidv7(), 'user', text))
+  return messageAdded({ ...counted, ...(tokenCount !== undefined && { tokenCount }) })
 }
 
 async function refusalOf(dispatched: Promise<unknown>): Promise<string> {

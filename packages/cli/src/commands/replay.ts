@@ -17,7 +17,7 @@ import { type ExitCode, exitCodes } from '../exit.ts'
 import type { Listing } from '../output.ts'
 import { writeFacts } from '../show-state.ts'
 import { headOf, openStore, type Store } from '../store.ts'
-import { parsePosition, shortTimeOf } from '../times.ts'
+import { parsePosition, timeColumn } from '../times.ts'
 
 export interface ReplayOptions {
   readonly to?: string
@@ -136,12 +136,7 @@ function listing(isVerified: boolean): Listing<Replayed> {
   return {
     columns: [
       { title: 'POSITION', value: ({ position }) => position, align: 'right' },
-      {
-        title: 'TIME',
-        value: ({ occurredAt }) => formatIsoTime(occurredAt),
-        shown: ({ occurredAt }) => shortTimeOf(occurredAt),
-        style: () => 'dim',
-      },
+      timeColumn,
       { title: 'ACTION', value: ({ type }) => type, style: ({ type }) => (isTrouble(type) ? 'red' : 'cyan') },
       ...(isVerified
         ? [

@@ -14,10 +14,10 @@ export async function listTools({ output }: Context): Promise<ExitCode> {
 
 const listing: Listing<Tool> = {
   columns: [
-    { title: 'tool', value: ({ name, argumentHint }) => (argumentHint === undefined ? name : `${name} ${argumentHint}`) },
-    { title: 'kind', value: ({ kind = 'local' }) => kind },
-    { title: 'asks first', value: ({ needsApproval = false }) => (needsApproval === false ? 'no' : 'yes') },
-    { title: 'what it does', value: ({ description = '' }) => description, isRest: true },
+    { title: 'TOOL', value: ({ name, argumentHint }) => (argumentHint === undefined ? name : `${name} ${argumentHint}`) },
+    { title: 'KIND', value: ({ kind = 'local' }) => kind },
+    { title: 'ASKS FIRST', value: ({ needsApproval = false }) => (needsApproval === false ? 'no' : 'yes') },
+    { title: 'WHAT IT DOES', value: ({ description = '' }) => description, isRest: true },
   ],
   json: ({ name, description, kind = 'local', needsApproval = false, idempotent = false, timeoutMs = 30_000 }) => ({
     id: name,

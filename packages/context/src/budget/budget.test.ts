@@ -123,6 +123,15 @@ describe('budget', () => {
 })
 
 describe('a reservation', () => {
+  test('ids that differ in their last character only are settled each for itself', async () => {
+    const { conversation } = await given([])
+    for (const last of ['a', 'b']) {
+      const held = await reserve(conversation, { modelCalls: 1 }, { reservationId: 'x'.repeat(199) + last })
+      await held.settle()
+    }
+    expect(conversation.getState().budget).toMatchObject({ used: { modelCalls: 2 }, reservations: [] })
+  })
+
   test('is settled together with what the call brought, or not at all', async () => {
     const { conversation, stored } = await given([], { middleware: [budget({ limitTokens: 10 })] })
     const held = await reserve(conversation, { modelCalls: 1 })

@@ -1,12 +1,12 @@
 /** What models cost. */
 import type { BudgetAmounts, Usage } from '@colloquy/core'
-import { ColloquyError } from '@colloquy/core'
 import { z } from 'zod'
+import { checkedSettings } from '../checked-settings.ts'
 
 const usdPerMillion = z.number().nonnegative()
 
 /** US dollars for a million tokens. What a provider has no price of its own for costs what input costs. */
-export const modelPrice = z.strictObject({
+const modelPrice = z.strictObject({
   input: usdPerMillion,
   output: usdPerMillion,
   cacheRead: usdPerMillion.optional(),
@@ -25,17 +25,7 @@ export interface PricedModel {
 }
 
 /** A table that was checked. @throws `settings_invalid` with the field */
-export function definePrices(table: unknown): PriceTable {
-  const parsed = priceTable.safeParse(table)
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  const field = ['prices', ...(issue?.path ?? []), ...(issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [])]
-  throw new ColloquyError(
-    'settings_invalid',
-    { field: field.map(String).join('.'), problem: issue?.message ?? 'invalid' },
-    { cause: parsed.error },
-  )
-}
+export const definePrices = (table: unknown): PriceTable => checkedSettings(priceTable, table, { under: 'prices' })
 
 /**
  * Millionths of a US dollar, rounded up; undefined for a model that the table does not have. Cache writes of which the provider does

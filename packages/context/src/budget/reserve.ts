@@ -5,8 +5,10 @@ import {
   budgetReserved,
   budgetSettled,
   type ConversationState,
+  toHex,
+  toUtf8,
 } from '@colloquy/core'
-import { type Conversation, type DispatchResult, systemClock, uuidv7 } from '@colloquy/engine'
+import { type Conversation, type DispatchResult, sha256, systemClock, uuidv7 } from '@colloquy/engine'
 
 /** An amount that is held. It counts as reserved until it expires, and as spent from then on, until one of these is called. */
 export interface Reservation<State extends ConversationState = ConversationState> {
@@ -90,5 +92,8 @@ function held<State extends ConversationState>(
   }
 }
 
-/** Of its end, of which there is one. An id takes 200 characters. */
-const commandIdOf = (reservationId: string): string => `end:${reservationId}`.slice(0, 200)
+/** Of its end, of which there is one. An id takes 200 characters: the last ones of a long one must not be lost. */
+function commandIdOf(reservationId: string): string {
+  const commandId = `end:${reservationId}`
+  return commandId.length <= 200 ? commandId : `end:${toHex(sha256(toUtf8(reservationId)))}`
+}

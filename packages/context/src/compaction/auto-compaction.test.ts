@@ -1,15 +1,9 @@
 import { type Action, type ConversationState, conversationCleared, type Summariser } from '@colloquy/core'
 import type { Middleware } from '@colloquy/engine'
 import { describe, expect, test, vi } from 'vitest'
-import {
-  charactersCounter,
-  compactions,
-  countingSummariser,
-  oldest,
-  talk,
-  waitingSummariser,
-} from '../../../../test/support/compaction.ts'
+import { compactions, countingSummariser, oldest, talk, waitingSummariser } from '../../../../test/support/compaction.ts'
 import { given } from '../../../../test/support/given.ts'
+import { charactersCounter } from '../tokens/characters-counter.ts'
 import { contextWindow } from '../window/context-window.ts'
 import { autoCompaction } from './auto-compaction.ts'
 import { undoCompaction } from './undo-compaction.ts'

@@ -16,7 +16,6 @@ import {
 import { type Middleware, sha256 } from '@colloquy/engine'
 import { describe, expect, test } from 'vitest'
 import {
-  charactersCounter,
   countingSummariser,
   forgetting,
   oldest,
@@ -28,6 +27,7 @@ import {
   waitingSummariser,
 } from '../../../../test/support/compaction.ts'
 import { given } from '../../../../test/support/given.ts'
+import { charactersCounter } from '../tokens/characters-counter.ts'
 import { type CompactOptions, compact } from './compact.ts'
 import { summariserInput } from './summariser-input.ts'
 

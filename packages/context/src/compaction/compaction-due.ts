@@ -22,6 +22,7 @@ const longestBackOffMessages = 64
 /** Where the model of a conversation is looked for. */
 const lookBackMessages = 32
 
+/** What is to be freed now; null: nothing. Pure. */
 export function compactionDue(state: ConversationState, settings: CompactionSettings): CompactionNeed | null {
   const { usedTokens, settled, failure } = state.context
   const policy = policyOf(state, settings)

@@ -1,4 +1,6 @@
 import { ColloquyError } from '@colloquy/core'
+import { z } from 'zod'
+import { checkedSettings } from '../checked-settings.ts'
 import { type CompactionPolicy, defaultPolicy } from './policy.ts'
 
 /**
@@ -17,28 +19,35 @@ export interface CompactionSettings extends CompactionPolicy {
 
 export const defaultCompactionSettings: CompactionSettings = { ...defaultPolicy, modelContextTokens: {}, perTurn: false }
 
+const ratio = z.number().gt(0).max(1)
+
+/** Of the limit, and by the id of the model. */
+export const contextTokens = z.int().positive()
+export const modelContextTokens = z.record(z.string().min(1), contextTokens)
+
+/** `CompactionSettings` without the limits, as a configuration file names them too. */
+export const compactionThresholds = z.strictObject({
+  summaryThreshold: ratio,
+  targetRatio: ratio,
+  leastTokens: z.int().nonnegative(),
+  perTurn: z.union([z.boolean(), z.int().positive()], { error: 'expected true, false or a whole number from 1' }),
+})
+
+const schema = compactionThresholds.extend({ maxContextTokens: contextTokens, modelContextTokens })
+
 /** Settings with the defaults filled in. @throws `settings_invalid` with the name of the field */
 export function compactionSettings(given: Partial<CompactionSettings> = {}): CompactionSettings {
-  const settings = { ...defaultCompactionSettings, ...given }
-  assertTokens('maxContextTokens', settings.maxContextTokens, 1)
-  for (const [model, tokens] of Object.entries(settings.modelContextTokens))
-    assertTokens(`modelContextTokens.${model}`, tokens, 1)
-  assertTokens('leastTokens', settings.leastTokens, 0)
-  assertRatio('summaryThreshold', settings.summaryThreshold)
-  assertRatio('targetRatio', settings.targetRatio)
-  if (settings.targetRatio >= settings.summaryThreshold) {
-    throw invalid('targetRatio', `${settings.targetRatio} is not less than summaryThreshold, ${settings.summaryThreshold}`)
-  }
-  if (typeof settings.perTurn !== 'boolean') assertTokens('perTurn', settings.perTurn, 1)
+  const settings = checkedSettings(schema, { ...defaultCompactionSettings, ...given })
+  assertTargetBelowThreshold(settings)
   return settings
 }
 
-const invalid = (field: string, problem: string) => new ColloquyError('settings_invalid', { field, problem })
-
-function assertTokens(field: string, value: number, least: number): void {
-  if (!Number.isSafeInteger(value) || value < least) throw invalid(field, `${value} is not a whole number from ${least}`)
-}
-
-function assertRatio(field: string, value: number): void {
-  if (!(value > 0 && value <= 1)) throw invalid(field, `${value} is not above 0 and at most 1`)
+/** @throws `settings_invalid`; `under` goes before the names of the fields */
+export function assertTargetBelowThreshold(
+  { targetRatio, summaryThreshold }: Pick<CompactionSettings, 'targetRatio' | 'summaryThreshold'>,
+  under = '',
+): void {
+  if (targetRatio < summaryThreshold) return
+  const problem = `${targetRatio} is not less than ${under}summaryThreshold, which is ${summaryThreshold}`
+  throw new ColloquyError('settings_invalid', { field: `${under}targetRatio`, problem })
 }

@@ -1,7 +1,8 @@
 import { type Message, textMessage, type Usage } from '@colloquy/core'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { charactersCounter as counter, toolCall, toolResult } from '../../../../test/support/compaction.ts'
+import { toolCall, toolResult } from '../../../../test/support/compaction.ts'
+import { charactersCounter as counter } from '../tokens/characters-counter.ts'
 import { type AskModel, modelSummariser } from './model-summariser.ts'
 
 const usage = (output: number): Usage => ({

@@ -1,4 +1,13 @@
-import type { Cancellation, Message, Part, Summariser, Summary, SummaryRequest, Usage } from '@colloquy/core'
+import {
+  addUsage,
+  type Cancellation,
+  type Message,
+  type Part,
+  type Summariser,
+  type Summary,
+  type SummaryRequest,
+  type Usage,
+} from '@colloquy/core'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 
 /** One question to a model: not streamed, without tools, nothing of it shown to the user. */
@@ -33,7 +42,7 @@ export function modelSummariser({ id, ask, counter, maxPromptTokens = 24_000 }: 
       for (const material of piecesOf(request.messages, counter, maxPromptTokens)) {
         const prompt = summaryPrompt(material, request, soFar.text)
         const said = await ask(prompt, { maxTokens: request.maxTokens, ...(signal && { signal }) })
-        if (said.usage) usage = usage ? sumOf(usage, said.usage) : said.usage
+        if (said.usage) usage = usage ? addUsage(usage, said.usage) : said.usage
         soFar = { ...(said.model && { model: said.model }), text: cutToTokens(said.text.trim(), counter, request.maxTokens) }
         if (soFar.text === '') break
       }
@@ -64,7 +73,7 @@ function* piecesOf(messages: readonly Message[], counter: TokenCounter, maxToken
   let tokens = 0
   for (const message of messages) {
     const heading = `--- ${message.role} ---`
-    for (const text of split(messageText(message), counter, maxTokens)) {
+    for (const text of split(writtenOut(message), counter, maxTokens)) {
       const entry = `${heading}\n${text}`
       const size = finite(counter.count(entry))
       if (piece.length > 0 && tokens + size > maxTokens) {
@@ -90,11 +99,12 @@ function* split(text: string, counter: TokenCounter, maxTokens: number): Generat
   yield rest
 }
 
-function messageText({ parts }: Message): string {
-  return parts.map(partText).join('\n')
+/** All that a message holds, labelled: the model is not shown it as messages. `message-text.ts` has only what is said and done. */
+function writtenOut({ parts }: Message): string {
+  return parts.map(partWrittenOut).join('\n')
 }
 
-function partText(part: Part): string {
+function partWrittenOut(part: Part): string {
   switch (part.type) {
     case 'text':
     case 'refusal':
@@ -104,7 +114,7 @@ function partText(part: Part): string {
     case 'tool_call':
       return `[call ${part.callId}] ${part.name} ${part.args.raw}`
     case 'tool_result':
-      return `[result of ${part.callId}, ${part.status}] ${part.content.map(partText).join('\n')}`
+      return `[result of ${part.callId}, ${part.status}] ${part.content.map(partWrittenOut).join('\n')}`
     case 'media': {
       const { source } = part
       const name = part.filename === undefined ? '' : ` ${part.filename}`
@@ -155,23 +165,6 @@ function boundaryBefore(text: string, length: number): number {
   const from = Math.max(0, length - longestGrapheme)
   const around = text.slice(from, length + longestGrapheme)
   return from + (graphemes.segment(around).containing(length - from)?.index ?? 0)
-}
-
-function sumOf(a: Usage, b: Usage): Usage {
-  const costMicros =
-    a.costMicros === undefined && b.costMicros === undefined ? undefined : (a.costMicros ?? 0) + (b.costMicros ?? 0)
-  return {
-    input: a.input + b.input,
-    output: a.output + b.output,
-    cacheRead: a.cacheRead + b.cacheRead,
-    cacheWrite: {
-      ttl5m: a.cacheWrite.ttl5m + b.cacheWrite.ttl5m,
-      ttl1h: a.cacheWrite.ttl1h + b.cacheWrite.ttl1h,
-      other: a.cacheWrite.other + b.cacheWrite.other,
-    },
-    reasoning: a.reasoning + b.reasoning,
-    ...(costMicros !== undefined && { costMicros }),
-  }
 }
 
 const finite = (tokens: number): number => (Number.isFinite(tokens) ? tokens : 0)

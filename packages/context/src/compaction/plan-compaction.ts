@@ -2,8 +2,8 @@ import {
   type ConversationState,
   callsInFlight,
   canonicalJson,
-  type Message,
   type PositionRange,
+  plainMessage,
   type SummaryRequest,
   toHex,
   toUtf8,
@@ -12,6 +12,7 @@ import {
 import { sha256 } from '@colloquy/engine'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 import type { NoCompaction, Strategy } from './strategy.ts'
+import { isProviderCompaction } from './structure.ts'
 
 export interface PlanOptions {
   readonly strategy: Strategy
@@ -100,28 +101,11 @@ export function rangesOf(messages: readonly WorkingMessage[]): readonly Position
   return ranges
 }
 
-/** A message as it was added, without what the working set says of it. */
-export function plainMessage(m: WorkingMessage): Message {
-  const {
-    position: _position,
-    tokenCount: _tokenCount,
-    redacted: _redacted,
-    pinned: _pinned,
-    standsAt: _standsAt,
-    ...message
-  } = m
-  return message
-}
-
 /** SHA-256 of the canonical JSON of all that a summariser read, in hex. */
 export function requestHash({ messages, maxTokens, instructions }: SummaryRequest): string {
   const text = canonicalJson({ messages, maxTokens, ...(instructions !== undefined && { instructions }) })
   return toHex(sha256(toUtf8(text)))
 }
-
-/** A block that a provider made and alone can read, or wants back as it was: it stays, verbatim. */
-const isProviderCompaction = (part: Message['parts'][number]): boolean =>
-  part.type === 'compaction' && (part.opaque !== undefined || part.origin !== undefined || part.raw !== undefined)
 
 function readableRequest(
   messages: readonly WorkingMessage[],

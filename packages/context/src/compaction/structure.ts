@@ -223,8 +223,8 @@ function stayReasons(
   return stays
 }
 
-/** A block that the provider made and alone can read, or wants back as it was. */
-const isProviderCompaction = (part: Part): boolean =>
+/** A block that the provider made and alone can read, or wants back as it was: it stays, verbatim. */
+export const isProviderCompaction = (part: Part): boolean =>
   part.type === 'compaction' && (part.opaque !== undefined || part.origin !== undefined || part.raw !== undefined)
 
 export const hasPart = (message: Message, type: Part['type']): boolean => message.parts.some((part) => part.type === type)

@@ -1,5 +1,5 @@
-import { ColloquyError, contextCompacted, type SummaryRequest } from '@colloquy/core'
-import { plainMessage, requestHash } from './plan-compaction.ts'
+import { ColloquyError, contextCompacted, plainMessage, type SummaryRequest } from '@colloquy/core'
+import { requestHash } from './plan-compaction.ts'
 import { storedAction } from './stored-action.ts'
 import type { CompactionEngine } from './undo-compaction.ts'
 

@@ -15,7 +15,6 @@ import { createEngine, sha256 } from '@colloquy/engine'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
-  charactersCounter,
   countingSummariser,
   forgetting,
   oldest,
@@ -25,6 +24,7 @@ import {
   toolResult,
 } from '../../../../test/support/compaction.ts'
 import { given } from '../../../../test/support/given.ts'
+import { charactersCounter } from '../tokens/characters-counter.ts'
 import { compact } from './compact.ts'
 import { summariserInput } from './summariser-input.ts'
 import { recompact, redoCompaction, undoCompaction } from './undo-compaction.ts'

@@ -1,5 +1,5 @@
 /** What a manifest names: pieces of content, each by the SHA-256 of its JSON. */
-import { type Media, type Message, toHex, toUtf8, type WorkingMessage } from '@colloquy/core'
+import { type Media, type Message, plainMessage, toHex, toUtf8 } from '@colloquy/core'
 import { sha256 } from '@colloquy/engine'
 
 export interface Content {
@@ -23,18 +23,6 @@ export function contentOfMessage(message: Message): Content {
   const content = contentOf(plainMessage(message))
   if (Object.isFrozen(message)) known.set(message, content)
   return content
-}
-
-/** The message without what the working set adds to it. */
-export function plainMessage(message: Message | WorkingMessage): Message {
-  const {
-    position: _position,
-    tokenCount: _tokenCount,
-    redacted: _redacted,
-    standsAt: _standsAt,
-    ...plain
-  } = message as WorkingMessage
-  return plain
 }
 
 /** The content as it is kept in the log, under its hash. */

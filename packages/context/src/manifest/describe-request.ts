@@ -7,13 +7,15 @@ import {
   type Media,
   modelCalled,
   type PositionRange,
+  plainMessage,
   toHex,
   toUtf8,
   type WorkingMessage,
 } from '@colloquy/core'
 import { sha256 } from '@colloquy/engine'
-import type { TokenCounter } from '../tokens/token-counter.ts'
-import { type Content, contentOf, contentOfMessage, mediaOf, plainMessage } from './content.ts'
+import { countMessage, countRequest } from '../tokens/count-message.ts'
+import { counterName, type TokenCounter } from '../tokens/token-counter.ts'
+import { type Content, contentOf, contentOfMessage, mediaOf } from './content.ts'
 import type { MediaLookup, ModelRequest, RequestEncoder } from './model-request.ts'
 
 export interface CallToDescribe {
@@ -65,21 +67,22 @@ export function describeRequest(state: Pick<ConversationState, 'messages' | 'man
     (model === undefined || last.model === null
       ? last.config === config.hash
       : last.model.provider === model.provider && last.model.id === model.id)
-  const tokensOf = counter && {
-    text: (value: unknown) => counter.count(typeof value === 'string' ? value : JSON.stringify(value)),
-    message: (index: number) => {
-      const { tokenCount } = call.request.messages[index] as Partial<WorkingMessage>
-      return tokenCount ?? counter.count(JSON.stringify(request.messages[index]))
-    },
-  }
+  /** What a message says of itself goes before the counter: it may be the provider's own count. */
+  const tokensOf = (counter: TokenCounter, prefix: ModelRequest): number =>
+    prefix.messages.reduce(
+      (total, message) => total + ((message as Partial<WorkingMessage>).tokenCount ?? countMessage(counter, message)),
+      countRequest(counter, { ...prefix, messages: [] }),
+    )
   const size = (toolCount: number, hasSystem: boolean, messageCount: number) => ({
     messages: messageCount,
     bytes: sum([...tools.slice(0, toolCount), ...(hasSystem && system ? [system] : []), ...messages.slice(0, messageCount)]),
-    ...(tokensOf && {
-      tokens:
-        request.tools.slice(0, toolCount).reduce((total, tool) => total + tokensOf.text(tool), 0) +
-        (hasSystem && request.system !== null ? tokensOf.text(request.system) : 0) +
-        messages.slice(0, messageCount).reduce((total, _, index) => total + tokensOf.message(index), 0),
+    ...(counter && {
+      tokens: tokensOf(counter, {
+        config: request.config,
+        tools: request.tools.slice(0, toolCount),
+        system: hasSystem ? request.system : null,
+        messages: call.request.messages.slice(0, messageCount),
+      }),
     }),
   })
   const toolsKept = isSameReader ? commonLength(last.tools, tools.map(hashOf)) : 0
@@ -100,7 +103,7 @@ export function describeRequest(state: Pick<ConversationState, 'messages' | 'man
         request: { hash: toHex(sha256(bytes)), bytes: bytes.length },
         content: size(tools.length, true, messages.length),
         unchanged: size(toolsKept, systemKept, messagesKept),
-        ...(counter && { counter: `${counter.id}@${counter.version}` }),
+        ...(counter && { counter: counterName(counter) }),
       },
       { derivedFrom: derivedFrom(last, entries) },
     ),

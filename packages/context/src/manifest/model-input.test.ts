@@ -4,6 +4,7 @@ import {
   contextCompacted,
   type EventLog,
   type Message,
+  messagePinned,
   messageRedacted,
   modelCalled,
   textMessage,
@@ -62,6 +63,16 @@ function undone(position: number, payload: ReturnType<typeof contextCompacted>['
 }
 
 describe('modelInput', () => {
+  test('pinning a message changes nothing of what is sent', async () => {
+    const { engine, conversation, dispatch } = await given([say('m1', 'Hello', 3)])
+    const call = () => ({ request: requestOf(conversation.getState()), encoder: plainEncoder })
+    const before = await recordModelCall(engine, conversation, { ...call(), callId: 'a' })
+    await dispatch(messagePinned({ messageId: 'm1' }))
+    const after = await recordModelCall(engine, conversation, { ...call(), callId: 'b' })
+    expect(after.manifest.content).toEqual(before.manifest.content)
+    expect(await modelInput(engine, 'c', 'b', { encoders })).toMatchObject({ verdict: 'proved' })
+  })
+
   test('makes the exact bytes of a call again, and proves them', async () => {
     const { engine, conversation, dispatch } = await given([say('m1', 'Hello \ud800 ☂️', 3)])
     const first = await recordModelCall(engine, conversation, {

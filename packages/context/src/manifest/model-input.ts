@@ -20,13 +20,14 @@ import {
   messageRedacted,
   modelCalled,
   parseJson,
+  plainMessage,
   type StoredAction,
   toHex,
   toUtf8,
   type WorkingMessage,
 } from '@colloquy/core'
 import { type Engine, sha256, verifyChain } from '@colloquy/engine'
-import { contentOfMessage, plainMessage } from './content.ts'
+import { contentOfMessage } from './content.ts'
 import type { ModelRequest, RequestEncoder, ToolSchema } from './model-request.ts'
 import { loadMedia } from './record-model-call.ts'
 

@@ -37,7 +37,8 @@ const attemptLimit = 16
  *
  * Repeating it with the call id of the last call (after a crash, say) records nothing again.
  * @throws `command_id_reused` for a call id that the last call has with another request, `manifest_stale` when others record calls of
- * the same conversation all the time, and what `dispatch` and the log throw
+ * the same conversation all the time, `model_call_not_found` when a middleware did not pass the manifest on, and what `dispatch` and the
+ * log throw
  */
 export async function recordModelCall<State extends ConversationState>(
   engine: Pick<Engine<State>, 'log'>,

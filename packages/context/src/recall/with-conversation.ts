@@ -9,6 +9,7 @@ import {
   turnStarted,
 } from '@colloquy/core'
 import { type Conversation, type Engine, uuidv7 } from '@colloquy/engine'
+import { countedMessage } from '../tokens/count-message.ts'
 import { estimateCounter } from '../tokens/estimate-counter.ts'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 import type { ConversationMemory } from './conversation-memory.ts'
@@ -47,11 +48,7 @@ export function withConversation<State extends ConversationState, Rest extends r
   const { counter = estimateCounter } = options
   const said = (role: 'user' | 'assistant', text: string, hasContext?: boolean): Action =>
     messageAdded(
-      {
-        message: textMessage(uuidv7(), role, text),
-        tokenCount: counter.count(text),
-        tokenCounter: `${counter.id}@${counter.version}`,
-      },
+      countedMessage(counter, textMessage(uuidv7(), role, text)),
       hasContext === undefined ? {} : { meta: { hasContext } },
     )
 
@@ -63,7 +60,7 @@ export function withConversation<State extends ConversationState, Rest extends r
     const { state } = await conversation.dispatch([turnStarted({ turnId }), said('user', input, hasContext)])
     const messages: ChatMessage[] = [
       ...[system, recalled].flatMap((content) => (content ? [{ role: 'system' as const, content }] : [])),
-      ...state.messages.slice().flatMap(plainMessage),
+      ...state.messages.slice().flatMap(chatMessageOf),
     ]
     let answer: string
     try {
@@ -90,7 +87,8 @@ export function withConversation<State extends ConversationState, Rest extends r
   }
 }
 
-function plainMessage({ role, parts }: Message): ChatMessage[] {
+/** None of a message without text. */
+function chatMessageOf({ role, parts }: Message): ChatMessage[] {
   const content = parts
     .flatMap((part) =>
       part.type === 'text' ? [part.text] : part.type === 'compaction' && part.content !== undefined ? [part.content] : [],

@@ -5,7 +5,7 @@
  */
 import type { Message, Part } from '@colloquy/core'
 import type { ModelRequest, ToolSchema } from '../manifest/model-request.ts'
-import type { TokenCounter } from './token-counter.ts'
+import { counterName, type TokenCounter } from './token-counter.ts'
 
 /** Role and separators of a message: 3 and 1 in OpenAI's chat format (cookbook, "How to count tokens with tiktoken"). */
 export const messageOverheadTokens = 4
@@ -42,6 +42,14 @@ export function countMessage(counter: TokenCounter, message: Message): number {
   // What may still change must be counted again.
   if (Object.isFrozen(message)) known.set(message, tokens)
   return tokens
+}
+
+/** A message as `messageAdded` takes it: with its tokens, and the name of the counter. */
+export function countedMessage<M extends Message>(
+  counter: TokenCounter,
+  message: M,
+): { readonly message: M; readonly tokenCount: number; readonly tokenCounter: string } {
+  return { message, tokenCount: countMessage(counter, message), tokenCounter: counterName(counter) }
 }
 
 /** Tokens of a whole request: system prompt and tool schemas once, then the messages. */

@@ -4,3 +4,6 @@ export interface TokenCounter {
   readonly version: string
   count(text: string): number
 }
+
+/** As it stands in the log beside what was counted. */
+export const counterName = ({ id, version }: TokenCounter): string => `${id}@${version}`

@@ -1,10 +1,11 @@
 import { conversationStarted } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
-import { charactersCounter, oldest, talk } from '../../../../test/support/compaction.ts'
+import { oldest, talk } from '../../../../test/support/compaction.ts'
 import { given } from '../../../../test/support/core-log.ts'
 import { namedStrategy } from '../compaction/strategies/named-strategy.ts'
 import { nullStrategy } from '../compaction/strategies/null-strategy.ts'
 import { defaultSettings, settings, strategyNames } from '../settings.ts'
+import { charactersCounter } from '../tokens/characters-counter.ts'
 import { contextWindow, windowOf } from './context-window.ts'
 
 const emptyState = given().state

@@ -26,11 +26,13 @@ export interface ContextWindow {
   maxContextTokens(state: ConversationState): number
   /** It is compacted when it holds more. */
   summaryThresholdTokens(state: ConversationState): number
+  /** More than the threshold is used. */
   isNearLimit(state: ConversationState): boolean
   /** Tokens that a compaction leaves at most. */
   targetTokens(state: ConversationState): number
   /** What is to be freed now; null: nothing. */
   compactionDue(state: ConversationState): CompactionNeed | null
+  /** Null: it is never compacted. */
   strategyFor(state: ConversationState): Strategy | null
 }
 
@@ -43,7 +45,7 @@ export function windowOf(
   return contextWindow({ ...options, strategy: namedStrategy(strategy), settings })
 }
 
-/** @throws `settings_invalid` */
+/** The window of the conversations that an engine or a turn works for; settings that are not given are the defaults. @throws `settings_invalid` */
 export function contextWindow(options: ContextWindowOptions = {}): ContextWindow {
   const { counter = estimateCounter, strategy = adaptive(), settings: given } = options
   const settings = compactionSettings(given)

@@ -160,6 +160,24 @@ export const usage = z.strictObject({
 })
 export type Usage = z.infer<typeof usage>
 
+/** What several calls took together; the cost over those that say it. */
+export function addUsage(a: Usage, b: Usage): Usage {
+  const costMicros =
+    a.costMicros === undefined && b.costMicros === undefined ? undefined : (a.costMicros ?? 0) + (b.costMicros ?? 0)
+  return {
+    input: a.input + b.input,
+    output: a.output + b.output,
+    cacheRead: a.cacheRead + b.cacheRead,
+    cacheWrite: {
+      ttl5m: a.cacheWrite.ttl5m + b.cacheWrite.ttl5m,
+      ttl1h: a.cacheWrite.ttl1h + b.cacheWrite.ttl1h,
+      other: a.cacheWrite.other + b.cacheWrite.other,
+    },
+    reasoning: a.reasoning + b.reasoning,
+    ...(costMicros !== undefined && { costMicros }),
+  }
+}
+
 const messageModel = z.strictObject({
   provider: z.string(),
   api: z.string().optional(),
@@ -211,6 +229,19 @@ export type WorkingMessage = Message & {
   readonly pinned?: true
   /** Of a summary: where the first message that it stands for belongs. Other messages belong at their position. */
   readonly standsAt?: number
+}
+
+/** A message as it was added, without what the working set says of it. */
+export function plainMessage(of: Message | WorkingMessage): Message {
+  const {
+    position: _position,
+    tokenCount: _tokenCount,
+    redacted: _redacted,
+    pinned: _pinned,
+    standsAt: _standsAt,
+    ...plain
+  } = of as WorkingMessage
+  return plain
 }
 
 /** A message of one text part: what most messages are. */

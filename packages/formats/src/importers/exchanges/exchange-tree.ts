@@ -23,6 +23,11 @@ export function extend(node: SaidNode, key: string, conversationId: string, mess
   return child
 }
 
+/** Whether its message says nothing behind it. */
+export function isEndOfMessage({ children, conversationId, messageId }: SaidNode): boolean {
+  return ![...children.values()].some((next) => next.conversationId === conversationId && next.messageId === messageId)
+}
+
 /** What a part says, to be compared; undefined for thoughts. */
 export function saidBy({ role }: Pick<Message, 'role'>, part: Part): string | undefined {
   switch (part.type) {

@@ -84,13 +84,12 @@ describe('a call', () => {
 
   test('that is made twice gives a fork with the second answer', () => {
     const { conversations } = importValue([anthropicCall([asked], answer('msg_1')), anthropicCall([asked], answer('msg_2'))])
-    expect(conversations.map(({ conversationId }) => conversationId)).toEqual(['exchanges-msg_1', 'exchanges-msg_2'])
-    expect(payloadsOf(conversations[1], 'conversationStarted')).toEqual([
-      {
-        source: { format: 'exchanges', id: 'msg_2' },
-        parent: { relation: 'fork', conversationId: 'exchanges-msg_1', messageId: 'exchange-1.1' },
-      },
-    ])
+    expect(conversations.map(({ conversationId }) => conversationId)).toEqual(['exchanges-msg_1', 'exchanges-msg_1~msg_2'])
+    expect(conversations[1]?.fork).toEqual({
+      parentId: 'exchanges-msg_1',
+      afterCommandId: 'exchanges:exchange-1.1',
+      messageId: 'exchange-1.1',
+    })
     expect(messagesOf(conversations[1]).map(({ id }) => id)).toEqual(['msg_2'])
   })
 

@@ -3,8 +3,9 @@
  * JSON lines; bodies as JSON, streamed answers as the text of the stream. One conversation may go from one provider to another.
  *
  * Each request resends what was said before. What is known already is not said again: a request that continues a conversation adds
- * its new messages and its answer to it. One that goes on from an earlier message (the same call made twice) begins a fork, and
- * one that shares nothing with the others a conversation of its own. Answers are known by the provider's response id, new messages
+ * its new messages and its answer to it. One that goes on from an earlier message (the same call made twice) begins a fork behind it;
+ * behind a part of a message, where no fork can be, a conversation that names where it came from; and one that shares nothing with the
+ * others a conversation of its own. Answers are known by the provider's response id, new messages
  * of a request by the number of the exchange.
  *
  * The exchange itself is kept beside its answer, as a record from which it can be put together again: fields of the request and
@@ -17,14 +18,16 @@ import {
   defaultLimits,
   errorRecorded,
   foreignRecordKept,
+  forkIdOf,
   type ImportedFile,
+  type ImportedFork,
   isColloquyError,
   type Json,
   type JsonObject,
   type Media,
   type Message,
 } from '@colloquy/core'
-import { conversationIds } from '../content-id.ts'
+import { contentId, conversationIds } from '../content-id.ts'
 import { asString } from '../fields.ts'
 import { badLineEntry, fileValues, valuesIn } from '../file-values.ts'
 import { refusal } from '../json-lines.ts'
@@ -33,7 +36,7 @@ import type { SourceFile, TranscriptFormat } from '../source-file.ts'
 import { withoutWords, wordsOf } from '../without-words.ts'
 import { type ThreadEntry, type ThreadMessage, writeThread } from '../write-thread.ts'
 import { type Answer, decodeAnswer, decodeRequest, type Exchange, readExchange } from './exchange.ts'
-import { beginning, extend, followKnown, type SaidNode, saidBy } from './exchange-tree.ts'
+import { beginning, extend, followKnown, isEndOfMessage, type SaidNode, saidBy } from './exchange-tree.ts'
 
 const format = 'exchanges'
 
@@ -54,6 +57,8 @@ interface Growing {
   readonly entries: ThreadEntry[]
   readonly media: Media[]
   tip: SaidNode
+  /** What the present exchange said. */
+  readonly said: SaidNode[]
   /** The system prompt that it was last called with. */
   system: string
 }
@@ -66,6 +71,9 @@ function importFile(file: SourceFile): ImportedFile {
   const growing: Growing[] = []
   const byTip = new Map<SaidNode, Growing>()
   const afterResponse = new Map<string, SaidNode>()
+  /** The system prompt that held when something was said. */
+  const systemAt = new Map<SaidNode, string>()
+  const forkIds = new Set<string>()
   const recordOf = exchangeRecorder(file)
 
   for (const { line, path, value } of values) {
@@ -88,6 +96,7 @@ function importFile(file: SourceFile): ImportedFile {
     conversation.entries.push(...said, { kind: 'actions', line, id: `exchange-${line}`, actions: [...failure(answer), record] })
     conversation.media.push(...request.media, ...answer.media, ...media)
     byTip.set(conversation.tip, conversation)
+    for (const tip of conversation.said.splice(0)) systemAt.set(tip, conversation.system)
     if (answer.responseId !== undefined) afterResponse.set(answer.responseId, conversation.tip)
   }
 
@@ -96,7 +105,7 @@ function importFile(file: SourceFile): ImportedFile {
       source: file.source,
       format,
       conversationId: id,
-      started: {
+      started: forkPoint(from) ?? {
         source: { format, id: responseId },
         ...(from.conversationId !== undefined && {
           parent: {
@@ -120,19 +129,36 @@ function importFile(file: SourceFile): ImportedFile {
   }
 
   function begin(from: SaidNode, responseId: string): Growing {
-    const system = growing.find(({ id }) => id === from.conversationId)?.system ?? '[]'
+    const system = forkPoint(from) ? (systemAt.get(from) ?? '[]') : '[]'
     const conversation: Growing = {
-      id: nextId(`${format}-${responseId}`),
+      id: forkPoint(from) ? nextForkId(from.conversationId as string, responseId) : nextId(`${format}-${responseId}`),
       responseId,
       from,
       entries: [],
       media: [],
       tip: from,
+      said: [],
       system,
     }
     growing.push(conversation)
     return conversation
   }
+
+  /** Named by its answer, which is the same in each import; where a name cannot be part of an id, by its hash. */
+  function nextForkId(parentId: string, responseId: string): string {
+    const name = responseId.length <= 64 && !responseId.includes('~') ? responseId : contentId(responseId, file.sha256)
+    let id = forkIdOf(parentId, name)
+    for (let n = 2; forkIds.has(id); n++) id = forkIdOf(parentId, `${name}.${n}`)
+    forkIds.add(id)
+    return id
+  }
+}
+
+/** A fork has whole messages of its parent. */
+function forkPoint(from: SaidNode): ImportedFork | undefined {
+  const { conversationId: parentId, messageId } = from
+  if (parentId === undefined || messageId === undefined || !isEndOfMessage(from)) return undefined
+  return { parentId, afterCommandId: `${format}:${messageId}`, messageId }
 }
 
 function decoded(file: SourceFile, line: number, path: string, exchange: Exchange) {
@@ -176,7 +202,9 @@ function saidIn(
   const { v: _, id: __, ...said } = decodedMessage
   for (const part of said.parts) {
     const key = saidBy(said, part)
-    if (key !== undefined) conversation.tip = extend(conversation.tip, key, conversation.id, id)
+    if (key === undefined) continue
+    conversation.tip = extend(conversation.tip, key, conversation.id, id)
+    conversation.said.push(conversation.tip)
   }
   const message = { ...said, ...(occurredAt !== undefined && { createdAt: occurredAt }) }
   return {

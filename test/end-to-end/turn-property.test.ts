@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { runs } from '../formats/runs.ts'
 import { storedIn } from '../support/given.ts'
-import { doneOrDead, mortal, mortalLog } from './mortal.ts'
+import { doneOrDead, mortal, mortalLog } from '../support/mortal.ts'
 
 type Behaviour = 'answers' | 'waits' | 'throws' | 'needs approval' | 'is denied' | 'is missing'
 

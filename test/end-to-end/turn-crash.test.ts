@@ -5,8 +5,8 @@ import { approvalDecided, type ConversationState } from '@colloquy/core'
 import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
 import { expect, test } from 'vitest'
 import { storedIn } from '../support/given.ts'
-import { doneOrDead, mortal, mortalLog } from './mortal.ts'
-import { finalOf, twoToolModel, twoTools } from './two-tools.ts'
+import { doneOrDead, mortal, mortalLog } from '../support/mortal.ts'
+import { finalOf, twoToolModel, twoTools } from '../support/two-tools.ts'
 
 type Ran = { readonly tool: string; readonly key: string }
 

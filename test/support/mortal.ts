@@ -11,7 +11,11 @@ export function mortal(diesAt: number) {
   return { step, steps: () => steps, isDead: () => steps >= diesAt }
 }
 
-export function mortalLog(log: EventLog, { step, isDead }: ReturnType<typeof mortal>): EventLog {
+/** A log with a step before and behind each append; what a dead process appends never arrives. */
+export function mortalLog(
+  log: EventLog,
+  { step, isDead }: { readonly step: () => void | Promise<never>; readonly isDead: () => boolean },
+): EventLog {
   return new Proxy(log, {
     get: (target, name) => {
       const value: unknown = Reflect.get(target, name, target)
