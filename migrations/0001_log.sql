@@ -345,11 +345,7 @@ begin
 
   select array_agg(l.last_feed_position order by l.partition), array_agg(l.last_conversation_no order by l.partition)
   into feed_positions, v_last_nos
-  from (
-    select * from partition
-    where partition = any (p_partitions)
-    order by partition for update
-  ) l;
+  from (select * from partition where partition = any (p_partitions) order by partition for update) l;
   if coalesce(cardinality(feed_positions), 0) <> cardinality(p_partitions) then
     raise exception 'of the partitions % some do not exist', p_partitions;
   end if;
@@ -364,8 +360,8 @@ begin
     where (
       select true from conversation c
       join envelope s on s.partition = c.partition and s.conversation_no = c.conversation_no
-      where c.partition = p_partitions[p_slots[m.request]]
-        and c.tenant = m.tenant and c.conversation_id = m.conversation_id and s.command_id = m.command_id
+      where c.partition = p_partitions[p_slots[m.request]] and c.tenant = m.tenant and c.conversation_id = m.conversation_id
+        and s.command_id = m.command_id
       limit 1
     ) is not null;
   end if;
@@ -383,8 +379,7 @@ begin
         unnest(p_expected_hashes) as expected_hash, unnest(p_counts) as envelopes, unnest(p_last_hashes) as last_hash,
         unnest(p_last_occurred_at) as last_occurred_at, unnest(p_archives) as archive, unnest(p_commands) as command_id
     ) u
-    where c.partition = p_partitions[u.slot]
-      and c.tenant = u.tenant and c.conversation_id = u.conversation_id
+    where c.partition = p_partitions[u.slot] and c.tenant = u.tenant and c.conversation_id = u.conversation_id
       and c.head_position = u.expected_position and c.head_hash = u.expected_hash and not c.archived
       and (u.envelopes > 0 or u.archive)
       and (u.command_id is null or (
@@ -420,8 +415,7 @@ begin
           unnest(p_expected_hashes) as expected_hash, unnest(p_counts) as envelopes, unnest(p_commands) as command_id
       ) u
       left join conversation c
-        on c.partition = p_partitions[u.slot]
-        and c.tenant = u.tenant and c.conversation_id = u.conversation_id
+        on c.partition = p_partitions[u.slot] and c.tenant = u.tenant and c.conversation_id = u.conversation_id
       where u.moved_no = 0
       order by u.n
     loop
