@@ -10,6 +10,7 @@ import {
   type ConversationKey,
   type EventLog,
   forkHash,
+  pageBytes,
   pageSize,
   partitionOf,
   rootIdOf,
@@ -234,6 +235,13 @@ export function eventLogContract(
       expect(await log.outcome({ key, position, hash: new Uint8Array(32) })).toBe('not_stored')
       expect(await log.outcome({ key, position: position + 1, hash })).toBe('unknown')
       expect(await log.outcome({ key: newKey(), position, hash })).toBe('unknown')
+    })
+
+    test('has an id, the same for each process', async () => {
+      expect(log.id).toMatch(/^[0-9a-f]{8}$/)
+      if (opened.openAgain === undefined) return
+      await using again = await opened.openAgain()
+      expect(again.id).toBe(log.id)
     })
 
     test('head and youngest snapshot come together', async () => {
@@ -741,6 +749,55 @@ export function eventLogContract(
         expect(await sizes()).toEqual([pageSize, pageSize])
         expect(await sizes({ from: 2 })).toEqual([pageSize, pageSize - 1])
         expect(await sizes({ to: pageSize + 1 })).toEqual([pageSize, 1])
+      })
+
+      test('ends a page of large envelopes by their bytes, and has always one in it', async () => {
+        const key = newKey()
+        const partition = placeOf(key)
+        const before = await feedEnd(key)
+        const sized = (share: number) => ({ body: utf8(JSON.stringify({ payload: { text: 'x'.repeat(pageBytes * share) } })) })
+        const stored: StoredEnvelope[] = []
+        for (const entries of [[sized(0.5), sized(0.25), {}, sized(0.25)], [sized(1)], [{}, {}]])
+          stored.push(...(await appendTo(log, key, entries)))
+        const end = (await log.feedHeads())[partition] as number
+        const fork = { ...key, conversationId: `${key.conversationId}~fork` }
+        await log.fork({ key: fork, parent: { conversationId: key.conversationId, position: 2 } })
+        await appendTo(log, fork, [{}, sized(0.25), {}])
+
+        const sizesOf = async (pages: AsyncIterable<readonly { readonly position: number }[]>) => {
+          const found: number[][] = []
+          for await (const page of pages) found.push(page.map(({ position }) => position))
+          return found
+        }
+        const asPages = [[1, 2, 3, 4], [5], [6, 7]]
+        expect(await sizesOf(log.read(key))).toEqual(asPages)
+        expect(await sizesOf(log.actions(key, { from: 1, to: 7 }))).toEqual(asPages)
+        expect(await sizesOf(log.actions(key, { from: 5, to: 5 }))).toEqual([[5]])
+        expect(await sizesOf(log.read(fork))).toEqual([[1, 2, 3, 4], [5]])
+        expect(await sizesOf(log.actions(fork, { from: 1, to: 5 }))).toEqual([[1, 2, 3, 4], [5]])
+        expect(await readAll(log, key)).toEqual(stored)
+        const found: StoredAction[] = []
+        for await (const page of log.actions(key, { from: 1, to: 7 })) found.push(...page)
+        expect(found.map(actionOf)).toEqual(stored.map(actionOf))
+
+        for (const filter of [{}, { tenant: key.tenant, conversationId: key.conversationId }]) {
+          const feed = async (after: number) => {
+            const { envelopes, scannedTo } = await log.feed({ ...filter, partition, after, limit: stored.length })
+            return [envelopes.map(({ position }) => position), scannedTo - before]
+          }
+          expect(await feed(before)).toEqual([[1, 2, 3, 4], 4])
+          expect(await feed(before + 4)).toEqual([[5], 5])
+        }
+        expect(end).toBe(before + 7)
+
+        const missedAfter = async (position: number) => {
+          const hash = stored[position - 1]?.hash ?? beginningOf(key).hash
+          const outcome = await appendAt(key, { position, hash }, [{}])
+          return outcome.status === 'conflict' && outcome.missed.map((envelope) => envelope.position)
+        }
+        expect(await missedAfter(0)).toEqual([1, 2, 3, 4])
+        expect(await missedAfter(4)).toEqual([5])
+        expect(await missedAfter(5)).toEqual([6, 7])
       })
 
       test('gives for replay the same actions as in whole envelopes', async () => {

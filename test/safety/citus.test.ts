@@ -103,6 +103,12 @@ describe.skipIf(!plain || isGiven)('on Citus', () => {
     // The tables in one transaction, each function in one of its own.
     expect(new Set(first.slice(0, tables.length).map(({ transaction }) => transaction)).size).toBe(1)
     expect(new Set(first.map(({ transaction }) => transaction)).size).toBe(3)
+    // As they are, for each node gets a copy.
+    const functions = await admin.query<{ name: string; settings: string[] }>(
+      `select proname as name, proconfig as settings from pg_proc where starts_with(proname, 'log_append') order by 1`,
+    )
+    expect(functions.rows.map(({ name }) => name)).toEqual(['log_append_one_v1', 'log_append_v1'])
+    for (const { settings } of functions.rows) expect(settings).toContain('plan_cache_mode=auto')
     await admin.query(`delete from pg_dist_partition where logicalrelid = 'media'::regclass`)
     await migrate({ url, engine: 'citus' })
     expect((await asked()).slice(first.length).map(({ call }) => call)).toEqual([

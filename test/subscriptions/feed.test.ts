@@ -5,7 +5,9 @@ import {
   cursorCovers,
   type EventLog,
   encodeCursor,
+  followFeed,
   messageAdded,
+  pageBytes,
   partitionOf,
   type StoredEnvelope,
 } from '@colloquy/core'
@@ -13,7 +15,7 @@ import { createEngine, type FeedBatch, type FeedEnvelope, openMemoryLog, sha256 
 import { type Database, openEmbeddedLog, openPostgresLog } from '@colloquy/postgres'
 import type { Kysely } from 'kysely'
 import { afterAll, describe, expect, test, vi } from 'vitest'
-import { appendTo, newKey } from '../support/log-writer.ts'
+import { appendTo, newKey, utf8 } from '../support/log-writer.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { tampered, withoutHints } from '../support/tampered-log.ts'
 
@@ -93,7 +95,7 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
       if (batches.flatMap(({ envelopes }) => envelopes).length === 20) break
     }
     const end = batches.at(-1)?.cursor as string
-    expect(cursorCovers(end, encodeCursor(await log.feedHeads()), log.partitions)).toBe(true)
+    expect(cursorCovers(end, encodeCursor(log, await log.feedHeads()), log)).toBe(true)
     const next = first(engine, { from: end }, 1)
     const [added] = await appendTo(log, newKey(), [{}])
     expect((await next).map(({ hash }) => hash)).toEqual([added?.hash])
@@ -203,14 +205,23 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
     const { log } = await fresh()
     await appendTo(log, newKey(), [{}])
     const engine = engineOn(log)
-    const more = encodeCursor(Array.from({ length: log.partitions + 1 }, () => 0))
+    const more = encodeCursor(
+      log,
+      Array.from({ length: log.partitions + 1 }, () => 0),
+    )
     const heads = await log.feedHeads()
-    const beyond = encodeCursor(heads.map((head) => head + 1))
+    const beyond = encodeCursor(
+      log,
+      heads.map((head) => head + 1),
+    )
+    // As many partitions, and as far.
+    const others = encodeCursor((await fresh()).log, heads)
     const invalid = { code: 'cursor_invalid' }
     const details = { partition: 0, heldPosition: (heads[0] as number) + 1, headPosition: heads[0] }
     for (const [from, refusal] of [
       ['nonsense', invalid],
       [more, invalid],
+      [others, invalid],
       [beyond, { code: 'history_rewound', details }],
     ] as const) {
       await expect(first(engine, { from }, 1)).rejects.toMatchObject(refusal)
@@ -246,6 +257,28 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
     await appendTo(log, key, [{}])
     await new Promise((resolve) => setTimeout(resolve, 20))
     expect(pages).toBe(4)
+  })
+
+  test('reads on behind a page that ended by its bytes, without a further hint', async () => {
+    const { log } = await fresh()
+    // It fires once: the ends are looked at before anything is there, and never again.
+    const followed = followFeed(log, { timer: () => () => {} })
+    const found: number[] = []
+    const reading = (async () => {
+      for await (const { envelopes } of followed) {
+        found.push(...envelopes.map(({ position }) => position))
+        if (found.length === 4) return
+      }
+    })()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const large = { body: utf8(JSON.stringify({ payload: { text: 'x'.repeat(pageBytes / 2) } })) }
+    await appendTo(log, newKey(), [large, large, {}, {}])
+    try {
+      await vi.waitFor(() => expect(found).toEqual([1, 2, 3, 4]), { timeout: 10_000 })
+    } finally {
+      followed.stop()
+      await reading
+    }
   })
 
   test('a subscriber that throws harms neither another one nor the append', async () => {

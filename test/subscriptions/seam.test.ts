@@ -58,7 +58,10 @@ test('each envelope is read once and in order, however appends, hints, answers a
         }
 
         const read: string[] = []
-        let cursor = encodeCursor(Array.from({ length: partitions }, () => 0))
+        let cursor = encodeCursor(
+          log,
+          Array.from({ length: partitions }, () => 0),
+        )
         let reader = start()
         function start() {
           const followed = followFeed(log, { from: cursor, limit, timer })

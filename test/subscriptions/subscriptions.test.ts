@@ -45,7 +45,7 @@ describe.each(Object.entries(logs))('a subscription on %s', (_name, open) => {
 
   const newName = () => `subscription ${++names}`
   /** The end of the feed now: each test reads what it appends itself. */
-  const here = async () => encodeCursor(await log.feedHeads())
+  const here = async () => encodeCursor(log, await log.feedHeads())
   const start = async (options: SubscribeOptions): Promise<DurableSubscription> => {
     const onError = (error: unknown, where: string) => errors.push({ error, where })
     const subscription = await subscribe(log, { retryMs: 1, onError, ...options })
@@ -114,7 +114,7 @@ describe.each(Object.entries(logs))('a subscription on %s', (_name, open) => {
     const gate = Promise.withResolvers<void>()
     const subscription = await start({ name: newName(), from: 'end', handle: () => gate.promise })
     const stored = await appendTo(log, newKey(), [{}, {}])
-    const token = cursorOf(stored[1] as StoredEnvelope, partitions, sha256)
+    const token = cursorOf(stored[1] as StoredEnvelope, log, sha256)
     let isCaughtUp = false
     const caughtUp = subscription.whenCaughtUp(token).then(() => {
       isCaughtUp = true

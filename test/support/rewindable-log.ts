@@ -10,7 +10,7 @@ export function openRewindableLog() {
   /** From now on the log has only the first `count` envelopes of its feed. */
   async function rewindTo(count: number): Promise<void> {
     const { envelopes } = await current.feed({ partition: 0, after: 0, limit: count })
-    const shorter = openMemoryLog()
+    const shorter = openMemoryLog({ id: current.id })
     if (count > 0)
       for (const envelope of envelopes) {
         const { tenant, conversationId } = envelope

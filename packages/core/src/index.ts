@@ -117,7 +117,15 @@ export {
   stamp,
 } from './envelope.ts'
 export { ColloquyError, type ErrorCode, type ErrorDetails, errorCodes, isColloquyError } from './errors.ts'
-export { cursorCovers, cursorOf, decodeCursor, encodeCursor, type FeedCursor, positionsCover } from './feed/feed-cursor.ts'
+export {
+  type CursorLog,
+  cursorCovers,
+  cursorOf,
+  decodeCursor,
+  encodeCursor,
+  type FeedCursor,
+  positionsCover,
+} from './feed/feed-cursor.ts'
 export { readFeedPage } from './feed/feed-page.ts'
 export { type FollowedFeed, type FollowedPage, type FollowOptions, followFeed } from './feed/follow-feed.ts'
 export { defaultSweepMs, type GrowthWatch, type GrowthWatcher, watchGrowth } from './feed/watch-growth.ts'
@@ -151,7 +159,6 @@ export {
   type AppendFate,
   type AppendOutcome,
   type AppendRequest,
-  actionPageSize,
   type ConversationSummary,
   type EventLog,
   type FeedFilter,
@@ -161,7 +168,6 @@ export {
   type ForkRequest,
   type Head,
   type Media,
-  pageSize,
   type Snapshot,
 } from './ports/event-log.ts'
 export type { Ids } from './ports/ids.ts'
@@ -173,6 +179,7 @@ export {
   type MemoryQuery,
   memoryRanking,
 } from './ports/memory-index.ts'
+export { actionPageSize, isFullPage, pageBytes, pageOf, pageSize } from './ports/page.ts'
 export type { Random } from './ports/random.ts'
 export type { Sha256 } from './ports/sha256.ts'
 export type { Cancellation, Summariser, Summary, SummaryRequest } from './ports/summariser.ts'

@@ -286,7 +286,7 @@ function engineOver<State>(
     envelopes$: publisher.envelopes(),
     feed$: (options = {}) => feeds.envelopes(options),
     feed: (options = {}) => feeds.batches(options),
-    cursorOf: (envelope) => cursorOf(envelope, log.partitions, sha256),
+    cursorOf: (envelope) => cursorOf(envelope, log, sha256),
 
     async open(conversationId, { seen } = {}) {
       if (typeof conversationId !== 'string' || !isForkId(conversationId)) assertRootId(conversationId)

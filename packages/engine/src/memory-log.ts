@@ -1,4 +1,5 @@
 /** The log in memory: the reference implementation. What the durable logs do is what this does, and one contract suite says so. */
+import { randomBytes } from 'node:crypto'
 import {
   type AppendOutcome,
   type AppendRequest,
@@ -15,6 +16,8 @@ import {
   genesisHash,
   type Head,
   type Media,
+  pageBytes,
+  pageOf,
   pageSize,
   partitionOf,
   type Snapshot,
@@ -40,8 +43,10 @@ interface Conversation {
 }
 
 /** A log that ends with the process. Bytes are copied on their way in and out: what a caller does to its own changes nothing here. */
-export function openMemoryLog(options: { readonly partitions?: number; readonly clock?: Clock } = {}): EventLog {
-  const { partitions = 1, clock = systemClock } = options
+export function openMemoryLog(
+  options: { readonly id?: string; readonly partitions?: number; readonly clock?: Clock } = {},
+): EventLog {
+  const { id = randomBytes(4).toString('hex'), partitions = 1, clock = systemClock } = options
   const conversations = new Map<string, Conversation>()
   const feeds = Array.from({ length: partitions }, (): StoredEnvelope[] => [])
   const allMedia = new Map<string, Media>()
@@ -98,7 +103,7 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
     const seen =
       expected.position === before ? conversation.beginning : history(conversation, expected.position, expected.position)[0]?.hash
     if (!seen || !isEqual(seen, expected.hash)) return []
-    return history(conversation, expected.position + 1, expected.position + pageSize).map(copyEnvelope)
+    return pageOf(history(conversation, expected.position + 1, expected.position + pageSize)).map(copyEnvelope)
   }
 
   const snapshotOf = (conversation: Conversation | undefined, stateKey: string, atOrBefore: number): Snapshot | undefined => {
@@ -109,6 +114,7 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
   }
 
   return {
+    id,
     partitions,
     append: async (requests) => requests.map(appendOne),
 
@@ -155,21 +161,24 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
     },
 
     async *read(key, { from = 1, to = Number.MAX_SAFE_INTEGER } = {}) {
-      for (let next = Math.max(from, 1); next <= to; next += pageSize) {
+      for (let next = Math.max(from, 1); next <= to; ) {
         const conversation = find(key)
-        const page = conversation ? history(conversation, next, Math.min(next - 1 + pageSize, to)) : []
+        const page = pageOf(conversation ? history(conversation, next, Math.min(next - 1 + pageSize, to)) : [])
         if (page.length === 0) return
         yield page.map(copyEnvelope)
+        next += page.length
       }
     },
 
     async *actions(key, { from, to }) {
-      for (let next = from; next <= to; next += actionPageSize) {
+      for (let next = from; next <= to; ) {
         const last = Math.min(next - 1 + actionPageSize, to)
         const conversation = find(key)
-        const page = conversation ? history(conversation, next, last) : []
-        if (page.length !== last - next + 1) throw missing(key, next + page.length)
+        const found = conversation ? history(conversation, next, last) : []
+        if (found.length !== last - next + 1) throw missing(key, next + found.length)
+        const page = pageOf(found)
         yield page.map(copyEnvelope)
+        next += page.length
       }
     },
 
@@ -187,10 +196,13 @@ export function openMemoryLog(options: { readonly partitions?: number; readonly 
       const feed = feeds[partition] ?? []
       const envelopes: StoredEnvelope[] = []
       let scannedTo = after
-      while (scannedTo < feed.length && envelopes.length < limit) {
+      let bytes = 0
+      while (scannedTo < feed.length && envelopes.length < limit && bytes < pageBytes) {
         const envelope = feed[scannedTo] as StoredEnvelope
         scannedTo += 1
-        if (isWanted(envelope, filter)) envelopes.push(copyEnvelope(envelope))
+        if (!isWanted(envelope, filter)) continue
+        envelopes.push(copyEnvelope(envelope))
+        bytes += envelope.body.length
       }
       return { envelopes, scannedTo }
     },

@@ -1,11 +1,11 @@
 /** Appends over connections that fail, on a real Postgres. */
 import { createServer } from 'node:net'
-import type { StoredEnvelope } from '@colloquy/core'
+import { pageBytes, type StoredEnvelope } from '@colloquy/core'
 import { sql } from 'kysely'
 import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
 import { startCuttingProxy } from '../../../test/support/cutting-proxy.ts'
-import { appendTo, beginningOf, following, newKey, readAll } from '../../../test/support/log-writer.ts'
+import { appendTo, beginningOf, following, newKey, readAll, utf8 } from '../../../test/support/log-writer.ts'
 import { startPostgres } from '../../../test/support/postgres-server.ts'
 import { migrate } from './migrate.ts'
 import { openPostgresLog } from './open-postgres.ts'
@@ -38,6 +38,20 @@ describe.skipIf(!server)('an append over a line that breaks', () => {
       }
     }
     await log.close()
+    await proxy.close()
+  })
+
+  test('is found again as a whole, although it is more than a page', async () => {
+    const proxy = await startCuttingProxy(await migrated())
+    await using log = await openPostgresLog({ url: proxy.url })
+    await appendTo(log, newKey(), [{}])
+    const key = newKey()
+    const large = { body: utf8(JSON.stringify({ payload: { text: 'x'.repeat(pageBytes / 2) } })) }
+    const envelopes = following(key, beginningOf(key), [large, large, {}])
+    proxy.cutOnce('after')
+    const [outcome] = await log.append([{ key, expected: beginningOf(key), envelopes }])
+    expect(outcome?.status === 'appended' && outcome.envelopes.map(({ position }) => position)).toEqual([1, 2, 3])
+    await proxy.settled()
     await proxy.close()
   })
 

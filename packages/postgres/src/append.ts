@@ -166,9 +166,12 @@ async function readMissed(
   head: Head,
 ): Promise<StoredEnvelope[]> {
   if (expectedPosition === -1 || expectedPosition >= head.position) return []
-  const envelopes = await readRange(log, key, expectedPosition, Math.min(head.position, expectedPosition + pageSize))
+  const last = Math.min(head.position, expectedPosition + pageSize)
+  const envelopes = await readRange(log, key, expectedPosition, last)
   if (expectedPosition === 0) return envelopes
-  const [seen, ...missed] = envelopes
+  const [seen, ...found] = envelopes
+  // The one that was seen may be a page of its own; none missed would say that the log is another one.
+  const missed = found.length > 0 ? found : await readRange(log, key, expectedPosition + 1, last)
   if (!seen) return []
   // Of a fork without envelopes of its own, the position is its parent's and the hash is not.
   const hashes = isForkId(key.conversationId) ? [seen.hash, forkHash(seen.hash, seen.position, key, sha256)] : [seen.hash]
@@ -190,7 +193,12 @@ async function afterLoss(
   for (;;) {
     try {
       if (first && last) {
-        const stored = await readRange(log, key, first.position, last.position)
+        const stored: StoredEnvelope[] = []
+        for (let next = first.position; next <= last.position; next = first.position + stored.length) {
+          const page = await readRange(log, key, next, last.position)
+          if (page.length === 0) break
+          stored.push(...page)
+        }
         const end = stored.at(-1)
         if (end?.position === last.position && Buffer.compare(end.hash, last.hash) === 0) return appended(stored, isLocalOnly)
       } else if (

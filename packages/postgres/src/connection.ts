@@ -24,6 +24,7 @@ export interface Connection {
 export interface LogConnection {
   readonly kysely: Kysely<Database>
   readonly target: string
+  readonly id: string
   readonly partitions: number
   /** Sessions do not start at read committed, so an append has to ask for it. */
   readonly needsReadCommitted: boolean
@@ -53,7 +54,7 @@ export interface LogConnection {
 
 export function logConnection(
   { kysely, target, pool, withAppendSession = kyselySessions(kysely), close }: Connection,
-  facts: Pick<LogConnection, 'partitions' | 'needsReadCommitted'> & Pick<Settings, 'role' | 'seesAllTenants'>,
+  facts: Pick<LogConnection, 'id' | 'partitions' | 'needsReadCommitted'> & Pick<Settings, 'role' | 'seesAllTenants'>,
 ): LogConnection {
   const pending = new Set<Promise<unknown>>()
   let closing: Promise<void> | undefined
@@ -79,6 +80,7 @@ export function logConnection(
 
   return {
     kysely,
+    id: facts.id,
     partitions: facts.partitions,
     needsReadCommitted: facts.needsReadCommitted,
     target,

@@ -12,6 +12,7 @@ interface PartitionTable {
   partition: number
   partitions: number
   partition_hash: string
+  log_id: string
   last_feed_position: ColumnType<string | number | bigint, number | undefined, number>
   last_conversation_no: ColumnType<string | number | bigint, number | undefined, number>
 }

@@ -229,7 +229,7 @@ async function checkRowSecurity(kysely: Kysely<Database>, settings: Settings): P
 async function checkPartitions(kysely: Kysely<Database>, exists: boolean): Promise<Check> {
   if (!exists) return check('partitions', 'fail', 'none', 'Run "colloquy migrate".')
   try {
-    return check('partitions', 'ok', String(await readPartitions(kysely)))
+    return check('partitions', 'ok', String((await readPartitions(kysely)).partitions))
   } catch (error) {
     if (!isColloquyError(error, 'database_failed')) throw error
     return check(

@@ -1,8 +1,9 @@
-import type { FeedFilter, FeedPage } from '@colloquy/core'
+import { type FeedFilter, type FeedPage, isFullPage } from '@colloquy/core'
 import type { Kysely } from 'kysely'
 import type { LogConnection } from './connection.ts'
 import type { Database } from './database.ts'
 import { safeInteger } from './int8.ts'
+import { pageQuery } from './page-query.ts'
 import { envelopeColumns, toStoredEnvelope } from './stored-envelope.ts'
 
 export type FeedQuery = FeedFilter & { readonly partition: number; readonly after: number; readonly limit: number }
@@ -21,12 +22,12 @@ export async function readFeed(log: LogConnection, query: FeedQuery): Promise<Fe
   const rows = await log.asTenant(query.tenant ?? null, (kysely) => feedQuery(kysely, query, end).execute())
   const envelopes = rows.map((row) => toStoredEnvelope(row, row.conversation_id as string))
   const lastFeedPosition = envelopes.at(-1)?.feedPosition ?? after
-  return { envelopes, scannedTo: end === undefined || envelopes.length === limit ? lastFeedPosition : Math.max(end, after) }
+  return { envelopes, scannedTo: end === undefined || isFullPage(envelopes, limit) ? lastFeedPosition : Math.max(end, after) }
 }
 
 export function feedQuery(kysely: Kysely<Database>, query: FeedQuery, end?: number) {
   const { partition, after, limit, tenant, types, conversationId } = query
-  return kysely
+  const found = kysely
     .selectFrom('envelope')
     .select(envelopeColumns)
     .select((eb) =>
@@ -54,6 +55,7 @@ export function feedQuery(kysely: Kysely<Database>, query: FeedQuery, end?: numb
     )
     .orderBy('feed_position')
     .limit(limit)
+  return pageQuery(kysely, found, 'feed_position')
 }
 
 async function readFeedHead(log: LogConnection, partition: number): Promise<number | undefined> {

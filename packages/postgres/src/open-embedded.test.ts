@@ -28,9 +28,18 @@ describe('a log in a directory', () => {
     await expect(log.head(key)).rejects.toMatchObject({ code: 'log_closed' })
 
     await using again = await openEmbeddedLog({ directory })
+    expect(again.id).toBe(log.id)
     expect(await readAll(again, key)).toEqual(stored)
     expect((await again.feed({ partition: 0, after: 0, limit: 10 })).envelopes).toEqual(stored)
     await appendTo(again, key, [{}])
+  })
+
+  test('is another one than the next, although both began as copies of one template', async () => {
+    await using one = await openEmbeddedLog({ memory: true })
+    await using other = await openEmbeddedLog({ memory: true })
+    expect(one.id).toMatch(/^[0-9a-f]{8}$/)
+    expect(other.id).toMatch(/^[0-9a-f]{8}$/)
+    expect(other.id).not.toBe(one.id)
   })
 
   test('keeps what was appended when its process is killed, and opens again at once', async () => {

@@ -11,6 +11,7 @@ import { cachedTemplate, type Template, unpackTemplate } from './embedded-templa
 import { toColloquyError } from './failures.ts'
 import { int8Oid, safeInteger } from './int8.ts'
 import { applyMigrations, migrationsHash, schemaVersion } from './migrate.ts'
+import { ensureLogId, forgetLogId } from './partitions.ts'
 import { pgliteDialect } from './pglite-dialect.ts'
 import { openLog, type PostgresLog } from './postgres-log.ts'
 
@@ -36,6 +37,7 @@ export async function openEmbeddedLog(options: EmbeddedOptions): Promise<Postgre
   try {
     const { found, needed } = await schemaVersion(connection.kysely)
     if (found !== needed) await applyMigrations(connection, partitions)
+    await ensureLogId(connection.kysely)
     return await openLog(connection, options)
   } catch (error) {
     await connection.close()
@@ -99,6 +101,7 @@ async function template(partitions: number): Promise<Template> {
         close: async () => {},
       }
       await applyMigrations(connection, partitions)
+      await forgetLogId(connection.kysely)
       // So that who starts with it has no log to go through.
       await pglite.exec('checkpoint')
       const dump = await pglite.dumpDataDir('none')

@@ -1,31 +1,45 @@
-import { ColloquyError, partitionHashName } from '@colloquy/core'
+import { randomBytes } from 'node:crypto'
+import { ColloquyError, type CursorLog, partitionHashName } from '@colloquy/core'
 import type { Kysely } from 'kysely'
 import type { Database } from './database.ts'
 
 /** Gives a new database its partitions, for ever. */
 export async function createPartitions(kysely: Kysely<Database>, partitions: number): Promise<void> {
+  const shared = { partitions, partition_hash: partitionHashName, log_id: newLogId() }
   await kysely
     .insertInto('partition')
-    .values(Array.from({ length: partitions }, (_, partition) => ({ partition, partitions, partition_hash: partitionHashName })))
+    .values(Array.from({ length: partitions }, (_, partition) => ({ partition, ...shared })))
     .execute()
 }
 
+const newLogId = (): string => randomBytes(4).toString('hex')
+
+/** A template is no log: each one that is made of it gets an id of its own. */
+export async function forgetLogId(kysely: Kysely<Database>): Promise<void> {
+  await kysely.updateTable('partition').set({ log_id: '' }).execute()
+}
+
+/** Gives the log an id where it was made of a template just now. For who has the database to itself. */
+export async function ensureLogId(kysely: Kysely<Database>): Promise<void> {
+  await kysely.updateTable('partition').set({ log_id: newLogId() }).where('log_id', '=', '').execute()
+}
+
 /**
- * How many partitions the database has.
+ * How many partitions the database has, and which log it is.
  * @throws `partitions_differ` when that is not what was asked for; `database_failed` when rows are missing or another hash spread them
  */
-export async function readPartitions(kysely: Kysely<Database>, asked?: number): Promise<number> {
-  const rows = await kysely.selectFrom('partition').select(['partitions', 'partition_hash']).execute()
-  const found = rows[0]?.partitions ?? 0
-  const hash = rows[0]?.partition_hash
-  if (found === 0 || rows.length !== found || rows.some((row) => row.partitions !== found || row.partition_hash !== hash)) {
+export async function readPartitions(kysely: Kysely<Database>, asked?: number): Promise<CursorLog> {
+  const rows = await kysely.selectFrom('partition').select(['partitions', 'partition_hash', 'log_id']).execute()
+  const { partitions: found = 0, partition_hash: hash, log_id: id = '' } = rows[0] ?? {}
+  const isSame = (row: (typeof rows)[number]) => row.partitions === found && row.partition_hash === hash && row.log_id === id
+  if (found === 0 || rows.length !== found || !rows.every(isSame)) {
     throw unusable(`it should have ${found} of them and has ${rows.length} rows, which must agree`)
   }
   if (hash !== partitionHashName) {
     throw unusable(`conversations were spread by the hash "${hash}", but this version knows only "${partitionHashName}"`)
   }
   if (asked !== undefined && asked !== found) throw new ColloquyError('partitions_differ', { found, asked })
-  return found
+  return { id, partitions: found }
 }
 
 function unusable(problem: string): ColloquyError {

@@ -35,8 +35,8 @@ export async function openLog(
   const { kysely } = connection
   const settings = await readSettings(kysely)
   judge(settings)
-  const partitions = await readPartitions(kysely, asked.partitions)
-  const log = logConnection(connection, { ...settings, partitions, needsReadCommitted: settings.isolation !== 'read committed' })
+  const found = await readPartitions(kysely, asked.partitions)
+  const log = logConnection(connection, { ...settings, ...found, needsReadCommitted: settings.isolation !== 'read committed' })
   return postgresLog(log, asked, growthBy(asked.signals ?? 'local'))
 }
 
@@ -49,6 +49,7 @@ function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth)
   }
   return {
     kysely: log.kysely,
+    id: log.id,
     partitions: log.partitions,
     append,
     outcome: (query) => log.run(`give the outcome at position ${query.position}`, () => readOutcome(log, query)),

@@ -6,6 +6,8 @@ import {
   type ConversationSummary,
   type Head,
   isForkId,
+  isFullPage,
+  pageOf,
   pageSize,
   partitionOf,
   type StoredEnvelope,
@@ -16,6 +18,7 @@ import type { LogConnection } from './connection.ts'
 import { conversationOf, headColumns, toHead } from './conversation-row.ts'
 import type { Database } from './database.ts'
 import { safeInteger } from './int8.ts'
+import { pageQuery } from './page-query.ts'
 import { sha256 } from './sha256.ts'
 import { envelopeColumns, plainBytes, toStoredEnvelope } from './stored-envelope.ts'
 
@@ -32,16 +35,15 @@ export async function readHead(log: LogConnection, key: ConversationKey): Promis
   return row && toHead(row)
 }
 
-/** Envelopes `from`..`to` (inclusive) in order; fewer when the conversation ends before `to`. */
+/** Envelopes `from`..`to` (inclusive) in order; fewer when the conversation ends before `to`, or where `pageBytes` ends the page. */
 export async function readRange(log: LogConnection, key: ConversationKey, from: number, to: number): Promise<StoredEnvelope[]> {
   if (isForkId(key.conversationId)) return readForkRange(log, key, from, to)
   const rows = await log.asTenant(key.tenant, (kysely) =>
-    envelopesOf(kysely, log, key)
-      .select(envelopeColumns)
-      .where('position', '>=', from)
-      .where('position', '<=', to)
-      .orderBy('position')
-      .execute(),
+    pageQuery(
+      kysely,
+      envelopesOf(kysely, log, key).select(envelopeColumns).where('position', '>=', from).where('position', '<=', to),
+      'position',
+    ).execute(),
   )
   return rows.map((row) => toStoredEnvelope(row, key.conversationId))
 }
@@ -51,21 +53,24 @@ async function readForkRange(log: LogConnection, key: ConversationKey, from: num
   for (const segment of await readSegments(log, key)) {
     const first = Math.max(from, segment.from)
     const last = Math.min(to, segment.to)
-    if (first > last) continue
+    if (first > last || isFullPage(envelopes, Number.POSITIVE_INFINITY)) continue
     const rows = await log.asTenant(key.tenant, (kysely) =>
-      kysely
-        .selectFrom('envelope')
-        .select(envelopeColumns)
-        .where('partition', '=', partitionOf(key, log.partitions, sha256))
-        .where('conversation_no', '=', segment.conversationNo)
-        .where('position', '>=', first)
-        .where('position', '<=', last)
-        .orderBy('position')
-        .execute(),
+      pageQuery(
+        kysely,
+        kysely
+          .selectFrom('envelope')
+          .select(envelopeColumns)
+          .where('partition', '=', partitionOf(key, log.partitions, sha256))
+          .where('conversation_no', '=', segment.conversationNo)
+          .where('position', '>=', first)
+          .where('position', '<=', last),
+        'position',
+      ).execute(),
     )
     envelopes.push(...rows.map((row) => toStoredEnvelope(row, segment.conversationId)))
   }
-  return envelopes
+  // Of the segments each was a page.
+  return [...pageOf(envelopes)]
 }
 
 /**
@@ -83,7 +88,9 @@ export async function readPage(
     ? await readForkPage(log, key, from, last)
     : await readOwnPage(log, key, from, last)
   for (let position = from; position <= Math.min(last, headPosition); position++) {
-    if (envelopes[position - from]?.position === position) continue
+    const found = envelopes[position - from]
+    if (found?.position === position) continue
+    if (!found && isFullPage(envelopes, pageSize)) break
     throw new ColloquyError('log_corrupt', {
       conversationId: key.conversationId,
       position,
@@ -96,13 +103,15 @@ export async function readPage(
 /** With the head in the same statement, so that both are of one moment. */
 async function readOwnPage(log: LogConnection, key: ConversationKey, from: number, last: number) {
   const rows = await log.asTenant(key.tenant, (kysely) =>
-    envelopesOf(kysely, log, key)
-      .select(envelopeColumns)
-      .select(conversationOf(kysely, log, key).select('head_position').as('head_position'))
-      .where('position', '>=', from)
-      .where('position', '<=', last)
-      .orderBy('position')
-      .execute(),
+    pageQuery(
+      kysely,
+      envelopesOf(kysely, log, key)
+        .select(envelopeColumns)
+        .select(conversationOf(kysely, log, key).select('head_position').as('head_position'))
+        .where('position', '>=', from)
+        .where('position', '<=', last),
+      'position',
+    ).execute(),
   )
   const envelopes = rows.map((row) => toStoredEnvelope(row, key.conversationId))
   if (rows[0]) return { envelopes, headPosition: safeInteger(rows[0].head_position ?? 0) }

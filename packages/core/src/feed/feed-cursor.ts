@@ -1,32 +1,37 @@
 /**
  * A cursor: how far a reader of the feed has come in each partition, as one token.
  *
- *     c1.<number of partitions>.<feed position of partition 0>.<of partition 1>...    in base 36; zeros are left out
+ *     c1.<id of the log>.<number of partitions>.<feed position of partition 0>.<of partition 1>...    in base 36; zeros are left out
  *
- * Opaque to callers, who store it and hand it back. It belongs to one database: another one counts other positions.
+ * Opaque to callers, who store it and hand it back. It belongs to one log: another one counts other positions.
  */
 
 import type { StoredEnvelope } from '../envelope.ts'
 import { ColloquyError } from '../errors.ts'
 import { partitionOf } from '../partition.ts'
+import type { EventLog } from '../ports/event-log.ts'
 import type { Sha256 } from '../ports/sha256.ts'
 
 /** See `encodeCursor`. Compared by `cursorCovers`, never as text. */
 export type FeedCursor = string
 
+/** What a cursor must know of its log. */
+export type CursorLog = Pick<EventLog, 'id' | 'partitions'>
+
 const version = 'c1'
 
-/** The cursor at these feed positions, one for each partition; 0: nothing was read. */
-export function encodeCursor(positions: readonly number[]): FeedCursor {
+/** The cursor of a log at these feed positions, one for each partition; 0: nothing was read. */
+export function encodeCursor({ id }: Pick<CursorLog, 'id'>, positions: readonly number[]): FeedCursor {
   const texts = positions.map((position) => (position === 0 ? '' : position.toString(36)))
-  return `${version}.${positions.length.toString(36)}.${texts.join('.').replace(/\.+$/, '')}`
+  return `${version}.${id}.${positions.length.toString(36)}.${texts.join('.').replace(/\.+$/, '')}`
 }
 
-/** @throws `cursor_invalid` for what is no cursor, or one of a database with another number of partitions */
-export function decodeCursor(cursor: FeedCursor, partitions: number): number[] {
+/** @throws `cursor_invalid` for what is no cursor, or one of another log */
+export function decodeCursor(cursor: FeedCursor, { id, partitions }: CursorLog): number[] {
   const fields = typeof cursor === 'string' ? cursor.split('.') : []
-  const [found, count, ...texts] = fields
+  const [found, owner, count, ...texts] = fields
   if (found !== version || count === undefined) throw invalid(`it does not begin with "${version}."`)
+  if (owner !== id) throw invalid(`it is of the log ${owner}, and this one is ${id}`)
   const counted = parse(count)
   if (counted !== partitions) throw invalid(`it is for ${counted} partitions, and this log has ${partitions}`)
   if (texts.length === 0 || texts.length > partitions) throw invalid(`it names ${texts.length} of ${partitions} partitions`)
@@ -34,8 +39,8 @@ export function decodeCursor(cursor: FeedCursor, partitions: number): number[] {
 }
 
 /** Whether a reader at `cursor` has read all that one at `target` has. Two cursors may each have what the other lacks. */
-export function cursorCovers(cursor: FeedCursor, target: FeedCursor, partitions: number): boolean {
-  return positionsCover(decodeCursor(cursor, partitions), decodeCursor(target, partitions))
+export function cursorCovers(cursor: FeedCursor, target: FeedCursor, log: CursorLog): boolean {
+  return positionsCover(decodeCursor(cursor, log), decodeCursor(target, log))
 }
 
 export function positionsCover(positions: readonly number[], target: readonly number[]): boolean {
@@ -45,12 +50,12 @@ export function positionsCover(positions: readonly number[], target: readonly nu
 /** The cursor that a reader must reach to have read this envelope: read your own writes. It says nothing of other partitions. */
 export function cursorOf(
   envelope: Pick<StoredEnvelope, 'tenant' | 'conversationId' | 'feedPosition'>,
-  partitions: number,
+  log: CursorLog,
   sha256: Sha256,
 ): FeedCursor {
-  const positions = Array.from({ length: partitions }, () => 0)
-  positions[partitionOf(envelope, partitions, sha256)] = envelope.feedPosition
-  return encodeCursor(positions)
+  const positions = Array.from({ length: log.partitions }, () => 0)
+  positions[partitionOf(envelope, log.partitions, sha256)] = envelope.feedPosition
+  return encodeCursor(log, positions)
 }
 
 function parse(text: string): number {

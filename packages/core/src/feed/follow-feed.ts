@@ -1,6 +1,7 @@
 import type { StoredEnvelope } from '../envelope.ts'
 import { isColloquyError } from '../errors.ts'
-import { type EventLog, type FeedFilter, pageSize } from '../ports/event-log.ts'
+import type { EventLog, FeedFilter } from '../ports/event-log.ts'
+import { isFullPage, pageSize } from '../ports/page.ts'
 import type { Timer } from '../ports/timer.ts'
 import { decodeCursor, encodeCursor, type FeedCursor } from './feed-cursor.ts'
 import { readFeedPage } from './feed-page.ts'
@@ -93,14 +94,14 @@ export function followFeed(log: EventLog, options: FollowOptions): FollowedFeed 
           const { envelopes, scannedTo } = result.value
           if (scannedTo === positions[partition]) continue
           // Not the end yet. Behind the others that wait, so that a long partition does not hold them up.
-          if (envelopes.length === limit || scannedTo < watch.headOf(partition)) grown.add(partition)
+          if (isFullPage(envelopes, limit) || scannedTo < watch.headOf(partition)) grown.add(partition)
           const before = positions.slice()
           positions[partition] = scannedTo
           yield {
             partition,
             envelopes,
-            cursor: encodeCursor(positions),
-            cursorAt: ({ feedPosition }) => encodeCursor(before.with(partition, feedPosition)),
+            cursor: encodeCursor(log, positions),
+            cursorAt: ({ feedPosition }) => encodeCursor(log, before.with(partition, feedPosition)),
           }
           if (stopped) return
         }
@@ -120,5 +121,5 @@ export function followFeed(log: EventLog, options: FollowOptions): FollowedFeed 
 
 async function startAt(log: EventLog, from: FollowOptions['from']): Promise<number[]> {
   if (from === 'end') return [...(await log.feedHeads())]
-  return from === undefined ? Array.from({ length: log.partitions }, () => 0) : decodeCursor(from, log.partitions)
+  return from === undefined ? Array.from({ length: log.partitions }, () => 0) : decodeCursor(from, log)
 }

@@ -94,20 +94,21 @@ export interface Media {
   readonly bytes: Uint8Array
 }
 
-/** Envelopes in one page of `read` and of a conflict's `missed`. */
-export const pageSize = 500
-
-/** Envelopes in one page of `actions`. A load whose tail fits into one asks its log twice. */
-export const actionPageSize = 5_000
-
 /**
  * The log: the truth. Implementations pass one contract suite.
  *
+ * Pages are bounded by count and by bytes (`page.ts`): one that is shorter than asked for is not the end.
  * Order: positions of a conversation are 1, 2, 3 without gaps; feed positions of a partition too, in the order of the commits.
  * Every method rejects with `database_unreachable`, `database_failed`, those that write with `log_read_only` or, from `append`, `append_outcome_unknown` when its store fails,
  * and with `log_closed` behind `close`.
  */
 export interface EventLog extends AsyncDisposable {
+  /**
+   * Which log this is: 8 characters of 0-9 and a-f, by chance, made with it. Its cursors carry it, and those of others are refused. A copy
+   * of a database has the same, until it is given another.
+   */
+  readonly id: string
+
   /** How many partitions there are; 1 gives a total order. */
   readonly partitions: number
 
@@ -154,7 +155,7 @@ export interface EventLog extends AsyncDisposable {
     readonly limit: number
   }): Promise<readonly ConversationSummary[]>
 
-  /** Envelopes of a partition with feed positions after `after`, ascending, at most `limit`. */
+  /** Envelopes of a partition with feed positions after `after`, ascending, at most `limit`; fewer where they are large. */
   feed(query: FeedFilter & { readonly partition: number; readonly after: number; readonly limit: number }): Promise<FeedPage>
 
   /** The last feed position of each partition, by its number. */

@@ -39,10 +39,14 @@ export async function distribute(kysely: Kysely<Database>): Promise<void> {
     }
   })
   // In transactions of their own: a function cannot be sent to nodes that do not have the tables yet.
-  for (const signature of await appendFunctions(kysely))
+  for (const signature of await appendFunctions(kysely)) {
+    // A plan without the values of a call knows no shard: Citus refuses "insert .. select" and joins in one, which the functions ask for
+    // elsewhere (DissuadePlannerFromUsingPlan in its distributed_planner.c makes such a plan dear, and so not chosen unless forced).
+    await sql`alter function ${sql.raw(signature)} set plan_cache_mode = auto`.execute(kysely)
     await sql`
       select create_distributed_function(${signature}, 'p_partition', colocate_with => ${tables[0]})
     `.execute(kysely)
+  }
 }
 
 async function isDistributed(kysely: Kysely<Database>, table: string): Promise<boolean> {

@@ -126,7 +126,7 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
     progress = Promise.withResolvers()
   }
 
-  const start = from === 'end' ? await log.feedHeads() : from === undefined ? undefined : decodeCursor(from, partitions)
+  const start = from === 'end' ? await log.feedHeads() : from === undefined ? undefined : decodeCursor(from, log)
   const shared = await run('take partitions', async () => {
     await createCheckpoints(kysely, name, start ?? Array.from({ length: partitions }, () => 0))
     return sharePartitions({
@@ -159,7 +159,7 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
     member,
 
     async whenCaughtUp(cursor) {
-      const target = cursor === undefined ? await log.feedHeads() : decodeCursor(cursor, partitions)
+      const target = cursor === undefined ? await log.feedHeads() : decodeCursor(cursor, log)
       for (;;) {
         if (closing) throw new ColloquyError('subscription_closed', { name })
         const moved = progress.promise
