@@ -30,6 +30,7 @@ export async function run(say: (text: string) => void): Promise<Report> {
       bench: 'embedded',
       node: process.versions.node,
       rows: [
+        row('loading the packages', 1, 'ms', open.loaded),
         row('PGlite, a directory', 1, 'ms', open.bare),
         row('the log, a directory', 1, 'ms', open.opened),
         row('PGlite, a new directory (initdb)', 1, 'ms', open.bareFresh),
@@ -66,28 +67,44 @@ export async function run(say: (text: string) => void): Promise<Report> {
   }
 }
 
-/** Each in a process of its own, from its first line to the first answer: what was compiled for one must not help the next. */
+/**
+ * Each in a process of its own, from the call to the first answer: what was compiled for one must not help the next. The packages are those
+ * that are published, not their sources; loading them is a row of its own.
+ */
 async function measureOpening(base: string, say: (text: string) => void) {
   const bare = (directory: string) => `
     const { PGlite } = await import('@electric-sql/pglite')
+    const start = performance.now()
     const pglite = await PGlite.create({ dataDir: ${JSON.stringify(directory)} })
     await pglite.query('select 1')`
   const ours = (directory: string) => `
+    await import('@electric-sql/pglite')
     const { openEmbeddedLog } = await import('@colloquy/postgres')
+    const start = performance.now()
     const log = await openEmbeddedLog({ directory: ${JSON.stringify(directory)} })
     await log.head({ tenant: 'default', conversationId: 'none' })`
   const timed = async (code: string): Promise<number> => {
-    const program = `const start = performance.now(); ${code}; console.log(performance.now() - start); process.exit(0)`
-    const args = ['--conditions=@colloquy/source', '--input-type=module', '--eval', program]
+    const program = `${code}; console.log(performance.now() - start); process.exit(0)`
+    const args = ['--input-type=module', '--eval', program]
     const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: import.meta.dirname })
     return Number(stdout)
   }
-  const samples = { bare: [] as number[], opened: [] as number[], bareFresh: [] as number[], fresh: [] as number[] }
+  const loaded = `const start = performance.now(); await import('@colloquy/postgres')`
+  const samples = {
+    loaded: [] as number[],
+    bare: [] as number[],
+    opened: [] as number[],
+    bareFresh: [] as number[],
+    fresh: [] as number[],
+  }
+  say('building the packages')
+  await promisify(execFile)('npx', ['tsc', '-b', 'tsconfig.json'], { cwd: join(import.meta.dirname, '../..') })
   say('opening directories')
   await (await PGlite.create({ dataDir: join(base, 'bare') })).close()
   // Also sees to it that there is a template, as there is after the first store of a machine.
   await (await openEmbeddedLog({ directory: join(base, 'ours') })).close()
   for (let round = 0; round < openRounds; round++) {
+    samples.loaded.push(await timed(loaded))
     samples.bare.push(await timed(bare(join(base, 'bare'))))
     samples.opened.push(await timed(ours(join(base, 'ours'))))
     samples.bareFresh.push(await timed(bare(join(base, `bare-${round}`))))
