@@ -83,6 +83,22 @@ describe('importConversation', () => {
     expect(await verifyReplay(log, key, engine.reducer, sha256)).toMatchObject({ verdict: 'same', chain: { ok: true } })
   })
 
+  test('refuses a branch that is stored as one of another place, before anything of its file is appended', async () => {
+    const { engine, log } = await given()
+    const branchAfter = (n: number) => ({
+      ...imported([command(4)], { conversationId: 'c~branch' }),
+      fork: { parentId: 'c', afterCommandId: `record:${n}` },
+    })
+    await engine.importConversation([imported(numbers(2).map(command)), branchAfter(1)])
+    for (const place of [2, 3, 9]) {
+      await expect(
+        engine.importConversation([imported(numbers(3).map(command)), branchAfter(place)]),
+        `after record ${place}`,
+      ).rejects.toMatchObject({ code: 'import_conflict', details: { conversationId: 'c~branch' } })
+    }
+    expect(await storedIn(log, 'c')).toHaveLength(2)
+  })
+
   test('refuses a branch of what is not there', async () => {
     const { engine } = await given()
     const fork = { parentId: 'c', afterCommandId: 'record:9' }

@@ -87,6 +87,12 @@ async function check<State>(conversation: ImportedConversation, ports: ImportPor
   const isNew = (await log.head(key)) === undefined
   if (isNew && walked !== undefined && isDeepStrictEqual(walked.limits, limits)) return undefined
   const known = await readKnown(key, ports)
+  if (conversation.fork && !isNew) {
+    const forked = await forkedBy(key, conversation.fork, ports)
+    // Where it left its parent is said once and for all.
+    if (forked === undefined) throw new ColloquyError('import_conflict', { conversationId, position: known.head.position })
+    isStored(conversationId, forked.command.commandId, forked.command.actions, known, sha256)
+  }
   let count = 0
   let missing = 0
   for (const { commandId, actions } of commands) {
@@ -153,18 +159,27 @@ async function write<State>(conversation: ImportedConversation, ports: ImportPor
  * The fork itself, before its own commands. Idempotent, as the place of the command that it leaves its parent after is.
  * @returns the command that says so, which is its first
  */
-async function makeFork<State>(
+async function makeFork<State>(key: ConversationKey, fork: ImportedFork, ports: ImportPorts<State>): Promise<ImportedCommand> {
+  const { parentId } = fork
+  const forked = await forkedBy(key, fork, ports)
+  if (forked === undefined) throw new ColloquyError('import_conflict', { conversationId: parentId, position: 0 })
+  const { position, command } = forked
+  const outcome = await ports.log.fork({ key, parent: { conversationId: parentId, position } })
+  if (outcome.status !== 'forked') throw new ColloquyError('import_conflict', { conversationId: key.conversationId, position })
+  return command
+}
+
+/** The first command of a fork, and where it leaves its parent; undefined when the parent has no such command. */
+async function forkedBy<State>(
   key: ConversationKey,
   { parentId, afterCommandId, messageId }: ImportedFork,
-  { log }: ImportPorts<State>,
-): Promise<ImportedCommand> {
+  { log }: Pick<ImportPorts<State>, 'log'>,
+): Promise<{ readonly position: number; readonly command: ImportedCommand } | undefined> {
   const left = (await log.command({ ...key, conversationId: parentId }, afterCommandId)).at(-1)
-  if (left === undefined) throw new ColloquyError('import_conflict', { conversationId: parentId, position: 0 })
+  if (left === undefined) return undefined
   const { position, occurredAt } = left
-  const outcome = await log.fork({ key, parent: { conversationId: parentId, position } })
-  if (outcome.status !== 'forked') throw new ColloquyError('import_conflict', { conversationId: key.conversationId, position })
   const forked = conversationForked({ parentId, position, ...(messageId !== undefined && { messageId }) })
-  return { commandId: 'forked', actions: [forked], occurredAt }
+  return { position, command: { commandId: 'forked', actions: [forked], occurredAt } }
 }
 
 async function resultOf<State>(
