@@ -93,6 +93,14 @@ describe('a call', () => {
     expect(messagesOf(conversations[1]).map(({ id }) => id)).toEqual(['msg_2'])
   })
 
+  test('whose answer has an id that no conversation can have is named by the hash of it', () => {
+    const { conversations } = importValue([anthropicCall([asked], answer('a~b')), anthropicCall([asked], answer('~'))])
+    expect(conversations.map(({ conversationId }) => conversationId)).toEqual([
+      expect.stringMatching(/^exchanges-[0-9a-f]{16}$/),
+      expect.stringMatching(/^exchanges-[0-9a-f]{16}~[0-9a-f]{16}$/),
+    ])
+  })
+
   test('that shares nothing with the others is a conversation of its own', () => {
     const other = { role: 'user', content: 'Something else' }
     const { conversations } = importValue([anthropicCall([asked], answer('msg_1')), anthropicCall([other], answer('msg_2'))])

@@ -131,7 +131,7 @@ function importFile(file: SourceFile): ImportedFile {
   function begin(from: SaidNode, responseId: string): Growing {
     const system = forkPoint(from) ? (systemAt.get(from) ?? '[]') : '[]'
     const conversation: Growing = {
-      id: forkPoint(from) ? nextForkId(from.conversationId as string, responseId) : nextId(`${format}-${responseId}`),
+      id: forkPoint(from) ? nextForkId(from.conversationId as string, responseId) : nextId(`${format}-${nameOf(responseId)}`),
       responseId,
       from,
       entries: [],
@@ -144,9 +144,13 @@ function importFile(file: SourceFile): ImportedFile {
     return conversation
   }
 
-  /** Named by its answer, which is the same in each import; where a name cannot be part of an id, by its hash. */
+  /** Of a conversation: its answer, which is the same in each import; where that cannot be part of an id, its hash. */
+  function nameOf(responseId: string): string {
+    return responseId.length <= 64 && !responseId.includes('~') ? responseId : contentId(responseId, file.sha256)
+  }
+
   function nextForkId(parentId: string, responseId: string): string {
-    const name = responseId.length <= 64 && !responseId.includes('~') ? responseId : contentId(responseId, file.sha256)
+    const name = nameOf(responseId)
     let id = forkIdOf(parentId, name)
     for (let n = 2; forkIds.has(id); n++) id = forkIdOf(parentId, `${name}.${n}`)
     forkIds.add(id)
