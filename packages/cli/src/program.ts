@@ -89,7 +89,7 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
 
   program
     .command('demo')
-    .description('import a sample conversation, dispatch, refuse, replay and verify it, explained')
+    .description('import a sample conversation, dispatch, run a turn, compact, refuse, replay and verify it, explained')
     .action(calls(async (context) => (await import('./commands/demo.ts')).demo(context)))
 
   program

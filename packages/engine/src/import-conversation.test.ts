@@ -100,11 +100,12 @@ describe('importConversation', () => {
   })
 
   test('refuses a branch of what is not there', async () => {
-    const { engine } = await given()
+    const { engine, log } = await given()
     const fork = { parentId: 'c', afterCommandId: 'record:9' }
-    await expect(engine.importConversation(imported([command(1)], { conversationId: 'c~branch', fork }))).rejects.toMatchObject({
-      code: 'import_conflict',
-    })
+    const other = imported([command(1)], { conversationId: 'other' })
+    const branch = imported([command(1)], { conversationId: 'c~branch', fork })
+    await expect(engine.importConversation([other, branch])).rejects.toMatchObject({ code: 'import_conflict' })
+    expect(await storedIn(log, 'other')).toEqual([])
   })
 
   test('refuses a file whose record is stored with another content', async () => {

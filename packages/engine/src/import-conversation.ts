@@ -65,7 +65,13 @@ export async function importConversations<State>(
   ports: ImportPorts<State>,
 ): Promise<readonly ImportedResult[]> {
   const stored = new Map<ImportedConversation, ImportedResult>()
+  const inFile = new Set<string>()
   for (const conversation of conversations) {
+    const { conversationId, fork } = conversation
+    // A parent that this file does not bring must be there, or its other conversations would be stored without the branch.
+    if (fork && !inFile.has(fork.parentId) && !(await forkedBy({ tenant: ports.tenant, conversationId }, fork, ports)))
+      throw new ColloquyError('import_conflict', { conversationId: fork.parentId, position: 0 })
+    inFile.add(conversationId)
     const result = await check(conversation, ports)
     if (result !== undefined) stored.set(conversation, result)
   }

@@ -157,7 +157,8 @@ async function obey(session: Session, line: string): Promise<void> {
         counter: window.counter,
         targetTokens: Math.min(window.targetTokens(state), Math.ceil(state.context.usedTokens * 0.6)),
       })
-      if (result.status !== 'compacted') return output.write('there is nothing to compact\n')
+      if (result.status === 'superseded') return output.write('another process compacted at the same time\n')
+      if (result.status !== 'compacted') return output.write(`${state.context.usedTokens} tokens: there is nothing to compact\n`)
       const { before, after, position } = result
       return output.write(`${before.tokens} to ${after.tokens} tokens, at position ${position}\n`)
     }
