@@ -7,7 +7,7 @@
 import { randomUUID } from 'node:crypto'
 import { migrate, openPostgresLog, type PostgresLog } from '@colloquy/postgres'
 import pg from 'pg'
-import { byteaArray, int8Array, textArray } from '../../packages/postgres/src/binary-array.ts'
+import { byteaArray, int8Array, textArray } from '../../packages/postgres/src/connections/binary-array.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { openTestPool } from '../support/test-pool.ts'
 import { importEmmett, importLangGraph } from './append/peers.ts'

@@ -37,7 +37,7 @@ export const mutants = {
     sql: noCommandCheck,
     patches: [
       {
-        file: 'packages/postgres/src/append.ts',
+        file: 'packages/postgres/src/append/append.ts',
         find: 'return prepared.lost === undefined ? refusal(',
         replace: 'return true ? refusal(',
       },
@@ -77,7 +77,7 @@ export const mutants = {
   'feed-skips': {
     patches: [
       {
-        file: 'packages/postgres/src/feed.ts',
+        file: 'packages/postgres/src/read/feed.ts',
         find: `.where('feed_position', '>', after)`,
         replace: `.where('feed_position', '>', after + 1)`,
       },
@@ -87,7 +87,7 @@ export const mutants = {
   'feed-skips-in-silence': {
     patches: [
       {
-        file: 'packages/postgres/src/feed.ts',
+        file: 'packages/postgres/src/read/feed.ts',
         find: `.where('feed_position', '>', after)`,
         replace: `.where('feed_position', '>', after + 1)`,
       },
@@ -97,7 +97,7 @@ export const mutants = {
   /** Envelopes come in the order of the clocks of those who wrote them. */
   'feed-by-time': {
     patches: [
-      { file: 'packages/postgres/src/feed.ts', find: `.orderBy('feed_position')`, replace: `.orderBy('occurred_at')` },
+      { file: 'packages/postgres/src/read/feed.ts', find: `.orderBy('feed_position')`, replace: `.orderBy('occurred_at')` },
       { file: 'packages/core/src/feed/feed-page.ts', find: 'if (feedPosition !== expected)', replace: 'if (false)' },
     ],
   },
@@ -115,7 +115,7 @@ export const mutants = {
   'no-lock': {
     patches: [
       {
-        file: 'packages/postgres/src/directory-lock.ts',
+        file: 'packages/postgres/src/embedded/directory-lock.ts',
         find: 'if (last && (await isAlive(last.holder, own.place))) throw',
         replace: 'if (false) throw',
       },
@@ -154,18 +154,24 @@ export const mutants = {
   },
   /** A COMMIT is believed, whatever the answer. */
   'no-commit-tag': {
-    patches: [{ file: 'packages/postgres/src/pool.ts', find: `if (result.command === 'ROLLBACK' &&`, replace: `if (false &&` }],
+    patches: [
+      {
+        file: 'packages/postgres/src/connections/pool.ts',
+        find: `if (result.command === 'ROLLBACK' &&`,
+        replace: `if (false &&`,
+      },
+    ],
   },
   /** Nobody listens to what connections report. */
   'no-error-listeners': {
     patches: [
       {
-        file: 'packages/postgres/src/pool.ts',
+        file: 'packages/postgres/src/connections/pool.ts',
         find: `pool.on('error', ignore)\n      pool.on('connect', listen)\n      return pool`,
         replace: 'return pool',
       },
       {
-        file: 'packages/postgres/src/pool.ts',
+        file: 'packages/postgres/src/connections/pool.ts',
         find: `  listen(client)\n  // By the name`,
         replace: '  // By the name',
       },
@@ -174,7 +180,11 @@ export const mutants = {
   /** A full disk is one failure among others. */
   'no-storage-full': {
     patches: [
-      { file: 'packages/postgres/src/append-failure.ts', find: `if (code === '53100') return 'storage_full'`, replace: '' },
+      {
+        file: 'packages/postgres/src/append/append-failure.ts',
+        find: `if (code === '53100') return 'storage_full'`,
+        replace: '',
+      },
     ],
   },
   /** The server says that it is stored before it is. */

@@ -1110,7 +1110,7 @@ export function eventLogContract(
         'is read by its index, without a sort, over 20,000 rows',
         async () => {
           const kysely = opened.kysely as Kysely<Database>
-          const { feedQuery } = await import('../../packages/postgres/src/feed.ts')
+          const { feedQuery } = await import('../../packages/postgres/src/read/feed.ts')
           const key = newKey()
           for (let i = 0; i < 20; i++)
             await appendTo(

@@ -1,11 +1,11 @@
 /** Forks: a row in `conversation` that names its parent; the envelopes up to there are read from the parent. */
 import { ColloquyError, type ConversationKey, type ForkOutcome, type ForkRequest, forkHash, partitionOf } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
-import type { LogConnection } from './connection.ts'
-import { conversationOf, headColumns, toHead } from './conversation-row.ts'
-import type { Database } from './database.ts'
-import { safeInteger } from './int8.ts'
-import { readRange } from './read.ts'
+import type { LogConnection } from './connections/connection.ts'
+import { safeInteger } from './connections/int8.ts'
+import { conversationOf, headColumns, toHead } from './read/conversation-row.ts'
+import { readRange } from './read/read.ts'
+import type { Database } from './schema/database.ts'
 import { sha256 } from './sha256.ts'
 
 /**

@@ -7,9 +7,9 @@ import { startCuttingProxy } from '../../../test/support/cutting-proxy.ts'
 import { appendTo, beginningOf, following, newKey, readAll } from '../../../test/support/log-writer.ts'
 import { startPostgres } from '../../../test/support/postgres-server.ts'
 import { openTestPool } from '../../../test/support/test-pool.ts'
-import type { AppendOptions } from './append.ts'
-import { migrate } from './migrate.ts'
+import type { AppendOptions } from './append/append.ts'
 import { openPostgresLog } from './open-postgres.ts'
+import { migrate } from './schema/migrate.ts'
 
 const server = await startPostgres()
 afterAll(() => server?.stop())

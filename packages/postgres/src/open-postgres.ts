@@ -1,10 +1,10 @@
 import { ColloquyError } from '@colloquy/core'
-import { type AppendOptions, defaultDeadlineMs } from './append.ts'
-import { connect, type PostgresTarget } from './connect.ts'
-import { toColloquyError } from './failures.ts'
-import { migrate } from './migrate.ts'
+import { type AppendOptions, defaultDeadlineMs } from './append/append.ts'
+import { connect, type PostgresTarget } from './connections/connect.ts'
+import { toColloquyError } from './connections/failures.ts'
 import { openLog, type PostgresLog } from './postgres-log.ts'
-import type { Settings } from './settings.ts'
+import { migrate } from './schema/migrate.ts'
+import type { Settings } from './schema/settings.ts'
 import type { Signals } from './signals/growth.ts'
 
 export type PostgresOptions = PostgresTarget &

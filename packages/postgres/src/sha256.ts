@@ -1,6 +1,6 @@
 import { createHash, hash } from 'node:crypto'
 import type { Sha256 } from '@colloquy/core'
-import { plainBytes } from './stored-envelope.ts'
+import { plainBytes } from './read/stored-envelope.ts'
 
 export const sha256: Sha256 = (...parts) => {
   // One call for one buffer is several times as fast as a hash object.

@@ -1,6 +1,6 @@
 import { ColloquyError } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
-import type { Database } from '../database.ts'
+import type { Database } from '../schema/database.ts'
 import { preflight } from './preflight.ts'
 
 /** In the order in which appends lock them; the first is what the others lie beside. */

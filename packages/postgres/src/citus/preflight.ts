@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely'
-import type { Check } from '../check.ts'
-import type { Database } from '../database.ts'
+import type { Check } from '../doctor/check.ts'
+import type { Database } from '../schema/database.ts'
 
 interface ClusterSettings {
   readonly version: string | null

@@ -13,12 +13,12 @@ import {
   searchWords,
 } from '@colloquy/core'
 import { CompiledQuery, type Kysely, type Selectable, sql } from 'kysely'
-import type { Database } from '../database.ts'
-import { toColloquyError } from '../failures.ts'
-import { safeInteger } from '../int8.ts'
+import { toColloquyError } from '../connections/failures.ts'
+import { safeInteger } from '../connections/int8.ts'
+import { setTenant } from '../connections/tenant-session.ts'
 import type { PostgresLog } from '../postgres-log.ts'
+import type { Database } from '../schema/database.ts'
 import { sha256 } from '../sha256.ts'
-import { setTenant } from '../tenant-session.ts'
 
 type Row = Selectable<Database['interaction']>
 

@@ -6,8 +6,8 @@
  * renewal, since nobody can take what it has locked.
  */
 import { type Kysely, sql } from 'kysely'
-import type { Database } from '../database.ts'
-import { safeInteger } from '../int8.ts'
+import { safeInteger } from '../connections/int8.ts'
+import type { Database } from '../schema/database.ts'
 
 /** The right to read a partition for a subscription, until somebody takes it over. */
 export interface Lease {

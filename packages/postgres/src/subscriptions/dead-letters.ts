@@ -1,7 +1,7 @@
 import { ColloquyError, type StoredEnvelope } from '@colloquy/core'
 import type { Kysely, Selectable } from 'kysely'
-import type { Database } from '../database.ts'
-import { safeInteger } from '../int8.ts'
+import { safeInteger } from '../connections/int8.ts'
+import type { Database } from '../schema/database.ts'
 
 /** An envelope that a subscription could not handle and went past. */
 export interface DeadLetter {

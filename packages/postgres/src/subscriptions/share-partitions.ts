@@ -3,7 +3,7 @@
  * partitions as its share is, gives back what is more, and takes what nobody has or whose holder was not heard of in time.
  */
 import type { Kysely } from 'kysely'
-import type { Database } from '../database.ts'
+import type { Database } from '../schema/database.ts'
 import {
   attend,
   type Checkpoint,

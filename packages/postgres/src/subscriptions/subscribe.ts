@@ -10,7 +10,7 @@ import {
   openEnvelope,
   watchGrowth,
 } from '@colloquy/core'
-import { toColloquyError } from '../failures.ts'
+import { toColloquyError } from '../connections/failures.ts'
 import type { PostgresLog } from '../postgres-log.ts'
 import { createCheckpoints, deleteSubscription, readCheckpoints } from './checkpoints.ts'
 import { type DeadLetter, noteTry, readLetters, takeLetter } from './dead-letters.ts'

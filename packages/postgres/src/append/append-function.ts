@@ -1,0 +1,212 @@
+/** The SQL functions of `migrations/0001_log.sql`: a batch is one call, in one round trip. */
+import type { Envelope, Head } from '@colloquy/core'
+import { boolColumn, byteaColumn, int4Array, int4Column, int8Column, textArray, textColumn } from '../connections/binary-array.ts'
+import { safeInteger } from '../connections/int8.ts'
+import { plainBytes } from '../read/stored-envelope.ts'
+import type { AppendSession } from './append-session.ts'
+import type { PreparedRequest } from './prepared-request.ts'
+
+/** What the database did with a batch. */
+export interface BatchAnswer {
+  /** By the place of the request in the batch. */
+  readonly refused: ReadonlyMap<number, Refusal>
+  /** Of the first envelope of each request that was not refused, in the order of the batch. */
+  readonly feedPositions: readonly number[]
+  readonly recordedAt: number
+}
+
+export interface Refusal {
+  readonly outcome: 'duplicate' | 'conflict' | 'archived'
+  /** Null: there is no such conversation. */
+  readonly head: Head | null
+}
+
+/** A way to append a batch. What `prepare` gives sends the same bytes each time it is called. */
+export interface AppendCall {
+  /** It needs a transaction around it. */
+  readonly isSeveralStatements: boolean
+  readonly prepare: (batch: readonly PreparedRequest[]) => (session: AppendSession) => Promise<BatchAnswer>
+}
+
+const noRefusals: ReadonlyMap<number, Refusal> = new Map()
+
+type Int8 = string | number | bigint
+
+const placeholders = (count: number): string => Array.from({ length: count }, (_, i) => `$${i + 1}`).join(', ')
+
+interface OneRow {
+  readonly outcome: 'appended' | Refusal['outcome']
+  readonly feed_position: Int8
+  readonly recorded_at: Int8
+  readonly head_position: Int8 | null
+  readonly head_hash: Uint8Array | null
+  readonly head_occurred_at: Int8
+  readonly head_archived: boolean
+}
+
+const appendOne = { name: 'colloquy_append_one_v1', text: `select * from log_append_one_v1(${placeholders(19)})` }
+
+/** For a batch of one request with one envelope. */
+export const callForOne: AppendCall = {
+  isSeveralStatements: false,
+  prepare([prepared]) {
+    const { request, partition, expectedPosition } = prepared as PreparedRequest
+    const { key, expected, archive } = request
+    const envelope = request.envelopes[0] as Envelope
+    const parameters = [
+      partition,
+      key.tenant,
+      key.conversationId,
+      expectedPosition,
+      expected.hash,
+      archive === true,
+      envelope.type,
+      envelope.schemaVersion,
+      envelope.occurredAt,
+      envelope.commandId,
+      envelope.commandIndex,
+      envelope.actor,
+      envelope.cause,
+      envelope.keyId,
+      envelope.body,
+      envelope.salt,
+      envelope.commit,
+      envelope.hash,
+      envelope.inputHash,
+    ]
+    return async (session) => {
+      const [row] = (await session.query<OneRow>(appendOne, parameters)) as [OneRow]
+      if (row.outcome !== 'appended') {
+        const head = headOf(row.head_position, row.head_hash, row.head_occurred_at, row.head_archived)
+        return { refused: new Map([[0, { outcome: row.outcome, head }]]), feedPositions: [0], recordedAt: 0 }
+      }
+      return { refused: noRefusals, feedPositions: [safeInteger(row.feed_position)], recordedAt: safeInteger(row.recorded_at) }
+    }
+  },
+}
+
+interface ManyRow {
+  readonly recorded_at: Int8
+  readonly feed_positions: readonly Int8[]
+  readonly refused: readonly number[] | null
+  readonly outcomes: readonly Refusal['outcome'][]
+  readonly head_positions: readonly (Int8 | null)[]
+  readonly head_hashes: readonly (Uint8Array | null)[]
+  readonly head_occurred_at: readonly Int8[]
+  readonly head_archived: readonly boolean[]
+}
+
+const appendMany = { name: 'colloquy_append_v1', text: `select * from log_append_v1(${placeholders(35)})` }
+
+export const callForMany: AppendCall = {
+  isSeveralStatements: false,
+  prepare(batch) {
+    const partitions = partitionsOf(batch)
+    const slots = new Map(partitions.map((partition, i) => [partition, i]))
+    const parameters = manyParameters(batch, partitions, slots)
+    return async (session) => {
+      const [row] = (await session.query<ManyRow>(appendMany, parameters)) as [ManyRow]
+      const refused = row.refused === null ? noRefusals : refusalsOf(row, row.refused)
+      // Counted on as the function does: what is refused takes no place in the feed.
+      const last = row.feed_positions.map((position) => safeInteger(position))
+      const feedPositions = batch.map(({ partition, envelopes }, n) => {
+        const slot = slots.get(partition) as number
+        const before = last[slot] as number
+        if (!refused.has(n)) last[slot] = before + envelopes
+        return before + 1
+      })
+      return { refused, feedPositions, recordedAt: safeInteger(row.recorded_at) }
+    }
+  },
+}
+
+function manyParameters(batch: readonly PreparedRequest[], partitions: readonly number[], slots: ReadonlyMap<number, number>) {
+  const rows: EnvelopeRow[] = []
+  for (const [n, { request }] of batch.entries()) for (const envelope of request.envelopes) rows.push({ n: n + 1, envelope })
+  const taken = partitions.map(() => 0)
+  const offsets = batch.map(({ partition, envelopes }) => {
+    const slot = slots.get(partition) as number
+    const before = taken[slot] as number
+    taken[slot] = before + envelopes
+    return before
+  })
+  const isCommanded = batch.some(({ commandIds }) => commandIds.length > 0)
+  const more = batch.flatMap(({ commandIds, request: { key } }, n) =>
+    commandIds.length > 1 ? commandIds.slice(1).map((commandId) => ({ n: n + 1, key, commandId })) : [],
+  )
+  return [
+    partitions.length === 1 ? partitions[0] : null,
+    int4Array(partitions),
+    int4Array(taken),
+    textArray([...new Set(batch.map(({ request }) => request.key.tenant))]),
+    int4Column(batch, ({ partition }) => (slots.get(partition) as number) + 1),
+    textColumn(batch, ({ request }) => request.key.tenant),
+    textColumn(batch, ({ request }) => request.key.conversationId),
+    int8Column(batch, ({ expectedPosition }) => expectedPosition),
+    byteaColumn(batch, ({ request }) => request.expected.hash),
+    int4Column(batch, ({ envelopes }) => envelopes),
+    int4Array(offsets),
+    byteaColumn(batch, ({ request }) => request.envelopes.at(-1)?.hash ?? null),
+    int8Column(batch, ({ request }) => request.envelopes.at(-1)?.occurredAt ?? null),
+    boolColumn(batch, ({ request }) => request.archive === true),
+    isCommanded ? textColumn(batch, ({ commandIds }) => commandIds[0] ?? null) : null,
+    ...(more.length === 0
+      ? [null, null, null, null]
+      : [
+          int4Column(more, ({ n }) => n),
+          textColumn(more, ({ key }) => key.tenant),
+          textColumn(more, ({ key }) => key.conversationId),
+          textColumn(more, ({ commandId }) => commandId),
+        ]),
+    int4Column(rows, ({ n }) => n),
+    int8Column(rows, ({ envelope }) => envelope.position),
+    textColumn(rows, ({ envelope }) => envelope.tenant),
+    textColumn(rows, ({ envelope }) => envelope.type),
+    int4Column(rows, ({ envelope }) => envelope.schemaVersion),
+    int8Column(rows, ({ envelope }) => envelope.occurredAt),
+    isCommanded ? textColumn(rows, ({ envelope }) => envelope.commandId) : null,
+    isCommanded ? int4Column(rows, ({ envelope }) => envelope.commandIndex) : null,
+    someTexts(rows, ({ actor }) => actor),
+    someTexts(rows, ({ cause }) => cause),
+    someTexts(rows, ({ keyId }) => keyId),
+    byteaColumn(rows, ({ envelope }) => envelope.body),
+    byteaColumn(rows, ({ envelope }) => envelope.salt),
+    byteaColumn(rows, ({ envelope }) => envelope.commit),
+    byteaColumn(rows, ({ envelope }) => envelope.hash),
+    rows.some(({ envelope }) => envelope.inputHash !== null) ? byteaColumn(rows, ({ envelope }) => envelope.inputHash) : null,
+  ]
+}
+
+interface EnvelopeRow {
+  /** Of its request, from 1. */
+  readonly n: number
+  readonly envelope: Envelope
+}
+
+function someTexts(rows: readonly EnvelopeRow[], textOf: (envelope: Envelope) => string | null): Buffer | null {
+  return rows.some(({ envelope }) => textOf(envelope) !== null) ? textColumn(rows, ({ envelope }) => textOf(envelope)) : null
+}
+
+function refusalsOf(row: ManyRow, refused: readonly number[]): Map<number, Refusal> {
+  const refusals = new Map<number, Refusal>()
+  for (const [i, request] of refused.entries()) {
+    const head = headOf(
+      row.head_positions[i] ?? null,
+      row.head_hashes[i] ?? null,
+      row.head_occurred_at[i] ?? 0,
+      row.head_archived[i] === true,
+    )
+    refusals.set(request - 1, { outcome: row.outcomes[i] as Refusal['outcome'], head })
+  }
+  return refusals
+}
+
+/** Those of a batch, each once, ascending: the order in which they are locked. */
+export function partitionsOf(batch: readonly PreparedRequest[]): number[] {
+  return [...new Set(batch.map(({ partition }) => partition))].sort((a, b) => a - b)
+}
+
+function headOf(position: Int8 | null, hash: Uint8Array | null, occurredAt: Int8, archived: boolean): Head | null {
+  if (position === null || hash === null) return null
+  return { position: safeInteger(position), hash: plainBytes(hash), occurredAt: safeInteger(occurredAt), archived }
+}

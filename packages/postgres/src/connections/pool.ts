@@ -1,0 +1,230 @@
+/** Connections of node-postgres, made fit for Kysely and for us. */
+import { ColloquyError, isColloquyError } from '@colloquy/core'
+import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely'
+import type { CustomTypesConfig, Pool, PoolClient, PoolConfig, QueryConfig } from 'pg'
+import { appendFailure } from '../append/append-failure.ts'
+import type { AppendSession, WithAppendSession } from '../append/append-session.ts'
+import { preparedReads } from '../read/read-actions.ts'
+import type { Database } from '../schema/database.ts'
+import type { Connection } from './connection.ts'
+import { codeOf, textOf } from './failures.ts'
+import { safeInteger } from './int8.ts'
+
+/** What connections of our own are opened with. The server gives up first: a client that gave up would not know what became of it. */
+export interface Timeouts {
+  readonly statementMs: number
+  readonly appendMs: number
+}
+
+const connectTimeoutMs = 5_000
+
+/**
+ * Pools of our own, for one server or for several of which one takes writes. Does not connect yet.
+ * @throws `database_unreachable` for a url that cannot be read
+ */
+export async function connectUrls(urls: readonly string[], timeouts: Timeouts): Promise<Connection> {
+  const target = urls.map(targetOfUrl).join(', ')
+  const { Pool } = await import('pg').then((module) => module.default)
+  const open = (statementMs: number, max: number) =>
+    urls.map((url) => {
+      const pool = new Pool({ ...ownSettings(url, statementMs), max })
+      // Stays: connections may still report their end after the pool's.
+      pool.on('error', ignore)
+      pool.on('connect', listen)
+      return pool
+    })
+  const [pools, appendPools] = [open(timeouts.statementMs, 10), open(timeouts.appendMs, 4)]
+  const appending = firstOf(appendPools, target)
+  return {
+    ...(await connectionOver(firstOf(pools, target), appending, target, {})),
+    close: async () => void (await Promise.all([...pools, ...appendPools].map((pool) => pool.end()))),
+  }
+}
+
+function ownSettings(url: string, statementMs: number): PoolConfig {
+  return {
+    connectionString: url,
+    connectionTimeoutMillis: connectTimeoutMs,
+    keepAlive: true,
+    fallback_application_name: 'colloquy',
+    // Lets a transaction of one statement leave in one go (`tenantSessions`).
+    pipeline: true,
+    ...(statementMs > 0 && { statement_timeout: statementMs, query_timeout: Math.ceil(statementMs * 1.25) }),
+  }
+}
+
+/** A pool of the application's, which stays open when we let go of it. */
+export async function connectPool(pool: Pool, timeouts: Timeouts): Promise<Connection> {
+  const target = targetOfPool(pool)
+  const connect = firstOf([pool], target)
+  // Without a listener, the end of an idle connection ends the process. The pool drops the client; the next query tells.
+  pool.on('error', ignore)
+  pool.on('connect', listen)
+  return {
+    ...(await connectionOver(connect, connect, target, { query_timeout: Math.ceil(timeouts.appendMs * 1.25) })),
+    close: async () => {
+      pool.off('error', ignore)
+      pool.off('connect', listen)
+    },
+  }
+}
+
+type Connect = () => Promise<PoolClient>
+
+/**
+ * A client of the first server that can be reached and, where there are several, takes writes. The one that was found is asked first the
+ * next time.
+ */
+function firstOf(pools: readonly Pool[], target: string): Connect {
+  let current = 0
+  const fit = new WeakSet<PoolClient>()
+  return async () => {
+    const problems: unknown[] = []
+    for (let i = 0; i < pools.length; i++) {
+      const place = (current + i) % pools.length
+      try {
+        const client = await (pools[place] as Pool).connect()
+        if (pools.length > 1 && !fit.has(client)) await assertWritable(client)
+        fit.add(client)
+        current = place
+        return client
+      } catch (error) {
+        problems.push(error)
+      }
+    }
+    // Told apart here, where nothing was sent yet, from a connection that broke under a statement.
+    throw toUnreachable(problems.length === 1 ? problems[0] : new AggregateError(problems), target)
+  }
+}
+
+async function assertWritable(client: PoolClient): Promise<void> {
+  client.on('error', ignore)
+  try {
+    const { rows } = await client.query<{ writable: boolean }>(
+      `select not pg_is_in_recovery() and current_setting('default_transaction_read_only') = 'off' as writable`,
+    )
+    if (rows[0]?.writable !== true) throw new Error('the server is read-only')
+  } catch (error) {
+    client.release(true)
+    throw error
+  }
+}
+
+async function connectionOver(
+  connect: Connect,
+  connectToAppend: Connect,
+  target: string,
+  appendSettings: { readonly query_timeout?: number },
+): Promise<Omit<Connection, 'close'>> {
+  const { types } = await import('pg').then((module) => module.default)
+  // Given with each query: the application's own parsers stay as they are, in its pool and everywhere.
+  const ourTypes: CustomTypesConfig = {
+    getTypeParser: (oid, format) =>
+      oid === types.builtins.INT8 && format !== 'binary' ? safeInteger : types.getTypeParser(oid, format),
+  }
+  const known = new WeakMap<PoolClient, Adopted>()
+  const adopted = async (from: Connect): Promise<Adopted> => {
+    const client = await from()
+    const found = known.get(client) ?? adopt(client, ourTypes, target)
+    known.set(client, found)
+    return found
+  }
+  const ourPool: PostgresPool = { options: {}, connect: () => adopted(connect), end: () => Promise.resolve() }
+  return {
+    target,
+    kysely: new Kysely<Database>({ dialect: new PostgresDialect({ pool: ourPool }) }),
+    pool: ourPool,
+    withAppendSession: overClients(() => adopted(connectToAppend), appendSettings),
+  }
+}
+
+interface Adopted extends PostgresPoolClient {
+  readonly send: <Row>(query: QueryConfig) => Promise<{ readonly rows: Row[]; readonly command: string | null }>
+  /** Commits whose wait for a standby was cancelled, since the client was opened. */
+  readonly localCommits: () => number
+}
+
+function adopt(client: PoolClient, types: CustomTypesConfig, target: string): Adopted {
+  let isUnsure = false
+  let localCommits = 0
+  listen(client)
+  // By the name of the function, which no language changes: the notice has no SQLSTATE of its own.
+  client.on('notice', ({ routine }) => {
+    if (routine === 'SyncRepWaitForLSN') localCommits++
+  })
+  const send = async (query: QueryConfig) => {
+    try {
+      const result = await client.query({ ...query, types })
+      // The commit of a transaction in which a statement failed answers with ROLLBACK, and is no error to a driver.
+      if (result.command === 'ROLLBACK' && query.text === 'commit') throw new ColloquyError('transaction_aborted', { target })
+      return result
+    } catch (error) {
+      // An answer that comes late would be taken for that of the next statement, and a read-only server will not do.
+      isUnsure ||= appendFailure(error) === 'lost' || codeOf(error) === '25006'
+      throw error
+    }
+  }
+  return {
+    send,
+    query: ((text: string, values: unknown[]) => {
+      const name = preparedReads.get(text)
+      return send({ text, values, ...(name !== undefined && { name }) })
+    }) as unknown as PostgresPoolClient['query'],
+    release: (destroy) => client.release(isUnsure || destroy),
+    localCommits: () => localCommits,
+  }
+}
+
+function overClients(connect: () => Promise<Adopted>, settings: { readonly query_timeout?: number }): WithAppendSession {
+  return async (work) => {
+    const client = await connect()
+    const before = client.localCommits()
+    const session: AppendSession = {
+      query: async <Row>({ text, name }: { text: string; name?: string }, values: readonly unknown[]) =>
+        (await client.send<Row>({ text, values: [...values], ...settings, ...(name !== undefined && { name }) })).rows,
+      commit: async () => void (await client.send({ text: 'commit' })),
+      isLocalOnly: () => client.localCommits() > before,
+    }
+    try {
+      return await work(session)
+    } finally {
+      client.release()
+    }
+  }
+}
+
+/**
+ * The pool listens to idle clients only. One that is checked out may lose its connection between two statements, and one that is being
+ * handed over between the pool's listener and ours: so from the connection on.
+ */
+function listen(client: PoolClient): void {
+  if (!client.listeners('error').includes(ignore)) client.on('error', ignore)
+}
+
+function ignore(): void {}
+
+function toUnreachable(error: unknown, target: string): ColloquyError {
+  if (isColloquyError(error, 'database_unreachable')) return error
+  return new ColloquyError('database_unreachable', { target, problem: textOf(error) }, { cause: error })
+}
+
+/** Host, port and database: what a person needs, and nothing secret. */
+function targetOfUrl(url: string): string {
+  const parsed = URL.parse(url)
+  // An error of the parser would quote the url, password included, so there is no `cause`.
+  if (!parsed) {
+    throw new ColloquyError('database_unreachable', {
+      target: 'the given url',
+      problem: 'it cannot be read as postgres://user:password@host:port/database',
+    })
+  }
+  // A password with a slash that was not escaped ends up in the path, up to its "@".
+  const database = parsed.pathname.includes('@') ? '' : parsed.pathname
+  return `${parsed.host}${database}`
+}
+
+function targetOfPool({ options }: Pool): string {
+  if (options.connectionString !== undefined)
+    return URL.parse(options.connectionString) ? targetOfUrl(options.connectionString) : 'the given pool'
+  return `${options.host ?? 'localhost'}:${options.port ?? 5432}/${options.database ?? ''}`
+}

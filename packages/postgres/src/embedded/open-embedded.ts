@@ -1,0 +1,122 @@
+import { existsSync } from 'node:fs'
+import { mkdir, readFile } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Kysely } from 'kysely'
+import type { AppendOptions } from '../append/append.ts'
+import type { Connection } from '../connections/connection.ts'
+import { toColloquyError } from '../connections/failures.ts'
+import { int8Oid, safeInteger } from '../connections/int8.ts'
+import { pgliteDialect } from '../connections/pglite-dialect.ts'
+import { openLog, type PostgresLog } from '../postgres-log.ts'
+import type { Database } from '../schema/database.ts'
+import { applyMigrations, migrationsHash, schemaVersion } from '../schema/migrate.ts'
+import { ensureLogId, forgetLogId } from '../schema/partitions.ts'
+import { lockDirectory } from './directory-lock.ts'
+import { cachedTemplate, type Template, unpackTemplate } from './embedded-template.ts'
+
+export type EmbeddedOptions = AppendOptions &
+  ({ readonly directory: string } | { readonly memory: true }) & {
+    /** How many partitions the database must have; a new one gets them (default 1, which gives a total order). */
+    readonly partitions?: number
+  }
+
+/**
+ * The log in a Postgres inside this process (PGlite), in a directory of its own or in memory. Brings the schema up to date itself.
+ *
+ * A directory serves one process at a time and is locked. PGlite writes without fsync: what was appended survives the end of the
+ * process, also by force, but a power cut may lose or damage it.
+ * @throws `directory_locked`, `schema_newer`, `partitions_differ`, `database_failed`
+ */
+export async function openEmbeddedLog(options: EmbeddedOptions): Promise<PostgresLog> {
+  const partitions = options.partitions ?? 1
+  const connection =
+    'memory' in options
+      ? await startPglite({ template: await template(partitions) })
+      : await startInDirectory(resolve(options.directory), partitions)
+  try {
+    const { found, needed } = await schemaVersion(connection.kysely)
+    if (found !== needed) await applyMigrations(connection, partitions)
+    await ensureLogId(connection.kysely)
+    return await openLog(connection, options)
+  } catch (error) {
+    await connection.close()
+    throw toColloquyError(error, 'open the log', connection.target)
+  }
+}
+
+async function startInDirectory(directory: string, partitions: number): Promise<Connection> {
+  // Conversations are nobody else's business on this machine.
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const lock = await lockDirectory(directory)
+  try {
+    const database = join(directory, 'postgres')
+    if (!existsSync(database)) await unpackTemplate(await template(partitions), database)
+    const connection = await startPglite({ directory })
+    return {
+      ...connection,
+      close: async () => {
+        await connection.close()
+        await lock.release()
+      },
+    }
+  } catch (error) {
+    await lock.release()
+    throw toColloquyError(error, 'start', directory)
+  }
+}
+
+async function startPglite({
+  directory,
+  template: beginning,
+}: {
+  readonly directory?: string
+  readonly template?: Template
+}): Promise<Connection> {
+  const { PGlite } = await import('@electric-sql/pglite')
+  const pglite = await PGlite.create({
+    ...(directory !== undefined && { dataDir: join(directory, 'postgres') }),
+    ...(beginning !== undefined && { loadDataDir: new Blob([beginning]) }),
+    parsers: { [int8Oid]: safeInteger },
+  })
+  // Nothing gathers statistics here, and a planner without them would rather sort a whole feed than follow its index. Nor may a plan that
+  // was made over small tables be kept while they grow.
+  await pglite.exec('set enable_bitmapscan = off; set plan_cache_mode = force_custom_plan')
+  return {
+    kysely: new Kysely<Database>({ dialect: pgliteDialect(pglite) }),
+    target: directory ?? 'memory',
+    close: () => pglite.close(),
+  }
+}
+
+/** An empty log, as bytes. */
+async function template(partitions: number): Promise<Template> {
+  return cachedTemplate([await pgliteVersion(), await migrationsHash(), String(partitions), 'without template0'], async () => {
+    const { PGlite } = await import('@electric-sql/pglite')
+    const pglite = await PGlite.create()
+    try {
+      const connection = {
+        kysely: new Kysely<Database>({ dialect: pgliteDialect(pglite) }),
+        target: 'memory',
+        close: async () => {},
+      }
+      await applyMigrations(connection, partitions)
+      await forgetLogId(connection.kysely)
+      // Nobody makes another database in here, and to copy the 300 files of one takes longer than all the rest of an opening.
+      await pglite.exec(`update pg_database set datistemplate = false where datname = 'template0'`)
+      await pglite.exec('drop database template0')
+      // So that who starts with it has no log to go through.
+      await pglite.exec('checkpoint')
+      const dump = await pglite.dumpDataDir('none')
+      return new Uint8Array(await dump.arrayBuffer())
+    } finally {
+      await pglite.close()
+    }
+  })
+}
+
+async function pgliteVersion(): Promise<string> {
+  const main = fileURLToPath(import.meta.resolve('@electric-sql/pglite'))
+  const { version } = JSON.parse(await readFile(join(dirname(main), '..', 'package.json'), 'utf8')) as { version: string }
+  return version
+}
