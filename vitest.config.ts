@@ -39,5 +39,7 @@ export default defineConfig({
     // Generous: properties and processes are slow on a machine that has other work, and no test measures time.
     testTimeout: 180_000,
     hookTimeout: 180_000,
+    setupFiles: ['test/support/patience.ts'],
+    expect: { poll: { timeout: 60_000 } },
   },
 })

@@ -1,6 +1,7 @@
 /**
  * Appends messages `<name>-1`, `<name>-2` ... to conversation `c`, which compacts itself, and says each that is stored. Its summariser is
- * slow and never says the same twice. Run as a process of its own: `compacting-process.ts <url> <name> <count>`.
+ * slow and never says the same twice. Run as a process of its own: `compacting-process.ts <url> <name> <count>`; `Infinity` is until it is
+ * killed.
  */
 import { setTimeout } from 'node:timers/promises'
 import { autoCompaction, charactersCounter, contextWindow } from '@colloquy/context'

@@ -15,11 +15,18 @@ afterAll(() => server?.stop())
 
 const worker = fileURLToPath(new URL('./compacting-process.ts', import.meta.url))
 
-/** Runs a process; kills it when it has stored so many messages. @returns the ids of those that it said were stored */
-async function append(url: string, name: string, count: number, killAfter = Number.POSITIVE_INFINITY): Promise<string[]> {
+/** Runs a process that stores so many messages, or stores them until it is killed behind so many. @returns the ids of those that it said were stored */
+async function append(url: string, name: string, count: number, end: 'ends' | 'is killed' = 'ends'): Promise<string[]> {
   const child = spawn(
     process.execPath,
-    ['--conditions=@colloquy/source', '--disable-warning=COLLOQUY_DATABASE', worker, url, name, String(count)],
+    [
+      '--conditions=@colloquy/source',
+      '--disable-warning=COLLOQUY_DATABASE',
+      worker,
+      url,
+      name,
+      end === 'ends' ? String(count) : 'Infinity',
+    ],
     {
       stdio: ['ignore', 'pipe', 'inherit'],
     },
@@ -27,10 +34,10 @@ async function append(url: string, name: string, count: number, killAfter = Numb
   let said = ''
   child.stdout.on('data', (chunk: Buffer) => {
     said += String(chunk)
-    if (said.split('\n').length > killAfter) child.kill('SIGKILL')
+    if (end === 'is killed' && said.split('\n').length > count) child.kill('SIGKILL')
   })
   const [code] = (await once(child, 'close')) as [number | null]
-  expect(code).toBe(killAfter === Number.POSITIVE_INFINITY ? 0 : null)
+  expect(code).toBe(end === 'ends' ? 0 : null)
   return said.split('\n').slice(0, -1)
 }
 
@@ -39,7 +46,12 @@ describe.skipIf(!server)('several processes on one conversation', () => {
     const url = (await server?.createDatabase()) ?? ''
     await using log = await openPostgresLog({ url, migrate: true })
     const acknowledged = (
-      await Promise.all([append(url, 'a', 60), append(url, 'b', 60), append(url, 'c', 60, 15), append(url, 'd', 60, 30)])
+      await Promise.all([
+        append(url, 'a', 60),
+        append(url, 'b', 60),
+        append(url, 'c', 15, 'is killed'),
+        append(url, 'd', 30, 'is killed'),
+      ])
     ).flat()
     const stored = await storedIn(log, 'c')
     const commands = stored.filter(({ commandIndex }) => commandIndex === 0).map(({ commandId }) => commandId)

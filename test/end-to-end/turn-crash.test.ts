@@ -3,7 +3,7 @@
 import { createToolRegistry, resumeTurn, runTurn, type TurnOptions } from '@colloquy/agent'
 import { approvalDecided, type ConversationState } from '@colloquy/core'
 import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { storedIn } from '../support/given.ts'
 import { doneOrDead, mortal, mortalLog } from '../support/mortal.ts'
 import { finalOf, twoToolModel, twoTools } from '../support/two-tools.ts'
@@ -99,15 +99,11 @@ test('a process that was taken for dead and wakes up starts and ends nothing of 
   const asleep = new Promise<void>((resolve) => {
     wakeUp = resolve
   })
-  const slow = createToolRegistry(
-    twoTools(
-      (tool) => void ran.push(`slow ${tool}`),
-      () => asleep,
-    ),
-  )
+  const started = vi.fn(() => asleep)
+  const slow = createToolRegistry(twoTools((tool) => void ran.push(`slow ${tool}`), started))
   const sleeper = createEngine({ log })
   const first = runTurn(await sleeper.open('c'), 'Do both.', { model: twoToolModel(() => {}), tools: slow })
-  await new Promise((resolve) => setTimeout(resolve, 20))
+  await vi.waitFor(() => expect(started).toHaveBeenCalledTimes(2))
   const engine = createEngine({ log })
   const conversation = await engine.open('c')
   const tools = createToolRegistry(
@@ -150,8 +146,7 @@ test('a call that waited for an approval when its process died waits on in the n
       return new Promise(() => {})
     },
   })
-  await new Promise((resolve) => setTimeout(resolve, 30))
-  expect([asked, ran]).toEqual([['safe', 'unsafe'], ['unsafe']])
+  await vi.waitFor(() => expect([asked, ran]).toEqual([['safe', 'unsafe'], ['unsafe']]))
   const engine = createEngine({ log })
   const conversation = await engine.open('c')
   const turn = await resumeTurn(conversation, { model: twoToolModel(() => {}), tools })

@@ -115,7 +115,8 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
       })),
     )
     const next = first(engine, { from: 'end' }, 1)
-    await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(2))
+    // Where it begins, and the first look at what has come since.
+    await vi.waitFor(() => expect(asked.mock.calls.length).toBeGreaterThanOrEqual(2))
     await appendTo(log, key, [{}])
     expect((await next).map(({ position }) => position)).toEqual([3])
   })
@@ -274,7 +275,7 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
     const large = { body: utf8(JSON.stringify({ payload: { text: 'x'.repeat(pageBytes / 2) } })) }
     await appendTo(log, newKey(), [large, large, {}, {}])
     try {
-      await vi.waitFor(() => expect(found).toEqual([1, 2, 3, 4]), { timeout: 10_000 })
+      await vi.waitFor(() => expect(found).toEqual([1, 2, 3, 4]), waiting)
     } finally {
       followed.stop()
       await reading
@@ -298,9 +299,11 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
 
   test('ends when its engine is closed, and when nobody listens any more', async () => {
     const { log } = await fresh()
+    let starts = 0
     const stops: number[] = []
     const watched = tampered(log, (log) => ({
       onGrowth: (listener) => {
+        starts += 1
         const stop = log.onGrowth(listener)
         return () => {
           stops.push(1)
@@ -318,7 +321,7 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
       for await (const { envelopes } of engine.feed()) if (envelopes.length > 1) return 'more'
       return 'ended'
     })()
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await vi.waitFor(() => expect(starts).toBe(3))
     await engine.close()
     expect(await rest).toBe('ended')
     await vi.waitFor(() => expect(ended).toHaveBeenCalledOnce())

@@ -92,12 +92,14 @@ describe.skipIf(!server)('the feed', () => {
           })
           await log.append(requests)
         }
-        child.stdin.write('?\n')
-        const { handled, grownBytes } = JSON.parse((await lines.next()).value ?? '') as { handled: number; grownBytes: number }
-        // Far behind, and past the first page.
-        expect(handled).toBeGreaterThan(500)
-        expect(handled).toBeLessThan(50_000)
-        expect(grownBytes).toBeLessThan(50 * 2 ** 20)
+        // Past the first page, and far behind.
+        for (let isPast = false; !isPast; ) {
+          child.stdin.write('?\n')
+          const { handled, grownBytes } = JSON.parse((await lines.next()).value ?? '') as { handled: number; grownBytes: number }
+          isPast = handled > 500
+          expect(handled).toBeLessThan(50_000)
+          expect(grownBytes).toBeLessThan(50 * 2 ** 20)
+        }
       } finally {
         child.kill('SIGKILL')
         await log.close()

@@ -57,15 +57,15 @@ for (const [name, transport] of Object.entries(transports)) {
       const [ours, theirs] = await pair(transport([]))
       const [own, heard] = [hintsOf(ours), hintsOf(theirs)]
       await untilHeard(ours, heard)
-      await new Promise((resolve) => setTimeout(resolve, 100))
-      const before = { own: own.length, heard: heard.length }
       const keys = Array.from({ length: 30 }, () => newKey())
       await ours.append(keys.map((key) => requestFor(key)))
       const grown = [...new Set(keys.map((key) => partitionOf(key, 16, sha256)))]
-      await vi.waitFor(() => expect(heard.length).toBe(before.heard + 1))
-      expect(heard.at(-1)?.toSorted(byNumber)).toEqual(grown.toSorted(byNumber))
+      // What was appended to be heard at all may come before and behind it, or share its message.
+      const ofBatch = (hints: readonly (readonly number[])[]) => hints.filter((hint) => hint.length >= grown.length)
+      await vi.waitFor(() => expect(ofBatch(heard)).toEqual([expect.arrayContaining(grown)]))
+      // Signals come in order: had its own come back, it would have come before this one. The one that it has is from inside.
       await untilHeard(theirs, own)
-      expect(own.slice(before.own, -1).map((hint) => hint.length)).toEqual([grown.length])
+      expect(ofBatch(own)).toEqual([expect.arrayContaining(grown)])
     })
 
     test('take any number of partitions (case 26)', async () => {
@@ -95,7 +95,7 @@ describe.skipIf(!server)('a LISTEN connection that is killed', () => {
         select pg_terminate_backend(pid) from pg_stat_activity
         where application_name = 'colloquy signals' and datname = current_database()
       `.execute(ours.kysely)
-      expect(killed.rows).toHaveLength(2)
+      expect(killed.rows.length).toBeGreaterThanOrEqual(2)
       await appendTo(ours, newKey(), [{}, {}])
       await untilHeard(ours, hints)
       await untilHeard(theirs, hints)
@@ -113,6 +113,8 @@ describe.skipIf(!server || !redis)('a Redis that is killed', () => {
     const heard = hearAll(theirs)
     await untilHeard(ours, hints)
     await redis?.kill()
+    // Then all that it had sent is read.
+    await vi.waitFor(() => expect(warnings).toHaveLength(2))
     const before = hints.length
     for (let i = 0; i < 20; i++) await appendTo(ours, newKey(), [{}])
     await expectAll(theirs, heard)
@@ -132,12 +134,15 @@ describe.skipIf(!server)('a log', () => {
     const nowhere = new URL(url)
     nowhere.port = '1'
     const onWarning = (problem: string) => warnings.push(problem)
-    for (const signals of [
+    const transports = [
       postgresSignals({ url: nowhere.href, onWarning }),
       redisSignals({ url: 'redis://127.0.0.1:1', onWarning }),
-    ]) {
+    ]
+    for (const signals of transports) {
       const log = await openPostgresLog({ url, migrate: true, partitions: 16, signals })
       const heard = hearAll(log)
+      // Both try at once, when they are made.
+      await vi.waitFor(() => expect(warnings).toHaveLength(2))
       await appendTo(log, newKey(), [{}])
       await expectAll(log, heard)
       await log.close()
@@ -159,7 +164,6 @@ describe.skipIf(!server)('a log', () => {
 })
 
 const waiting = { timeout: 60_000, interval: 50 }
-const byNumber = (a: number, b: number) => a - b
 
 function requestFor(key: ReturnType<typeof newKey>) {
   const expected = beginningOf(key)

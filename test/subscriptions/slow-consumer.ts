@@ -15,6 +15,9 @@ function count(): void {
   if (handled === 500) atFirst = memory()
 }
 
+/** Through the first pages quickly, and then so slowly that no writer is slower. */
+const pauseMs = (): number => (handled <= 1_000 ? 1 : 5)
+
 function memory(): number {
   globalThis.gc?.()
   return process.memoryUsage().rss
@@ -23,7 +26,7 @@ function memory(): number {
 if (consumer === 'observable') {
   engine.feed$().subscribe(() => {
     count()
-    const until = performance.now() + 1
+    const until = performance.now() + pauseMs()
     while (performance.now() < until);
   })
 } else {
@@ -31,13 +34,13 @@ if (consumer === 'observable') {
     for await (const { envelopes } of engine.feed()) {
       for (const _ of envelopes) {
         count()
-        await setTimeout(1)
+        await setTimeout(pauseMs())
       }
     }
   })()
 }
 
-process.stdin.once('data', () => {
+process.stdin.on('data', () => {
   process.stdout.write(`${JSON.stringify({ handled, grownBytes: memory() - atFirst })}\n`)
 })
 process.stdout.write('listening\n')

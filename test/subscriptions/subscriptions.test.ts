@@ -207,7 +207,7 @@ describe.each(Object.entries(logs))('a subscription on %s', (_name, open) => {
     // Once in its page, and as often as it is to be tried by itself.
     expect(tries).toBe(4)
     const expected = placesOf(stored).filter((at) => !at.startsWith(`${place.partition}/`) || at < placeOf(poison))
-    await vi.waitFor(() => expect(placesOf(handled)).toEqual(expected), { timeout: 20_000 })
+    await vi.waitFor(() => expect(placesOf(handled)).toEqual(expected))
     const stands = (await subscription.status()).partitions[place.partition]
     expect(stands).toMatchObject({ feedPosition: place.feedPosition, problem: 'no such account' })
     expect(errors.map(({ error }) => error)).toEqual([new Error('no such account')])
@@ -266,7 +266,8 @@ describe.each(Object.entries(logs))('a subscription on %s', (_name, open) => {
       start({
         name,
         from,
-        leaseMs: 2_000,
+        // Looked after every second as with a shorter one, and long enough that none runs out while the machine has other work.
+        leaseMs: 30_000,
         handle: (envelopes) => void handled.push(...envelopes.map((envelope) => ({ member, envelope }))),
       })
     const holdings = async (): Promise<number[]> => {
@@ -340,7 +341,8 @@ describe.each(Object.entries(logs))('a subscription on %s', (_name, open) => {
     })) as PostgresLog
     const subscription = await subscribe(counted, { name: newName(), from, limit: 5, concurrency: 2, handle: () => gate.promise })
     running.push(subscription)
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    await vi.waitFor(() => expect(pages).toBe(2))
+    await new Promise((resolve) => setTimeout(resolve, 300))
     expect(pages).toBe(2)
     gate.resolve()
     await subscription.whenCaughtUp()

@@ -2,6 +2,7 @@
  * Stands between clients and a Postgres, follows the messages of the protocol (not the chunks, which end anywhere), and spoils an append
  * where a test wants it. Without TLS, which would hide the messages.
  */
+import { once } from 'node:events'
 import { type AddressInfo, connect as connectTo, createServer, type Socket } from 'node:net'
 
 /**
@@ -15,6 +16,8 @@ export interface FramingProxy {
   /** Appends that went by. */
   readonly appends: () => number
   readonly cuts: () => number
+  /** Resolves when the server has dealt with all that came late. */
+  readonly settled: () => Promise<void>
   readonly close: () => Promise<void>
 }
 
@@ -30,6 +33,7 @@ const lateMs = 300
 export async function startFramingProxy(serverUrl: string, options: FramingOptions): Promise<FramingProxy> {
   const target = new URL(serverUrl)
   const sockets = new Set<Socket>()
+  const late: Promise<unknown>[] = []
   let appends = 0
   let cuts = 0
 
@@ -77,8 +81,11 @@ export async function startFramingProxy(serverUrl: string, options: FramingOptio
       client.destroy()
       if (cut === 'after') server.end(message)
       else if (cut === 'mid-message') server.end(message.subarray(0, Math.floor(message.length / 2)))
-      else if (cut === 'late') setTimeout(() => server.end(message), lateMs)
-      else server.destroy()
+      else if (cut === 'late') {
+        // The server closes when it has dealt with what came before the end.
+        late.push(once(server, 'close').catch(() => undefined))
+        setTimeout(() => server.end(message), lateMs)
+      } else server.destroy()
     }
 
     client.on('data', frontend)
@@ -100,6 +107,9 @@ export async function startFramingProxy(serverUrl: string, options: FramingOptio
     url: url.href,
     appends: () => appends,
     cuts: () => cuts,
+    async settled() {
+      await Promise.all(late)
+    },
     async close() {
       const closed = new Promise((resolve) => proxy.close(resolve))
       for (const socket of sockets) socket.destroy()

@@ -81,17 +81,16 @@ describe('a file', () => {
     const long = (letter: string) => letter.repeat(200_000)
     await tier.set('k', entry(long('a')))
     let isDone = false
+    let reads = 0
     const writing = (async () => {
-      for (let i = 0; i < 40; i++) await tier.set('k', entry(long(i % 2 ? 'a' : 'b')))
+      for (let i = 0; i < 40 || reads < 10; i++) await tier.set('k', entry(long(i % 2 ? 'a' : 'b')))
       isDone = true
     })()
-    let reads = 0
     while (!isDone) {
       expect(['a', 'b'].map((letter) => JSON.stringify(long(letter)))).toContain((await tier.get('k'))?.text)
       reads += 1
     }
     await writing
-    expect(reads).toBeGreaterThan(5)
     expect(files('entries')).toHaveLength(1)
   })
 })

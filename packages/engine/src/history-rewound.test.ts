@@ -1,6 +1,7 @@
 import { ColloquyError, conversationArchived, type EventLog } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
 import { given, say, storedIn } from '../../../test/support/given.ts'
+import { holdIdleTime } from '../../../test/support/idle-time.ts'
 import { openRewindableLog } from '../../../test/support/rewindable-log.ts'
 import { tampered } from '../../../test/support/tampered-log.ts'
 import { createEngine } from './engine.ts'
@@ -69,8 +70,9 @@ describe.each([
   })
 
   test('a handle is told although its writer had left memory', async () => {
+    const pass = holdIdleTime()
     const { dispatch, ids, conversation } = await givenALostTail({ grow, options: { idleMs: 20 } })
-    await new Promise((resolve) => setTimeout(resolve, 120))
+    pass(40)
     // What a page that shows the conversation does meanwhile must not make the handle forget.
     conversation.getState()
     const both = await Promise.allSettled([dispatch(say('m6')), dispatch(say('m7'))])
@@ -140,6 +142,7 @@ test('open with what was seen gives a conversation that has it', async () => {
 })
 
 test('nothing was seen of what has no envelopes yet, and a fork without its own stands on its parent', async () => {
+  const pass = holdIdleTime()
   const log = openMemoryLog()
   const { engine, dispatch } = await given([say('m1'), say('m2')], { log })
   await using other = createEngine({ log, idleMs: 20 })
@@ -156,7 +159,7 @@ test('nothing was seen of what has no envelopes yet, and a fork without its own 
   await dispatch(say('m3'))
   expect((await fork.refresh()).messages).toHaveLength(2)
   expect((await empty.refresh()).messages).toHaveLength(1)
-  await new Promise((resolve) => setTimeout(resolve, 120))
+  pass(40)
   await expect(fork.dispatch(say('more'))).resolves.toMatchObject({ position: 3 })
   await expect(empty.dispatch(say('more'))).resolves.toMatchObject({ position: 2 })
 })

@@ -10,6 +10,7 @@ import {
 } from '@colloquy/core'
 import { describe, expect, test, vi } from 'vitest'
 import { given, say, storedIn } from '../../../test/support/given.ts'
+import { holdIdleTime } from '../../../test/support/idle-time.ts'
 import { createEngine } from './engine.ts'
 import { openMemoryLog } from './memory-log.ts'
 import { sha256 } from './node-ports.ts'
@@ -29,6 +30,7 @@ function counting(log: EventLog) {
 }
 
 test('an idle conversation leaves memory and comes back from the log by itself', async () => {
+  const pass = holdIdleTime()
   const { counted, counts } = counting(openMemoryLog())
   await using engine = createEngine({ log: counted, idleMs: 20 })
   const conversation = await engine.open('c')
@@ -36,7 +38,7 @@ test('an idle conversation leaves memory and comes back from the log by itself',
   conversation.envelopes$.subscribe((e) => seen.push(e.position))
   await conversation.dispatch(say('m1'))
   expect(counts.loads).toBe(1)
-  await new Promise((resolve) => setTimeout(resolve, 120))
+  pass(40)
   expect(conversation.getState().messages).toHaveLength(1)
   await conversation.dispatch(say('m2'))
   expect(counts.loads).toBe(2)
@@ -45,12 +47,13 @@ test('an idle conversation leaves memory and comes back from the log by itself',
 })
 
 test('a conversation that is used stays', async () => {
+  const pass = holdIdleTime()
   const { counted, counts } = counting(openMemoryLog())
   await using engine = createEngine({ log: counted, idleMs: 80 })
   const conversation = await engine.open('c')
   for (let i = 0; i < 12; i++) {
     await conversation.dispatch(say(`m${i}`))
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    pass(60)
   }
   expect(counts.loads).toBe(1)
 })

@@ -1,9 +1,9 @@
-import { createServer } from 'node:net'
 import type { EventLog } from '@colloquy/core'
 import { CamelCasePlugin, Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { startCuttingProxy } from '../../../test/support/cutting-proxy.ts'
+import { freePort } from '../../../test/support/free-port.ts'
 import { appendTo, beginningOf, following, newKey, readAll } from '../../../test/support/log-writer.ts'
 import { startPostgres } from '../../../test/support/postgres-server.ts'
 import { openTestPool } from '../../../test/support/test-pool.ts'
@@ -102,7 +102,7 @@ describe('a database that cannot be reached', () => {
     ].join()
 
   test('is named, without the password', async () => {
-    const port = await closedPort()
+    const port = await freePort()
     const error = await openPostgresLog({ url: `postgres://ann:${secret}@127.0.0.1:${port}/talk` }).catch((e: unknown) => e)
     expect(error).toMatchObject({ code: 'database_unreachable', retryable: true, details: { target: `127.0.0.1:${port}/talk` } })
     expect(texts(error as Error)).not.toContain(secret)
@@ -216,7 +216,10 @@ describe.skipIf(!server)('an opened log', () => {
     await query(url, terminate)
     await appendTo(log, key, [{}]).catch(() => undefined)
     const sleeping = sql`select pg_sleep(20)`.execute(log.kysely).catch((error: unknown) => error)
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await vi.waitFor(async () => {
+      const asleep = `select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`
+      expect((await query(url, asleep)).rowCount).toBe(1)
+    })
     await query(url, terminate)
     expect(await sleeping).toBeInstanceOf(Error)
     await log.kysely
@@ -302,10 +305,12 @@ describe.skipIf(!server)('an opened log', () => {
     const key = newKey()
     await appendTo(log, key, [{}])
     await proxy.close()
-    await new Promise((resolve) => setTimeout(resolve, 50))
     const expected = { ...beginningOf(key), position: 1 }
-    await expect(log.append([{ key, expected, envelopes: following(key, expected, [{}]) }])).rejects.toMatchObject({
-      code: 'database_unreachable',
+    // Until it is known that the connection has ended, something is sent.
+    await vi.waitFor(async () => {
+      await expect(log.append([{ key, expected, envelopes: following(key, expected, [{}]) }])).rejects.toMatchObject({
+        code: 'database_unreachable',
+      })
     })
     await log.close()
   })
@@ -332,13 +337,4 @@ async function query(url: string, text: string): Promise<pg.QueryResult> {
   } finally {
     await client.end()
   }
-}
-
-/** A port that nobody listens at. */
-async function closedPort(): Promise<number> {
-  const listener = createServer()
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
-  const address = listener.address()
-  await new Promise((resolve) => listener.close(resolve))
-  return typeof address === 'object' && address !== null ? address.port : 1
 }

@@ -29,7 +29,7 @@ export const power: Row = {
         const job: DispatchJob = {
           url,
           seed: seed + i + 1,
-          count: appends / processes,
+          count: null,
           conversations: Array.from({ length: 12 }, (_, c) => `conversation-${i}-${c}`),
           shared: 'shared',
           lanes: 4,
@@ -44,18 +44,22 @@ export const power: Row = {
         done = true
       })
       const stored = () => workers.flatMap((worker) => worker.entries()).filter(({ kind }) => kind === 'stored').length
+      const untilStored = async (count: number) => {
+        while (!done && stored() < count) await sleep(50)
+      }
       let killed = 0
-      for (; killed < kills && !done; killed++) {
+      for (; killed < kills; killed++) {
         // Spread over the run by what was acknowledged, so that a fast machine is not killed less.
-        const due = ((killed + 0.2 + random.fraction() * 0.6) * appends) / kills
-        while (!done && stored() < due) await sleep(50)
+        await untilStored(((killed + 0.2 + random.fraction() * 0.6) * appends) / kills)
         if (done) break
         await server.kill()
         await sleep(random.fraction() * 200)
         await server.start()
       }
+      await untilStored(appends)
+      for (const worker of workers) worker.stop()
       const wrong = await ended
-      if (killed < kills) wrong.push(`the work was done after ${killed} of ${kills} kills`)
+      if (killed < kills) wrong.push(`the work ended after ${killed} of ${kills} kills`)
       await using log = await openPostgresLog({ url })
       const check = await checkLog(log)
       const dispatches = checkDispatches(

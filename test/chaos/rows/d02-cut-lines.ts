@@ -60,8 +60,7 @@ export const cutLines: Row = {
       const wrong = await ended
       if (proxy.cuts() < wanted)
         wrong.push(`only ${proxy.cuts()} of ${wanted} cuts could be made: appends do not go on after a cut`)
-      // The last late append is on its way still.
-      await sleep(400)
+      await proxy.settled()
       await using log = await openPostgresLog({ url })
       const check = await checkLog(log)
       const dispatches = checkDispatches(

@@ -413,7 +413,15 @@ test('limits end a turn in good order: calls of the model, calls of tools, time'
 
   const third = await given()
   const slow = createToolRegistry([{ ...echo, execute: () => new Promise(() => {}) }])
-  const timed = await runTurn(third.conversation, 'Go.', { model: endless(), tools: slow, limits: { durationMs: 20 } }).done
+  let end = (): void => {}
+  const timer = (listener: () => void, ms: number) => {
+    if (ms === 20) end = listener
+    return () => {}
+  }
+  // The answer is stored, and its tools run.
+  third.conversation.envelopes$.subscribe(({ type }) => type === 'usageRecorded' && end())
+  const timed = await runTurn(third.conversation, 'Go.', { model: endless(), tools: slow, timer, limits: { durationMs: 20 } })
+    .done
   expect(timed).toMatchObject({ outcome: 'limit_reached', limit: 'durationMs' })
   expect(timed.state.turn.last?.outcome).toBe('interrupted')
   expect(resultsIn(timed.state).map(({ status }) => status)).toEqual(['interrupted', 'interrupted'])

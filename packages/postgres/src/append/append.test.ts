@@ -1,10 +1,10 @@
 /** Appends over connections that fail, on a real Postgres. */
-import { createServer } from 'node:net'
 import { pageBytes, type StoredEnvelope } from '@colloquy/core'
 import { sql } from 'kysely'
 import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
 import { startCuttingProxy } from '../../../../test/support/cutting-proxy.ts'
+import { freePort } from '../../../../test/support/free-port.ts'
 import { appendTo, beginningOf, following, newKey, readAll, utf8 } from '../../../../test/support/log-writer.ts'
 import { startPostgres } from '../../../../test/support/postgres-server.ts'
 import { openPostgresLog } from '../open-postgres.ts'
@@ -155,10 +155,4 @@ async function waitFor(isDone: () => Promise<boolean>): Promise<void> {
 }
 
 /** Of a server that is not there. */
-async function deadUrl(): Promise<string> {
-  const listener = createServer()
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
-  const address = listener.address()
-  await new Promise((resolve) => listener.close(resolve))
-  return `postgres://ann@127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 1}/talk`
-}
+const deadUrl = async (): Promise<string> => `postgres://ann@127.0.0.1:${await freePort()}/talk`
