@@ -40,6 +40,7 @@ export interface StampedAction<Type extends string = string, Payload = unknown> 
 /** Turns a payload of schema version n into one of n + 1. Pure; gets and returns plain JSON. */
 export type Upcast = (payload: JsonObject) => JsonObject
 
+/** What is known of a kind of action: its schema now, and how older payloads become it. */
 export interface ActionDefinition<Type extends string = string, Payload = JsonObject> {
   readonly type: Type
   /** 1 plus the number of upcasts. */

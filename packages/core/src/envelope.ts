@@ -51,6 +51,7 @@ export interface EnvelopeHeader extends ConversationKey {
   readonly keyId: string | null
 }
 
+/** An action as it is stored and hashed. */
 export interface Envelope extends EnvelopeHeader {
   /** UTF-8 JSON `{payload, meta?, derivedFrom?}`: the bytes as accepted. */
   readonly body: Uint8Array

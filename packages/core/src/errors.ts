@@ -310,7 +310,9 @@ const errorTable = {
   usage_invalid: row<{ problem: string }>((d) => `${d.problem}. See "colloquy --help".`),
 } as const satisfies Record<string, ErrorRow>
 
+/** The closed list of what can go wrong. */
 export type ErrorCode = keyof typeof errorTable
+/** The numbers and names behind an error, by its code. */
 export type ErrorDetails<C extends ErrorCode> = Parameters<(typeof errorTable)[C]['message']>[0]
 
 /** All codes, for documentation and tests. */

@@ -6,6 +6,7 @@ export interface ConversationKey {
   readonly conversationId: string
 }
 
+/** Whose conversations they are where nobody says it. */
 export const defaultTenant = 'default'
 
 const maxLength = 200

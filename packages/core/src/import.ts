@@ -29,6 +29,7 @@ export interface ImportedConversation {
   readonly checked?: { readonly actions: number; readonly limits: Limits }
 }
 
+/** Where a branch of a foreign transcript leaves another one: behind the command of that id. */
 export interface ImportedFork {
   readonly parentId: string
   readonly afterCommandId: string

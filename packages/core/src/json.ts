@@ -2,6 +2,7 @@ import { ColloquyError } from './errors.ts'
 
 /** What the log can hold: JSON, read-only. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
+/** A JSON object, read-only. */
 export type JsonObject = { readonly [key: string]: Json }
 
 /** Limits that protect everyone; all configurable. */
@@ -14,6 +15,7 @@ export interface Limits {
   readonly envelopeBytes: number
 }
 
+/** 1 MiB an envelope, 64 levels, 10,000 entries. */
 export const defaultLimits: Limits = { depth: 64, keys: 10_000, envelopeBytes: 1_048_576 }
 
 /**

@@ -13,6 +13,7 @@ export interface Folded<State> {
   readonly occurredAt: number
 }
 
+/** Where a replay led, and what it had to leave out. */
 export interface Replayed<State> extends Folded<State> {
   /** What no reducer could apply: at most `unappliedKept` of them, and how many in all. */
   readonly unapplied: readonly Unapplied[]

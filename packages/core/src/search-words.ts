@@ -21,6 +21,7 @@ export function searchWords(text: string): string[] {
   return words
 }
 
+/** A query, taken apart. */
 export interface SearchTerms {
   /** Each a word, or several that must follow one another. */
   readonly wanted: readonly (readonly string[])[]

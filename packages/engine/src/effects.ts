@@ -2,6 +2,7 @@ import type { Action, OpenedEnvelope } from '@colloquy/core'
 import type { Observable } from 'rxjs'
 import type { DispatchResult } from './writer.ts'
 
+/** What an effect may see and do. */
 export interface EffectApi<State = unknown> {
   readonly conversationId: string
   /** The stored state. */

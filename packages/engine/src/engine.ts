@@ -45,6 +45,7 @@ import { assertSeen, type Seen } from './seen.ts'
 import { Snapshots } from './snapshots.ts'
 import { checked, Writer } from './writer.ts'
 
+/** The log, and what is to happen around each dispatch. Everything but the log has a default. */
 export interface EngineOptions<Slices extends readonly Slice[]> {
   /** Where conversations are kept. Not closed by the engine. */
   readonly log: EventLog
@@ -73,6 +74,7 @@ export interface EngineOptions<Slices extends readonly Slice[]> {
 /** Our state and that of your slices, by slice name. */
 export type EngineState<Slices extends readonly Slice[]> = ConversationState & StateOf<Slices>
 
+/** Runs conversations of one tenant over a log. One per process and tenant is enough. */
 export interface Engine<State> extends AsyncDisposable {
   readonly tenant: string
   readonly reducer: Reducer<State>
@@ -133,6 +135,7 @@ export function createEngine<const Slices extends readonly Slice[] = readonly []
   return engineOver(options, reducer, assertConversationId)
 }
 
+/** As of an engine of conversations, with no slices but your own and no effects. */
 export type LedgerEngineOptions<Slices extends readonly Slice[]> = Omit<
   EngineOptions<readonly []>,
   'slices' | 'middleware' | 'effects'

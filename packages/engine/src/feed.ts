@@ -21,6 +21,7 @@ import type { Observable } from 'rxjs'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import { systemTimer } from './node-ports.ts'
 
+/** Which envelopes, and from where. */
 export interface FeedOptions {
   /** Behind which cursor to begin; 'end': with what comes from now on. Default: the beginning. */
   readonly from?: FeedCursor
@@ -30,6 +31,7 @@ export interface FeedOptions {
   readonly conversation?: string
 }
 
+/** An envelope out of the feed. */
 export interface FeedEnvelope extends OpenedEnvelope {
   /** Where to go on behind this envelope. */
   readonly cursor: FeedCursor

@@ -34,6 +34,7 @@ import { emptyHead } from './load.ts'
 import type { Snapshots } from './snapshots.ts'
 import { checked } from './writer.ts'
 
+/** What became of an imported conversation: where it ends, and the hash of its state there. */
 export interface ImportedResult {
   readonly conversationId: string
   /** Envelopes that this import stored. */

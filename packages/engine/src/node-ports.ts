@@ -5,6 +5,7 @@ import type { Clock, Ids, Random, Sha256, Timer } from '@colloquy/core'
 /** Parts up to so many bytes are put together and hashed in one call; larger ones are not worth the copy. */
 const oneShotBytes = 65_536
 
+/** SHA-256 over the parts one behind the other, by Node. */
 export const sha256: Sha256 = (...parts) => {
   // One-shot hashing of one buffer is several times as fast as a hash object for the two dozen short parts of an envelope.
   if (parts.length === 1 && parts[0]) return hash('sha256', parts[0], 'buffer')
@@ -23,6 +24,7 @@ export const sha256: Sha256 = (...parts) => {
   return digest.digest()
 }
 
+/** Microseconds since 1970, by the clock of the machine, which counts milliseconds. */
 export const systemClock: Clock = () => Date.now() * 1000
 
 /** Keeps the process alive while it waits. */
@@ -35,6 +37,7 @@ export const systemTimer: Timer = (listener, ms) => {
 let stock = new Uint8Array(0)
 let used = 0
 
+/** Bytes that nobody can foretell. */
 export const systemRandom: Random = (length) => {
   if (length > 256) return randomBytes(length)
   if (used + length > stock.length) {

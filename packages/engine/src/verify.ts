@@ -14,6 +14,7 @@ import {
   toHex,
 } from '@colloquy/core'
 
+/** Whether what is stored is what was appended. */
 export interface ChainVerdict {
   readonly conversationId: string
   readonly ok: boolean
@@ -72,6 +73,7 @@ export async function verifyChain(log: EventLog, key: ConversationKey, sha256: S
   return { conversationId, ok: true, positions, erased, headHash: toHex(head.hash) }
 }
 
+/** Whether a replay leads to the states that were kept. */
 export interface ReplayVerdict {
   readonly conversationId: string
   /**

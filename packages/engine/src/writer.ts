@@ -35,6 +35,7 @@ import {
 } from '@colloquy/core'
 import { composeMiddleware, type Middleware, type MiddlewareApi, type Next } from './middleware.ts'
 
+/** Who dispatches, why, and under which condition. */
 export interface DispatchOptions {
   /** The caller's idempotency key: applied at most once per conversation, for ever. */
   readonly commandId?: string
@@ -44,6 +45,7 @@ export interface DispatchOptions {
   readonly cause?: string
 }
 
+/** What a dispatch came to. */
 export interface DispatchResult<State> {
   /** The state right after the dispatched actions; of a duplicate, the present one. */
   readonly state: State

@@ -25,13 +25,17 @@ export const budgetAmounts = z.strictObject({
   /** Milliseconds: of turns, and of calls outside of any. */
   wallMs: tokenCount.optional(),
 })
+/** What something takes, by kind, as far as it is known. */
 export type BudgetAmounts = z.infer<typeof budgetAmounts>
+/** What is counted. */
 export type AmountKind = keyof BudgetAmounts
 
 /** What a limit can be set for. */
 export type BudgetKind = AmountKind | 'tokens'
 
+/** In the order in which they are shown. */
 export const amountKinds = Object.keys(budgetAmounts.shape) as readonly AmountKind[]
+/** All kinds that a limit can be of; `tokens` is the sum of those of calls. */
 export const budgetKinds: readonly BudgetKind[] = ['tokens', ...amountKinds]
 
 /** An amount of every kind. */

@@ -38,6 +38,7 @@ const limit = z.strictObject({
   /** Up to here, and not past it. */
   hard: tokenCount.nullable(),
 })
+/** Warns from `soft` on and refuses past `hard`; null: does not. In the unit of its kind. */
 export type BudgetLimit = z.infer<typeof limit>
 
 const limitOrNone = limit.nullable().optional()
@@ -153,6 +154,7 @@ export const budgetRefused = defineAction(
 )
 type Refusal = Parameters<typeof budgetRefused>[0]
 
+/** An amount that is held. Of one that has expired the amounts count as spent. */
 export interface BudgetReservation {
   readonly reservationId: string
   readonly amounts: BudgetAmounts
@@ -168,6 +170,7 @@ export interface BudgetReservation {
 /** Limits by kind; a kind without one is not limited. */
 export type BudgetLimits = { readonly [K in BudgetKind]?: BudgetLimit }
 
+/** Limits, what was spent, and what is held. */
 export interface BudgetState {
   readonly limits: { readonly [S in BudgetScope]: BudgetLimits }
   /** Over the whole conversation. Compacting or redacting a message gives nothing back. */

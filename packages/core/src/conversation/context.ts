@@ -7,6 +7,7 @@ import { conversationCleared, conversationStarted } from './lifecycle.ts'
 import type { WorkingMessage } from './message.ts'
 import { messageAdded } from './messages.ts'
 
+/** How full the context window is. */
 export interface ContextState {
   /** Tokens of the working set. */
   readonly usedTokens: number

@@ -45,6 +45,7 @@ import {
 import { turn, type turnEnded, type turnInterrupted, type turnResumed, type turnStarted } from './turn.ts'
 import { usage, type usageRecorded } from './usage.ts'
 
+/** The slices that make up a conversation. */
 export const conversationSlices = [
   lifecycle,
   lineage,

@@ -26,6 +26,7 @@ export const degraded = defineAction(
     retryAt: z.int().nonnegative().optional(),
   }),
 )
+/** Nothing is degraded any more. */
 export const recovered = defineAction('recovered', z.strictObject({ reason: z.string().optional() }))
 
 /** A provider failed so often that it is left alone: `circuit` is `<provider>/<operation>`, `openedAt` in microseconds since 1970. */
@@ -39,6 +40,7 @@ export const circuitClosed = defineAction('circuitClosed', z.strictObject({ circ
 /** So many circuits are known to be open; of more, those that opened last. */
 const limitOpenCircuits = 32
 
+/** What fails now, and what failed last. */
 export interface HealthState {
   readonly degraded: {
     readonly mode: string

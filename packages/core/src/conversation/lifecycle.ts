@@ -39,6 +39,7 @@ export const conversationForked = defineAction(
   }),
 )
 
+/** The conversation is called otherwise. */
 export const conversationTitled = defineAction('conversationTitled', z.strictObject({ title: z.string() }))
 
 /** Nothing may follow: the log refuses every later append. */
@@ -47,6 +48,7 @@ export const conversationArchived = defineAction('conversationArchived', z.stric
 /** The working set is empty again. The log keeps everything. */
 export const conversationCleared = defineAction('conversationCleared', z.strictObject({ reason: z.string().optional() }))
 
+/** Times in microseconds since 1970. */
 export interface LifecycleState {
   readonly title: string | null
   /** Position and time of `conversationStarted`. */

@@ -19,6 +19,7 @@ export const foreignRecordKept = defineAction(
 
 type Started = StampedActionOf<typeof conversationStarted>['payload']
 
+/** What the conversation continues, and what it was imported from. */
 export interface LineageState {
   readonly parent: NonNullable<Started['parent']> | null
   readonly source: NonNullable<Started['source']> | null

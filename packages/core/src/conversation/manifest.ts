@@ -80,6 +80,7 @@ export interface Manifest extends Pick<Payload, 'callId' | 'encoder' | 'system' 
   readonly unchanged: Payload['unchanged']
 }
 
+/** The calls of models, of which the last is known whole: the next one is told by what differs. */
 export interface ManifestState {
   /** Model calls that were recorded. */
   readonly calls: number

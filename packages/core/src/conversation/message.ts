@@ -84,6 +84,7 @@ export const toolResultPart = z.strictObject({
   artifactRef: z.string().optional(),
 })
 
+/** What a part must look like. */
 export const part = z.discriminatedUnion('type', [
   textPart,
   mediaPart,
@@ -143,6 +144,7 @@ export const part = z.discriminatedUnion('type', [
   z.strictObject({ ...partBase, type: z.literal('tool_change'), change: z.enum(['add', 'remove']), ref: anyJson }),
   z.strictObject({ ...partBase, type: z.literal('control'), kind: z.string(), payload: anyJson.optional() }),
 ])
+/** A piece of a message: text, media, a tool call, its result ... */
 export type Part = z.infer<typeof part>
 
 /** Tokens as the provider counted them. `input` excludes what was read from or written to its cache. */
@@ -158,6 +160,7 @@ export const usage = z.strictObject({
   costMicros: z.int().nonnegative().optional(),
   raw: anyJson.optional(),
 })
+/** What a call of a model took, as the provider counted it. */
 export type Usage = z.infer<typeof usage>
 
 /** What several calls took together; the cost over those that say it. */
@@ -206,6 +209,7 @@ const messageModel = z.strictObject({
 
 const roles = ['system', 'developer', 'user', 'assistant', 'tool'] as const
 
+/** What a message must look like. */
 export const message = z.strictObject({
   v: z.literal(1),
   id,
@@ -218,6 +222,7 @@ export const message = z.strictObject({
   meta: anyJsonObject.optional(),
   raw: anyJson.optional(),
 })
+/** A message in the form that all of Colloquy works with, whoever said it and whichever API it came from. */
 export type Message = z.infer<typeof message>
 
 /** A message as the model is shown it, with the position of the action that brought it. */

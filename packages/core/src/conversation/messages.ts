@@ -31,6 +31,7 @@ export const messageRedacted = defineAction('messageRedacted', z.strictObject({ 
  * changes nothing.
  */
 export const messagePinned = defineAction('messagePinned', z.strictObject({ messageId: id, reason: z.string().optional() }))
+/** Compactions may cover the message again. */
 export const messageUnpinned = defineAction('messageUnpinned', z.strictObject({ messageId: id }))
 
 /** The working set: messages that the model is shown, in order of where they belong. All messages ever are in the log. */

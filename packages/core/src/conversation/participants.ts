@@ -16,11 +16,13 @@ export const participantJoined = defineAction(
   }),
 )
 
+/** Somebody takes no part any more. Refused of who is not there. */
 export const participantLeft = defineAction(
   'participantLeft',
   z.strictObject({ participantId: id, reason: z.string().optional() }),
 )
 
+/** Who takes part. `joinedAt` in microseconds since 1970. */
 export interface Participant {
   readonly id: string
   readonly kind: 'person' | 'model' | 'program'

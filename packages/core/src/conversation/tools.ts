@@ -29,6 +29,7 @@ const approval = { ...call, approvalId: id }
 /** The tool runs only when somebody allows it. */
 export const approvalRequested = defineAction('approvalRequested', z.strictObject({ ...approval, reason: z.string().optional() }))
 
+/** Somebody allows a call, or does not. */
 export const approvalDecided = defineAction(
   'approvalDecided',
   z.strictObject({ ...approval, decision: z.enum(['approved', 'denied']), reason: z.string().optional() }),
@@ -47,6 +48,7 @@ export const toolStarted = defineAction(
   }),
 )
 
+/** How far a tool has come. `ratio` is of the whole. */
 export const toolProgressed = defineAction(
   'toolProgressed',
   z.strictObject({ ...call, ratio: z.number().min(0).max(1).optional(), note: z.string().optional() }),
@@ -63,6 +65,7 @@ const ended = {
 /** The tool answered. The answer is the `tool_result` part of `resultMessageId`. */
 export const toolSucceeded = defineAction('toolSucceeded', z.strictObject(ended))
 
+/** The tool did not do it, or nobody knows whether it did: the model is told by the `tool_result` part of `resultMessageId`. */
 export const toolFailed = defineAction(
   'toolFailed',
   z.strictObject({
@@ -74,6 +77,7 @@ export const toolFailed = defineAction(
   }),
 )
 
+/** The call was given up, before its tool ran or while it did. */
 export const toolCancelled = defineAction('toolCancelled', z.strictObject({ ...ended, reason: z.string().optional() }))
 
 /** A tool answered after its call was closed: the model was told something else, and that stays. */
@@ -88,9 +92,12 @@ export const toolEndedLate = defineAction(
   }),
 )
 
+/** As the model wrote them (`raw`), and what they are as JSON. */
 export type ToolArguments = z.infer<typeof toolArguments>
+/** The part of a message that answers a call. */
 export type ToolResultPart = z.infer<typeof toolResultPart>
 
+/** A call without an end. */
 export interface OpenToolCall {
   readonly messageId: string
   readonly callId: string
@@ -115,6 +122,7 @@ export interface AnsweredToolCall {
   readonly result: ToolResultPart
 }
 
+/** The calls that run or wait, and how many there were. */
 export interface ToolsState {
   /** Calls without an end, in the order of the requests. */
   readonly open: readonly OpenToolCall[]

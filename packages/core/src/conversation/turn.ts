@@ -19,9 +19,12 @@ const ended = {
   /** Which run says so; refused unless it is the present one. */
   run: z.int().positive().optional(),
 }
+/** The turn came to its answer. */
 export const turnEnded = defineAction('turnEnded', z.strictObject(ended))
+/** The turn ended without an answer, by an abort, a limit or a failure. */
 export const turnInterrupted = defineAction('turnInterrupted', z.strictObject(ended))
 
+/** The turn that runs, and the last one that ended. */
 export interface TurnState {
   readonly current: {
     readonly turnId: string

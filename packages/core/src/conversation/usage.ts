@@ -15,6 +15,7 @@ export const usageRecorded = defineAction(
   }),
 )
 
+/** Sums over all recorded calls; tokens as the providers counted them. */
 export interface UsageState {
   readonly calls: number
   readonly input: number

@@ -43,6 +43,7 @@ export function cursorCovers(cursor: FeedCursor, target: FeedCursor, log: Cursor
   return positionsCover(decodeCursor(cursor, log), decodeCursor(target, log))
 }
 
+/** Whether a reader at `positions` has read all that one at `target` has. By partition. */
 export function positionsCover(positions: readonly number[], target: readonly number[]): boolean {
   return target.every((position, partition) => (positions[partition] ?? 0) >= position)
 }

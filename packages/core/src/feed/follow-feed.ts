@@ -10,6 +10,7 @@ import { watchGrowth } from './watch-growth.ts'
 /** Pages that are asked for at once: when many partitions grow together, their round trips overlap. */
 const pagesAtOnce = 4
 
+/** What to read, from where, and how often to look. */
 export interface FollowOptions extends FeedFilter {
   /** A cursor, or 'end' for what comes from now on. Default: the beginning. */
   readonly from?: FeedCursor | undefined
@@ -33,6 +34,7 @@ export interface FollowedPage {
   readonly cursorAt: (envelope: StoredEnvelope) => FeedCursor
 }
 
+/** Pages as they come. It is iterated once. */
 export interface FollowedFeed extends AsyncIterable<FollowedPage> {
   /** Ends the iteration behind the page that it is at. */
   readonly stop: () => void

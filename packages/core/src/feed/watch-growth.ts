@@ -5,6 +5,7 @@ import type { Timer } from '../ports/timer.ts'
 /** How often the ends of the feed are looked at: the longest that an envelope waits when every hint is lost. */
 export const defaultSweepMs = 1_000
 
+/** A reader of the feed, as the watch sees it. */
 export interface GrowthWatcher {
   /** How far the reader has come; undefined for a partition that it does not read. */
   readonly positionOf: (partition: number) => number | undefined
@@ -16,6 +17,7 @@ export interface GrowthWatcher {
   readonly sweepMs?: number | undefined
 }
 
+/** A watch that runs until it is stopped. */
 export interface GrowthWatch {
   /** The end of a partition as the last sweep found it; 0 before. */
   readonly headOf: (partition: number) => number

@@ -32,6 +32,7 @@ export interface ForkRequest {
   readonly parent: ForkPoint
 }
 
+/** What became of a fork. Only `forked` is one. */
 export type ForkOutcome =
   /** `created: false`: this very fork was there already. */
   | { readonly status: 'forked'; readonly head: Head; readonly created: boolean }
@@ -51,6 +52,7 @@ export interface FeedFilter {
   readonly conversationId?: string
 }
 
+/** Part of a partition, in the order of the commits. */
 export interface FeedPage {
   /** Ascending by feed position. */
   readonly envelopes: readonly StoredEnvelope[]
@@ -58,6 +60,7 @@ export interface FeedPage {
   readonly scannedTo: number
 }
 
+/** What became of an append. Only `appended` stored something. */
 export type AppendOutcome =
   /** `durability: 'local'`: stored, but the wait for the standby that must have it too was cancelled; the primary's loss would lose it. */
   | { readonly status: 'appended'; readonly envelopes: readonly StoredEnvelope[]; readonly durability?: 'local' }
@@ -70,6 +73,7 @@ export type AppendOutcome =
   | { readonly status: 'conflict'; readonly head: Head; readonly missed: readonly StoredEnvelope[] }
   | { readonly status: 'archived'; readonly head: Head }
 
+/** A conversation in a list: where it ends. */
 export interface ConversationSummary extends ConversationKey {
   readonly position: number
   readonly hash: Uint8Array
@@ -87,6 +91,7 @@ export interface Snapshot {
   readonly body: Uint8Array | null
 }
 
+/** Bytes that messages refer to by their hash. */
 export interface Media {
   /** SHA-256 of `bytes`, in hex. */
   readonly hash: string

@@ -25,6 +25,7 @@ export interface IndexedInteraction {
   readonly messages: readonly InteractionMessage[]
 }
 
+/** What is looked for. */
 export interface MemoryQuery {
   /** In words; `"a phrase"` and `-unwanted` as in a web search. An interaction is found by any of the words. */
   readonly text: string
@@ -35,6 +36,7 @@ export interface MemoryQuery {
   readonly now: number
 }
 
+/** What was found, and how well it fits. */
 export interface FoundInteraction extends IndexedInteraction {
   /** 0 to 3, see `memoryRanking`. */
   readonly score: number

@@ -10,6 +10,7 @@ export interface SummaryRequest {
   readonly instructions?: string
 }
 
+/** What stands for the messages, and what it took to say it. */
 export interface Summary {
   readonly text: string
   /** Of the model call, when there was one. */
