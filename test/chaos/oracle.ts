@@ -1,6 +1,7 @@
 /** Compares what callers were told with what the log has. */
 import { type ConversationKey, type EventLog, type StoredEnvelope, toHex } from '@colloquy/core'
 import { sha256, verifyChain } from '@colloquy/engine'
+import { openPostgresLog } from '@colloquy/postgres'
 import type { DispatchEntry } from './workers/dispatch.ts'
 
 /** Everything there is, in the order of each partition's feed. */
@@ -59,6 +60,20 @@ export async function checkLog(log: EventLog): Promise<LogCheck> {
 export interface DispatchCheck {
   readonly facts: { stored: number; again: number; unknown: number; duplicates: number }
   readonly wrong: string[]
+}
+
+/** The log at `url`, and what the workers that dispatched to it were told. */
+export async function checkWork(
+  url: string,
+  workers: readonly { readonly entries: () => readonly DispatchEntry[] }[],
+): Promise<LogCheck & DispatchCheck> {
+  await using log = await openPostgresLog({ url })
+  const check = await checkLog(log)
+  const dispatches = checkDispatches(
+    check.envelopes,
+    workers.flatMap((worker) => worker.entries()),
+  )
+  return { ...check, facts: dispatches.facts, wrong: [...check.wrong, ...dispatches.wrong] }
 }
 
 /** Every acknowledged command must be stored where it was said, and nothing be stored that no caller sent. */

@@ -40,5 +40,5 @@ export interface Row {
   run(chaos: Chaos): Promise<Findings>
 }
 
-/** This machine cannot run the row. */
+/** This machine cannot run the row: there is no Postgres, or it does not give the right that the row needs. */
 export class ServiceMissing extends Error {}

@@ -8,6 +8,13 @@ import { z } from 'zod'
 const toolMs = 300
 
 export function runDemoTurn(conversation: Conversation<ConversationState>): Promise<TurnResult> {
+  const isAnswerStored = new Promise<void>((resolve) => {
+    conversation.envelopes$.subscribe(({ type }) => type === 'usageRecorded' && resolve())
+  })
+  /** What is told has one order, on a busy machine too: no tool ends before the answer that called it is stored. */
+  const work = async (signal: AbortSignal): Promise<void> => {
+    await Promise.all([pause(toolMs, undefined, { signal }), isAnswerStored])
+  }
   return runTurn(conversation, 'Does it hold at the month’s end too? Look at the tests and at the changelog.', {
     model: scriptedModel({
       scripts: [
@@ -30,14 +37,20 @@ export function runDemoTurn(conversation: Conversation<ConversationState>): Prom
         description: 'Runs a test file.',
         input: z.strictObject({ file: z.string() }),
         idempotent: true,
-        execute: async (_, { signal }) => pause(toolMs, '14 passed, 0 failed', { signal }),
+        execute: async (_, { signal }) => {
+          await work(signal)
+          return '14 passed, 0 failed'
+        },
       }),
       defineTool({
         name: 'read_file',
         description: 'Reads a file.',
         input: z.strictObject({ path: z.string() }),
         idempotent: true,
-        execute: async (_, { signal }) => pause(toolMs, '## 2.4.1\nDue dates are days, not moments.', { signal }),
+        execute: async (_, { signal }) => {
+          await work(signal)
+          return '## 2.4.1\nDue dates are days, not moments.'
+        },
       }),
     ]),
   }).done

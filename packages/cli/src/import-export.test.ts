@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { EventLog } from '@colloquy/core'
 import { openMemoryLog } from '@colloquy/engine'
 import { exporters, formats } from '@colloquy/formats'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { writeSession } from '../../../test/bench/transcript-file.ts'
 import { capturedIo } from '../../../test/cli/captured-io.ts'
 import { chatBotText } from '../../../test/formats/app-fixtures.ts'
@@ -94,6 +94,10 @@ describe('import of a directory', () => {
 test('a file too large to be held, from the disk or piped in, is imported as it is', async () => {
   const file = join(await folder('large'), 'session.jsonl')
   const { records } = writeSession(file, 9_000_000)
+  // What is piped in is kept in a file meanwhile. A place of its own: other tests pipe too.
+  const temporary = await folder('temporary')
+  vi.stubEnv('TMPDIR', temporary)
+  onTestFinished(() => void vi.unstubAllEnvs())
   const results = []
   for (const source of [file, '-']) {
     const io = {
@@ -108,7 +112,7 @@ test('a file too large to be held, from the disk or piped in, is imported as it 
   }
   expect(results[0]).toMatchObject({ records, skipped: [], remarks: [] })
   expect(results[1]).toEqual({ ...results[0], id: 'stdin' })
-  expect((await readdir(tmpdir())).filter((name) => name.startsWith('colloquy-stdin-'))).toEqual([])
+  expect(await readdir(temporary)).toEqual([])
 })
 
 describe('formats', () => {

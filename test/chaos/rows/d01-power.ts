@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openPostgresLog } from '@colloquy/postgres'
 import { startKillablePostgres } from '../../support/killable-postgres.ts'
 import { createLogDatabase } from '../database.ts'
-import { checkDispatches, checkLog } from '../oracle.ts'
+import { checkWork } from '../oracle.ts'
 import { endOf, goTogether, startWorker } from '../processes.ts'
 import { randomFrom } from '../random.ts'
 import type { Row } from '../row.ts'
@@ -60,15 +59,10 @@ export const power: Row = {
       for (const worker of workers) worker.stop()
       const wrong = await ended
       if (killed < kills) wrong.push(`the work ended after ${killed} of ${kills} kills`)
-      await using log = await openPostgresLog({ url })
-      const check = await checkLog(log)
-      const dispatches = checkDispatches(
-        check.envelopes,
-        workers.flatMap((worker) => worker.entries()),
-      )
+      const check = await checkWork(url, workers)
       return {
-        facts: { kills: killed, processes, ...dispatches.facts },
-        wrong: [...wrong, ...check.wrong, ...dispatches.wrong],
+        facts: { kills: killed, processes, ...check.facts },
+        wrong: [...wrong, ...check.wrong],
       }
     } finally {
       await server.stop()

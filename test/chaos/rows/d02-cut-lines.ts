@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openPostgresLog } from '@colloquy/postgres'
 import { type AppendCut, startFramingProxy } from '../../support/framing-proxy.ts'
 import { createLogDatabase } from '../database.ts'
-import { checkDispatches, checkLog } from '../oracle.ts'
+import { checkWork } from '../oracle.ts'
 import { endOf, goTogether, startWorker } from '../processes.ts'
 import { randomFrom } from '../random.ts'
 import type { Row } from '../row.ts'
@@ -61,15 +60,10 @@ export const cutLines: Row = {
       if (proxy.cuts() < wanted)
         wrong.push(`only ${proxy.cuts()} of ${wanted} cuts could be made: appends do not go on after a cut`)
       await proxy.settled()
-      await using log = await openPostgresLog({ url })
-      const check = await checkLog(log)
-      const dispatches = checkDispatches(
-        check.envelopes,
-        workers.flatMap((worker) => worker.entries()),
-      )
+      const check = await checkWork(url, workers)
       return {
-        facts: { cuts: proxy.cuts(), appends: proxy.appends(), ...dispatches.facts },
-        wrong: [...wrong, ...check.wrong, ...dispatches.wrong],
+        facts: { cuts: proxy.cuts(), appends: proxy.appends(), ...check.facts },
+        wrong: [...wrong, ...check.wrong],
       }
     } finally {
       await proxy.close()

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openPostgresLog } from '@colloquy/postgres'
 import { createLogDatabase } from '../database.ts'
-import { checkDispatches, checkLog } from '../oracle.ts'
+import { checkWork } from '../oracle.ts'
 import { endOf, goTogether, startWorker } from '../processes.ts'
 import type { Row } from '../row.ts'
 import type { DispatchEntry, DispatchJob } from '../workers/dispatch.ts'
@@ -46,13 +45,8 @@ export const feedOfAll: Row = {
     rollBack.stop()
     wrong.push(...(await endOf([rollBack])))
 
-    await using log = await openPostgresLog({ url })
-    const check = await checkLog(log)
-    const dispatches = checkDispatches(
-      check.envelopes,
-      dispatchers.flatMap((worker) => worker.entries()),
-    )
-    wrong.push(...check.wrong, ...dispatches.wrong)
+    const check = await checkWork(url, dispatchers)
+    wrong.push(...check.wrong)
     const hasFailed = () => reader.entries().some(({ kind }) => kind === 'failed')
     // A feed skips nothing in silence, so what is missed shows by waiting for it.
     const deadline = performance.now() + (mutant === undefined ? patienceMs : 5_000)

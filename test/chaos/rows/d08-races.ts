@@ -1,6 +1,5 @@
-import { openPostgresLog } from '@colloquy/postgres'
 import { createLogDatabase } from '../database.ts'
-import { checkDispatches, checkLog } from '../oracle.ts'
+import { checkWork } from '../oracle.ts'
 import { endOf, goTogether, startWorker } from '../processes.ts'
 import type { Row } from '../row.ts'
 import type { DispatchEntry, DispatchJob } from '../workers/dispatch.ts'
@@ -41,14 +40,9 @@ export const races: Row = {
     await goTogether([explorer])
     wrong.push(...(await endOf([explorer])))
 
-    await using log = await openPostgresLog({ url })
-    const check = await checkLog(log)
-    const raced = checkDispatches(
-      check.envelopes,
-      racers.flatMap((racer) => racer.entries()),
-    )
+    const raced = await checkWork(url, racers)
     const explored = explorer.entries()
-    wrong.push(...check.wrong, ...raced.wrong)
+    wrong.push(...raced.wrong)
     wrong.push(...explored.flatMap(({ what, counterexample }) => (counterexample === null ? [] : `${what}: ${counterexample}`)))
     return { facts: { stored: raced.facts.stored, ...Object.fromEntries(explored.map(({ what, runs }) => [what, runs])) }, wrong }
   },

@@ -1,7 +1,6 @@
-import { openPostgresLog } from '@colloquy/postgres'
 import { startFramingProxy } from '../../support/framing-proxy.ts'
 import { createLogDatabase, withClient } from '../database.ts'
-import { checkDispatches, checkLog } from '../oracle.ts'
+import { checkWork } from '../oracle.ts'
 import { endOf, goTogether, startWorker } from '../processes.ts'
 import { randomFrom } from '../random.ts'
 import type { Row } from '../row.ts'
@@ -42,11 +41,9 @@ export const rollbackTag: Row = {
       const worker = startWorker<DispatchEntry>('dispatch', 'w0', job, { directory, mutant })
       await goTogether([worker])
       const wrong = await endOf([worker])
-      await using log = await openPostgresLog({ url })
-      const check = await checkLog(log)
-      const dispatches = checkDispatches(check.envelopes, worker.entries())
+      const check = await checkWork(url, [worker])
       if (rolledBack === 0) wrong.push('no COMMIT went by')
-      return { facts: { 'rolled back': rolledBack, ...dispatches.facts }, wrong: [...wrong, ...check.wrong, ...dispatches.wrong] }
+      return { facts: { 'rolled back': rolledBack, ...check.facts }, wrong: [...wrong, ...check.wrong] }
     } finally {
       await proxy.close()
     }

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openPostgresLog } from '@colloquy/postgres'
 import { createLogDatabase, withClient } from '../database.ts'
-import { checkDispatches, checkLog } from '../oracle.ts'
+import { checkWork } from '../oracle.ts'
 import { endOf, goTogether, startWorker } from '../processes.ts'
 import { randomFrom } from '../random.ts'
 import type { Row } from '../row.ts'
@@ -50,13 +49,8 @@ export const backends: Row = {
     })
     for (const worker of workers) worker.stop()
     const wrong = await ended
-    await using log = await openPostgresLog({ url })
-    const check = await checkLog(log)
-    const dispatches = checkDispatches(
-      check.envelopes,
-      workers.flatMap((worker) => worker.entries()),
-    )
+    const check = await checkWork(url, workers)
     if (terminated < rounds) wrong.push(`only ${terminated} backends were there to terminate in ${rounds} rounds`)
-    return { facts: { terminated, ...dispatches.facts }, wrong: [...wrong, ...check.wrong, ...dispatches.wrong] }
+    return { facts: { terminated, ...check.facts }, wrong: [...wrong, ...check.wrong] }
   },
 }

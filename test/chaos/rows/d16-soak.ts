@@ -1,9 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openPostgresLog } from '@colloquy/postgres'
 import { startKillablePostgres } from '../../support/killable-postgres.ts'
 import { createLogDatabase, withClient } from '../database.ts'
-import { checkDispatches, checkLog } from '../oracle.ts'
+import { checkWork } from '../oracle.ts'
 import { endOf, goTogether, startWorker } from '../processes.ts'
 import { randomFrom } from '../random.ts'
 import type { Row } from '../row.ts'
@@ -70,13 +69,8 @@ export const soak: Row = {
       }
       for (const worker of workers) worker.stop()
       const wrong = await ended
-      await using log = await openPostgresLog({ url })
-      const check = await checkLog(log)
-      const dispatches = checkDispatches(
-        check.envelopes,
-        workers.flatMap((worker) => worker.entries()),
-      )
-      wrong.push(...check.wrong, ...dispatches.wrong)
+      const check = await checkWork(url, workers)
+      wrong.push(...check.wrong)
       const later = samples.map((of) => of.slice(Math.floor(of.length / 3)))
       const slope = Math.max(...later.map((of) => slopeOf(of)))
       const descriptors = Math.max(...later.map((of) => (of.at(-1)?.descriptors ?? 0) - (of[0]?.descriptors ?? 0)))
@@ -88,7 +82,7 @@ export const soak: Row = {
           minutes,
           kills,
           terminated,
-          ...dispatches.facts,
+          ...check.facts,
           'MB an hour': Math.round(slope / 1_048_576),
           'more files': descriptors,
         },
