@@ -1,9 +1,13 @@
 /** The README is held to the truth: its program runs, its output is real, its error codes are all there are. */
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { errorCodes } from '@colloquy/core'
 import { expect, test } from 'vitest'
+import { run as runCommand } from '../packages/cli/src/program.ts'
+import { capturedIo } from './cli/captured-io.ts'
 
 const root = new URL('..', import.meta.url)
 const readme = await readFile(new URL('README.md', root), 'utf8')
@@ -58,16 +62,50 @@ test('every error code is documented, and no other', () => {
   expect(documented.toSorted()).toEqual([...errorCodes].toSorted())
 })
 
+test('every command is in the table, and what it names of a command is in its help', async () => {
+  const help = async (...words: string[]): Promise<string> => {
+    const io = capturedIo()
+    expect(await runCommand([...words, '--help'], io)).toBe(0)
+    return io.stdout.text
+  }
+  const [, table = ''] = /^\| command \|[^\n]*\n([^]*?)\n\n/m.exec(readme) ?? []
+  const rows = new Map([...table.matchAll(/^\| `(\w+)[^\n]*/gm)].map(([row, command = '']) => [command, row]))
+  const [, listed = ''] = /^Commands:\n([^]*?)\n\n/m.exec(await help()) ?? []
+  const commands = [...listed.matchAll(/^ {2}(\w+)/gm)].map(([, command]) => command)
+  expect([...rows.keys(), 'help'].toSorted()).toEqual(commands.toSorted())
+  for (const [command, row] of rows) {
+    const known = await help(command)
+    for (const [option] of row.matchAll(/--[a-z][a-z-]+/g)) expect(known, `${command} ${option}`).toContain(`${option} `)
+  }
+})
+
 test('every bench is named, and no other', async () => {
   const named = [...section('benches').matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => `${name}.bench.ts`)
   const files = await readdir(new URL('test/bench/', root))
   expect(named).toEqual(files.filter((file) => file.endsWith('.bench.ts')).toSorted())
 })
 
-test('every file that the README names to be read is there', async () => {
+/** The whole path of one that is named from a folder on: `base`, or one around it. Undefined where there is none. */
+function placeOf(name: string, base: string): string | undefined {
+  if (/^(packages|migrations|test)\//.test(name)) return existsSync(new URL(name, root)) ? name : undefined
+  for (let folder = base; folder !== '.'; folder = dirname(folder)) {
+    if (existsSync(new URL(`${folder}/${name}`, root))) return `${folder}/${name}`
+  }
+  return undefined
+}
+
+test('every file that the README names is there, and what is named behind it lies in its folder or around it', () => {
   const named = [...readme.matchAll(/`((?:packages|migrations|test)\/[\w./-]+)`/g)].map(([, path]) => path ?? '')
-  expect(named.length).toBeGreaterThan(8)
-  await Promise.all(
-    named.map((path) => readFile(new URL(path, root)).catch((error: NodeJS.ErrnoException) => expect(error.code).toBe('EISDIR'))),
-  )
+  expect(named.filter((path) => placeOf(path, '.') === undefined)).toEqual([])
+  const [, order = ''] = /^## Read the code in this order\n([^]*?)^## /m.exec(readme) ?? []
+  const steps = order.split(/^\d+\. /m).slice(1)
+  expect(steps.length).toBeGreaterThan(8)
+  for (const step of steps) {
+    let folder = '.'
+    for (const [, name = ''] of step.matchAll(/`([\w./-]*[./][\w./-]*)`/g)) {
+      const place = placeOf(name, folder)
+      expect(place, `${name} in step "${step}"`).toBeDefined()
+      if (name.startsWith('packages/')) folder = dirname(name)
+    }
+  }
 })
