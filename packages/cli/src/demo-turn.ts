@@ -7,6 +7,7 @@ import { z } from 'zod'
 
 const toolMs = 300
 
+/** Resolves with the result of the turn: two calls of the model, and two tools that run side by side. */
 export function runDemoTurn(conversation: Conversation<ConversationState>): Promise<TurnResult> {
   const isAnswerStored = new Promise<void>((resolve) => {
     conversation.envelopes$.subscribe(({ type }) => type === 'usageRecorded' && resolve())

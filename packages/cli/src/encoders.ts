@@ -2,6 +2,7 @@
 import { aiSdkEncoder, anthropicEncoder, langChainEncoder, openaiChatEncoder, openaiResponsesEncoder } from '@colloquy/agent'
 import type { RequestEncoder } from '@colloquy/context'
 
+/** From the oldest to the newest of each API. */
 export const encoders: readonly RequestEncoder[] = [
   anthropicEncoder,
   openaiResponsesEncoder,

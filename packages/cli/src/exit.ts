@@ -19,6 +19,7 @@ const codesOf: Partial<Record<ErrorCode, ExitCode>> = {
 /** Whoever read our output went away (`| head`): no error, but a reason to stop. */
 export class OutputClosed extends Error {}
 
+/** Of what a command threw. */
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof OutputClosed) return exitCodes.ok
   return (isColloquy(error) ? codesOf[error.code] : undefined) ?? exitCodes.failed

@@ -52,6 +52,7 @@ export interface Listing<Row> {
 
 type CommandWords = readonly (string | number)[]
 
+/** How a command speaks: data to stdout, words to stderr.. */
 export interface Output {
   readonly json: boolean
   /** Whether people look at stdout. */
@@ -74,6 +75,7 @@ export interface Output {
   next(...commands: readonly CommandWords[]): void
 }
 
+/** Output as the options and the streams want it: for a terminal, a pipe or a program. */
 export function makeOutput(io: Pick<Io, 'stdout' | 'stderr' | 'env'>, options: GlobalOptions): Output {
   const { stdout, stderr, env } = io
   const json = options.json ?? false

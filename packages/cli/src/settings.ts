@@ -20,6 +20,7 @@ export interface FoundSettings {
   readonly sources: ReadonlyMap<string, SettingsSource>
 }
 
+/** From the strongest to the weakest. */
 export type SettingsSource = 'flag' | 'environment' | 'file' | 'default'
 
 /** A configuration of a megabyte is none. */
@@ -53,6 +54,7 @@ export function pathsOf(found: Settings): string[] {
   )
 }
 
+/** What stands at a dotted path; undefined where nothing does. */
 export function valueAt(layer: object, path: string): unknown {
   return path.split('.').reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], layer)
 }

@@ -25,6 +25,7 @@ export async function showState(
 /** A label and what is to be said about it. */
 export type Fact = readonly [label: string, text: string]
 
+/** Labels and texts, in columns on a terminal and by tabs in a pipe. */
 export async function writeFacts(output: Output, facts: readonly Fact[]): Promise<void> {
   const width = Math.max(...facts.map(([label]) => label.length))
   const lines = facts.map(([label, text]) =>

@@ -6,11 +6,13 @@ import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
 import type { Context } from './context.ts'
 import { type Progress, startProgress } from './progress.ts'
 
+/** Where a log lies. */
 export type Place =
   | { readonly kind: 'memory' }
   | { readonly kind: 'directory'; readonly directory: string }
   | { readonly kind: 'postgres'; readonly url: string }
 
+/** The log that a command works on, and an engine over it for one tenant. Closed with the command. */
 export interface Store extends AsyncDisposable {
   readonly place: Place
   readonly tenant: string

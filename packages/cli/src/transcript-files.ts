@@ -86,6 +86,7 @@ export function openFile(path: string, onRead: (bytes: number) => void = () => {
 /** In memory as long as it is short, then in a file that has no name any more. */
 const heldBytes = 2 ** 23
 
+/** All of stdin. What is long is held in a file without a name, which ends with the process. */
 export async function openStdin({ stdin }: Pick<Io, 'stdin'>): Promise<OpenFile> {
   const chunks: Uint8Array[] = []
   let size = 0
