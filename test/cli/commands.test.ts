@@ -4,13 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { openEmbeddedLog } from '@colloquy/postgres'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { colloquy, type Finished, main, repository } from './run-command.ts'
 
 const sample = join(repository, 'packages/cli/samples/claude-code.jsonl')
-
-// Each call is a process, and most of them start a Postgres; on a busy machine that takes its time.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 /** One store for all tests that only read, since each start of PGlite takes a second. */
 let directory: string

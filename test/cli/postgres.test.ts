@@ -1,10 +1,9 @@
 import { join } from 'node:path'
-import { afterAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { startPostgres } from '../support/postgres-server.ts'
 import { colloquy, repository } from './run-command.ts'
 
 const sample = join(repository, 'packages/cli/samples/claude-code.jsonl')
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const server = await startPostgres()
 afterAll(() => server?.stop())

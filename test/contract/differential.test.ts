@@ -129,7 +129,7 @@ test('memory, PGlite and Postgres give the same answers to any sequence of opera
   )
   // A property over appends that never meet is worth nothing. Each status comes 30 times and more in 30 runs.
   expect([...statuses.keys()].sort()).toEqual(['appended', 'archived', 'conflict', 'duplicate'])
-}, 120_000)
+})
 
 /** What an operation asks of a log. Made once, by the log in memory, so that all are asked the same. */
 async function question(

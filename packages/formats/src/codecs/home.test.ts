@@ -168,7 +168,7 @@ describe.each(codecs.map((codec) => [codec.id, codec] as const))('%s', (id, code
       }),
       { numRuns: 10_000 },
     )
-  }, 120_000)
+  })
 })
 
 test.each([
