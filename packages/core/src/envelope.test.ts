@@ -241,9 +241,15 @@ describe('a body', () => {
     expect(() => encodeBody(say('ü'), body.length - 1)).toThrow(
       expect.objectContaining({
         code: 'envelope_too_large',
-        details: { type: 'messageAdded', bytes: body.length, limitBytes: body.length - 1 },
+        details: { type: 'messageAdded', path: '$.payload.message', bytes: body.length, limitBytes: body.length - 1 },
       }),
     )
+  })
+
+  test('one that is too large names the innermost value that has most of the bytes', () => {
+    expect(() => encodeBody(say('x'.repeat(2000)), 1000)).toThrow(/; \$\.payload\.message\.parts\[0\]\.text has most of them\./)
+    const evenly = { type: 'x', payload: { a: 'x'.repeat(1000), b: ['x'.repeat(1000)] } }
+    expect(() => encodeBody(evenly, 1000)).toThrow(/; \$\.payload has most of them\./)
   })
 
   test.each<[string, Uint8Array, string]>([

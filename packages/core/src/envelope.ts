@@ -98,9 +98,22 @@ export function forkHash(parentHash: Uint8Array, position: number, key: Conversa
 export function encodeBody(action: Action, limitBytes: number): Uint8Array {
   const { payload, meta, derivedFrom } = action
   const body = toUtf8(JSON.stringify({ payload, meta, derivedFrom }))
-  if (body.length > limitBytes)
-    throw new ColloquyError('envelope_too_large', { type: action.type, bytes: body.length, limitBytes })
+  if (body.length > limitBytes) {
+    const path = pathOfMost({ payload, meta, derivedFrom }, body.length / 2)
+    throw new ColloquyError('envelope_too_large', { type: action.type, path, bytes: body.length, limitBytes })
+  }
   return body
+}
+
+/** Where the innermost value stands whose JSON has more than so many bytes; of half of all bytes there is one at most on each level. */
+function pathOfMost(value: unknown, bytes: number): string {
+  if (typeof value !== 'object' || value === null) return '$'
+  for (const [key, field] of Object.entries(value)) {
+    const text = JSON.stringify(field) as string | undefined
+    if (text === undefined || toUtf8(text).length <= bytes) continue
+    return `$${Array.isArray(value) ? `[${key}]` : `.${key}`}${pathOfMost(field, bytes).slice(1)}`
+  }
+  return '$'
 }
 
 /** Salt, commitment and hash for a header and a body. @throws `id_invalid` for a header that the hash could not tell from another */

@@ -8,7 +8,12 @@ const samples: { readonly [C in ErrorCode]: ErrorDetails<C> } = {
   json_invalid: { path: '$.payload.at', found: 'an instance of Date' },
   json_too_deep: { path: '$.payload.tree', limitDepth: 64 },
   json_too_wide: { path: '$.payload.list', keys: 10_001, limitKeys: 10_000 },
-  envelope_too_large: { type: 'messageAdded', bytes: 1_048_577, limitBytes: 1_048_576 },
+  envelope_too_large: {
+    type: 'messageAdded',
+    path: '$.payload.message.parts[0].text',
+    bytes: 1_048_577,
+    limitBytes: 1_048_576,
+  },
   id_invalid: { kind: 'tenant', problem: 'it has 0 characters, not 1 to 200' },
   conversation_archived: { conversationId: 'c1', position: 12 },
   conversation_already_started: { startedAtPosition: 1 },

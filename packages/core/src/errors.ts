@@ -41,9 +41,10 @@ const errorTable = {
   json_too_wide: row<{ path: string; keys: number; limitKeys: number }>(
     (d) => `${d.path} has ${d.keys} entries, more than ${d.limitKeys}. Split it, or raise limits.keys.`,
   ),
-  envelope_too_large: row<{ type: string; bytes: number; limitBytes: number }>(
+  /** `path`: the innermost value that has most of the bytes. */
+  envelope_too_large: row<{ type: string; path: string; bytes: number; limitBytes: number }>(
     (d) =>
-      `Action "${d.type}" takes ${d.bytes} bytes, more than ${d.limitBytes}. Put large content into media, or raise limits.envelopeBytes.`,
+      `Action "${d.type}" takes ${d.bytes} bytes, more than ${d.limitBytes}; ${d.path} has most of them. Put large content into media, or raise limits.envelopeBytes.`,
   ),
   id_invalid: row<{ kind: string; problem: string }>((d) => `The ${d.kind} is not usable: ${d.problem}. Choose another one.`),
 
