@@ -26,8 +26,18 @@ import { durationOf, statusOf } from './claude-code/tool-outcome.ts'
 import { usageOf } from './claude-code/usage.ts'
 import { asConversationId, contentId, conversationIds } from './content-id.ts'
 import { asCount, asDuration, asId, asList, asObject, asString } from './fields.ts'
-import { createdAt, type FileRecord, fileRecords, foreignEntry, keptRecord, placeOf, readableRecords } from './file-records.ts'
+import {
+  createdAt,
+  type FileRecord,
+  fileRecords,
+  foreignEntry,
+  keptMeta,
+  keptRecord,
+  placeOf,
+  readableRecords,
+} from './file-records.ts'
 import { type MediaShelf, mediaShelf } from './media-shelf.ts'
+import { refusingAt } from './refusal.ts'
 import type { SourceFile, TranscriptFormat } from './source-file.ts'
 import { turnMarks } from './turn-marks.ts'
 import { type ThreadEntry, type ThreadMessage, writeThread } from './write-thread.ts'
@@ -69,7 +79,7 @@ function importFile(file: SourceFile): ImportedFile {
         format,
         conversationId: isSidechain ? nextId(`${conversationId}:sidechain:${callId}`) : conversationId,
         started: { source: { format, ...(id !== undefined && { id }) }, ...(parent && { parent }) },
-        entries: entriesOf(branch, isSidechain, answerIds, media, skipped),
+        entries: entriesOf(branch, { source: file.source, isSidechain, answerIds }, media, skipped),
         media,
         envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
         ...(!isSidechain && { turns: 'marked' }),
@@ -159,14 +169,19 @@ function typeOf({ fields }: FileRecord): string {
 /** `answerIds`: of all answers of the file that are there whole. */
 function entriesOf(
   records: readonly FileRecord[],
-  isSidechain: boolean,
-  answerIds: ReadonlySet<string | undefined>,
+  {
+    source,
+    isSidechain,
+    answerIds,
+  }: { readonly source: string; readonly isSidechain: boolean; readonly answerIds: ReadonlySet<string | undefined> },
   media: MediaShelf,
   skipped: SkippedRecord[],
 ): ThreadEntry[] {
   const turns = turnMarks()
   let streamedId: string | undefined
-  return unitsOf(records).flatMap((unit): ThreadEntry[] => {
+  return unitsOf(records).flatMap((unit) => refusingAt(source, unit.records[0].line, () => unitEntries(unit)))
+
+  function unitEntries(unit: Unit): ThreadEntry[] {
     const [record] = unit.records
     switch (unit.kind) {
       case 'assistant':
@@ -184,7 +199,7 @@ function entriesOf(
       default:
         return [foreign(record)]
     }
-  })
+  }
 
   function foreign(record: FileRecord): ThreadEntry {
     const reason =
@@ -199,7 +214,7 @@ function entriesOf(
         return value === undefined ? [] : [[name === 'claude_code_version' ? 'claudeCodeVersion' : name, value]]
       }),
     )
-    const about = metadataChanged({ set }, { meta: { records: [media.replaceIn(keptRecord(record))] } })
+    const about = metadataChanged({ set }, { meta: keptMeta(media, record) })
     return { kind: 'actions', ...at(record), actions: [about, ...turns.start(at(record).id)] }
   }
 
@@ -215,7 +230,7 @@ function entriesOf(
       ? (subtype as string)
       : asString(record.fields.result) || 'the run failed'
     const actions: ConversationAction[] = [
-      metadataChanged({ set }, { meta: { records: [media.replaceIn(keptRecord(record))] } }),
+      metadataChanged({ set }, { meta: keptMeta(media, record) }),
       ...(hasFailed ? [errorRecorded({ kind: 'run_failed', problem }), ...turns.interrupt(problem)] : turns.end()),
     ]
     return { kind: 'actions', ...at(record), actions }

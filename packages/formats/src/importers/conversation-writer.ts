@@ -1,6 +1,8 @@
 import {
   assertId,
   type ConversationAction,
+  checkAction,
+  conversationReducer,
   encodeBody,
   type ImportedCommand,
   type Message,
@@ -52,8 +54,13 @@ export function conversationWriter(envelopeBytes: number) {
       return id
     },
 
-    /** @throws `envelope_too_large`, `id_invalid` */
-    write(commandId: string, occurredAt: number | undefined, actions: readonly ConversationAction[]): ImportedCommand {
+    /**
+     * All that an engine would refuse of the actions is refused here, where it is known what line they are of.
+     * @throws `envelope_too_large`, `id_invalid` and what `checkAction` throws
+     */
+    write(commandId: string, occurredAt: number | undefined, made: readonly ConversationAction[]): ImportedCommand {
+      // Those that their creators made are checked already, but not those that an importer put together out of them.
+      const actions = made.map((action) => checkAction(definitionOf(action), action) as ConversationAction)
       // Encoding every action only to measure it would be a fifth of an import.
       for (const action of actions) if (!isSurelySmaller(action, envelopeBytes)) encodeBody(action, envelopeBytes)
       for (const action of actions) {
@@ -105,6 +112,8 @@ export function conversationWriter(envelopeBytes: number) {
     shown = kept
   }
 }
+
+const definitionOf = ({ type }: ConversationAction) => conversationReducer.definition(type) as Parameters<typeof checkAction>[0]
 
 /** No JSON text of a value has more bytes than this counts: a character takes at most six, a number or word at most 24, as does what stands around a value. */
 function isSurelySmaller(action: ConversationAction, limitBytes: number): boolean {

@@ -9,9 +9,11 @@ import {
 } from '@colloquy/core'
 import { asList, asObject } from './fields.ts'
 import { acceptBadLine, fileValues, keptAsText } from './file-values.ts'
-import { type JsonRecord, refusal } from './json-lines.ts'
+import { type JsonRecord } from './json-lines.ts'
 import type { MediaShelf } from './media-shelf.ts'
+import { refusal } from './refusal.ts'
 import type { SourceFile } from './source-file.ts'
+import { storable } from './without-words.ts'
 import type { ThreadActions, ThreadMessage } from './write-thread.ts'
 
 export interface FileRecord {
@@ -140,6 +142,11 @@ export const keptRecord = ({ line, ordinal, value }: FileRecord, record: Json = 
   record,
 })
 
+/** `meta` of an action that says what a record says: the record, or what of it is told nowhere else, with its files by hash. */
+export const keptMeta = (media: MediaShelf, record: FileRecord, value?: Json): { readonly records: readonly Json[] } => ({
+  records: [storable(media.replaceIn(keptRecord(record, value)))],
+})
+
 /** Where and when a record stands, under the id of what is made of it. */
 export interface Place {
   readonly line: number
@@ -177,7 +184,7 @@ export function foreignEntry({ format, record, recordType, reason, media, occurr
     recordType: isBadLine ? 'unreadable' : recordType,
     line,
     reason: unread ?? reason,
-    record: media.replaceIn(value),
+    record: storable(media.replaceIn(value)),
   }
   return { kind: 'actions', line, id: id ?? placeOf(record), occurredAt, actions: [foreignRecordKept(kept)] }
 }

@@ -1,5 +1,6 @@
 import { foreignRecordKept, type ImportRemark, type Json, type SkippedRecord } from '@colloquy/core'
-import { type BadLine, refusal } from './json-lines.ts'
+import { type BadLine } from './json-lines.ts'
+import { refusal } from './refusal.ts'
 import type { SourceFile } from './source-file.ts'
 import type { ThreadActions } from './write-thread.ts'
 

@@ -21,8 +21,9 @@ import {
 import { parseIsoTime } from '../iso-time.ts'
 import { asConversationId, contentId, conversationIds } from './content-id.ts'
 import { asCallId, asCount, asId, asList, asObject, asString } from './fields.ts'
-import { createdAt, documentRecords, type FileRecord, foreignEntry, keptRecord } from './file-records.ts'
+import { createdAt, documentRecords, type FileRecord, foreignEntry, keptMeta, keptRecord } from './file-records.ts'
 import { type MediaShelf, mediaShelf } from './media-shelf.ts'
+import { refusingAt } from './refusal.ts'
 import type { SourceFile, TranscriptFormat } from './source-file.ts'
 import { argumentsFromValue } from './tool-arguments.ts'
 import { wordsOf } from './without-words.ts'
@@ -57,7 +58,11 @@ function importFile(file: SourceFile): ImportedFile {
     format,
     conversationId: conversationIds(file.options)(id ?? `${format}-${contentId(header.fields.startTime ?? null, file.sha256)}`),
     started: { source: { format, ...(id !== undefined && { id }) } },
-    entries: [...aboutSession(header), ...messages.flatMap((record) => entriesOf(record, media)), ...titleOf(header)],
+    entries: [
+      ...aboutSession(header, media),
+      ...messages.flatMap((record) => refusingAt(file.source, record.line, () => entriesOf(record, media))),
+      ...titleOf(header),
+    ],
     media,
     envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
   })
@@ -70,13 +75,13 @@ function importFile(file: SourceFile): ImportedFile {
   }
 }
 
-function aboutSession(header: FileRecord): ThreadEntry[] {
+function aboutSession(header: FileRecord, media: MediaShelf): ThreadEntry[] {
   const { lastUpdated: _, summary, ...fields } = header.fields
   const record = typeof summary === 'string' ? fields : { ...fields, ...(summary !== undefined && { summary }) }
   const projectHash = asString(fields.projectHash)
   const about = metadataChanged(
     { set: projectHash === undefined ? {} : { projectHash } },
-    { meta: { records: [keptRecord(header, record)] } },
+    { meta: keptMeta(media, header, record) },
   )
   return [{ kind: 'actions', line: 1, id: 'session', occurredAt: parseIsoTime(fields.startTime), actions: [about] }]
 }
@@ -130,7 +135,7 @@ function entriesOf(record: FileRecord, media: MediaShelf): ThreadEntry[] {
     ]
   }
   if (type === 'error' && typeof fields.content === 'string') {
-    const failed = errorRecorded({ kind: 'gemini_error', problem: fields.content }, { meta: { records: [keptRecord(record)] } })
+    const failed = errorRecorded({ kind: 'gemini_error', problem: fields.content }, { meta: keptMeta(media, record) })
     return [{ kind: 'actions', ...at, actions: [failed] }]
   }
   const isNotice = type === 'info' || type === 'warning'

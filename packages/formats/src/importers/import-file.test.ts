@@ -13,7 +13,9 @@ test('what is of no format is refused with the formats that are known', () => {
   expect(() => importFile({ source: 'a.jsonl', content: '{"messages":[]}', sha256 })).toThrow(
     expect.objectContaining({
       code: 'import_refused',
-      message: expect.stringMatching(/a\.jsonl was not imported; line 1: .*\(claude-code, .*\).*Nothing of it was stored/),
+      message: expect.stringMatching(
+        /a\.jsonl was not imported; line 1: the content is of no format that can be imported \(claude-code, .*\).*Nothing of it was stored/,
+      ),
     }),
   )
 })
@@ -21,7 +23,10 @@ test('what is of no format is refused with the formats that are known', () => {
 test('garbage is refused with the line at which it begins', () => {
   expect(() => importFile({ source: 'a.jsonl', content: '\n\nLorem ipsum', sha256 })).toThrow(
     expect.objectContaining({
-      details: expect.objectContaining({ line: 3, problem: expect.stringMatching(/^this is not JSON/) }),
+      details: expect.objectContaining({
+        line: 3,
+        problem: expect.stringMatching(/^this is not JSON, and nothing else in the file is of a format that can be imported/),
+      }),
     }),
   )
 })

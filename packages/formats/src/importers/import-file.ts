@@ -1,4 +1,4 @@
-import { type ImportedConversation, type ImportedFile, isColloquyError } from '@colloquy/core'
+import { type ImportedConversation, type ImportedFile } from '@colloquy/core'
 import { chatBot } from './chat-bot.ts'
 import { chatgpt } from './chatgpt/chatgpt.ts'
 import { claudeCode } from './claude-code/claude-code.ts'
@@ -7,12 +7,12 @@ import { codex } from './codex/codex.ts'
 import { exchanges } from './exchanges/exchanges.ts'
 import { geminiCli } from './gemini-cli.ts'
 import { inspect } from './inspect.ts'
-import { refusal } from './json-lines.ts'
 import { langgraph } from './langgraph.ts'
 import { miniSweAgent } from './mini-swe-agent.ts'
 import { openaiChat } from './openai-chat.ts'
 import { openHands } from './openhands/openhands.ts'
 import { pi } from './pi.ts'
+import { refusal, refusingAt } from './refusal.ts'
 import { sharegpt } from './sharegpt.ts'
 import { type HeldInput, type ImportInput, openSource, type SourceFile, type TranscriptFormat } from './source-file.ts'
 import { type ByteSource, openStreamed, readWhole } from './streamed-file.ts'
@@ -71,7 +71,7 @@ export function openTranscript(input: ImportInput): OpenedTranscript {
   if (content.size > (options?.heldBytes ?? heldBytes)) {
     const format = streamedFormat({ ...more, content })
     if (format !== undefined)
-      return { format, import: () => refusing(source, () => format.importFile(openStreamed({ ...more, content }))) }
+      return { format, import: () => refusingAt(source, 1, () => format.importFile(openStreamed({ ...more, content }))) }
   }
   if (content.size > longestDocument) {
     const streaming = formats.filter(({ streams }) => streams).map(({ id }) => id)
@@ -96,28 +96,22 @@ function opened(file: SourceFile): OpenedTranscript {
     format,
     import() {
       if (format === undefined) throw unknownFormat(file)
-      return refusing(file.source, () => format.importFile(file))
+      // Each importer says where it was; this is for what it did not foresee.
+      return refusingAt(file.source, 1, () => format.importFile(file))
     },
-  }
-}
-
-/** Whatever of a file cannot be stored refuses the file, also where the importer does not know the line. */
-function refusing<Imported>(source: string, read: () => Imported): Imported {
-  try {
-    return read()
-  } catch (error) {
-    if (!isColloquyError(error) || error.code === 'import_refused') throw error
-    throw refusal(source, 1, error.message, error)
   }
 }
 
 function unknownFormat(file: SourceFile) {
   const { records, bad } = file.jsonLines()
   const known = formats.map(({ id }) => id).join(', ')
-  const found = records.length === 0 && bad[0] ? `${bad[0].problem}, and nothing else in the file is` : 'the content'
+  const found =
+    records.length === 0 && bad[0]
+      ? `${bad[0].problem}, and nothing else in the file is of a format`
+      : 'the content is of no format'
   return refusal(
     file.source,
     bad[0]?.line ?? 1,
-    `${found} of a format that can be imported (${known}). Give a transcript as its program wrote it`,
+    `${found} that can be imported (${known}). Give a transcript as its program wrote it`,
   )
 }

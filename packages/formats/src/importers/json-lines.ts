@@ -6,7 +6,8 @@
  * nesting) is kept as its text: the member of the record under which it lies becomes `{"$text": "..."}`, or the whole record does,
  * and `problems` says so.
  */
-import { ColloquyError, defaultLimits, fromUtf8, type Json, parseJson } from '@colloquy/core'
+import { defaultLimits, fromUtf8, type Json, parseJson } from '@colloquy/core'
+import { refusal } from './refusal.ts'
 import { isWhitespace, type JsonProblem, type ScannedJson, scanJson } from './scan-json.ts'
 
 /** One value of a file. */
@@ -110,10 +111,6 @@ function afterSpace(text: string, from: number): number {
   let at = from
   while (at < text.length && isWhitespace(text[at] as string)) at++
   return at
-}
-
-export function refusal(source: string, line: number, problem: string, cause?: unknown): ColloquyError<'import_refused'> {
-  return new ColloquyError('import_refused', { source, line, problem }, cause === undefined ? undefined : { cause })
 }
 
 /** The value with what cannot be held as JSON kept as text. Undefined: it is no JSON. */

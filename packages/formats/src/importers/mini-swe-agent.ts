@@ -15,9 +15,18 @@ import {
 } from '@colloquy/core'
 import { contentId, conversationIds } from './content-id.ts'
 import { asList, asObject, asString } from './fields.ts'
-import { type DocumentRecords, documentRecords, type FileRecord, fileRecords, foreignEntry, keptRecord } from './file-records.ts'
+import {
+  type DocumentRecords,
+  documentRecords,
+  type FileRecord,
+  fileRecords,
+  foreignEntry,
+  keptMeta,
+  keptRecord,
+} from './file-records.ts'
 import { type MediaShelf, mediaShelf } from './media-shelf.ts'
 import { bodyOf, modelFrom, usageFrom } from './messages/openai-chat-message.ts'
+import { refusingAt } from './refusal.ts'
 import type { SourceFile, TranscriptFormat } from './source-file.ts'
 import { placedTexts, withSlices } from './text-slices.ts'
 import { turnMarks } from './turn-marks.ts'
@@ -61,7 +70,7 @@ function importFile(file: SourceFile): ImportedFile {
     format,
     conversationId: conversationIds(file.options)(`${format}-${contentId(value, file.sha256)}`),
     started: { source: { format, ...(instanceId !== undefined && { id: instanceId }) } },
-    entries: entriesOf(messages, header, media),
+    entries: entriesOf(file.source, messages, header, media),
     media,
     envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
     turns: 'marked',
@@ -80,12 +89,17 @@ function listAlone(file: SourceFile): Omit<DocumentRecords, 'header'> & { readon
   return { lists: new Map([['messages', records]]), remarks }
 }
 
-function entriesOf(messages: readonly FileRecord[], header: FileRecord | undefined, media: MediaShelf): ThreadEntry[] {
+function entriesOf(
+  source: string,
+  messages: readonly FileRecord[],
+  header: FileRecord | undefined,
+  media: MediaShelf,
+): ThreadEntry[] {
   const turns = turnMarks()
   const config = asObject(asObject(asObject(header?.fields.info)?.config)?.model)
   const provider = /^([\w.-]+)\//.exec(asString(config?.model_name) ?? '')?.[1]
   let hasPrompt = false
-  const entries = messages.map((record) => messageEntry(record) ?? foreign(record))
+  const entries = messages.map((record) => refusingAt(source, record.line, () => messageEntry(record) ?? foreign(record)))
   return header ? [...entries, outcomeEntry(header)] : entries
 
   function messageEntry(record: FileRecord): ThreadEntry | undefined {
@@ -93,7 +107,7 @@ function entriesOf(messages: readonly FileRecord[], header: FileRecord | undefin
     const at = placed(record)
     if (fields.role === 'exit') {
       const status = asString(asObject(fields.extra)?.exit_status)
-      const actions = runEnded(status, { meta: { records: [media.replaceIn(keptRecord(record))] } })
+      const actions = runEnded(status, { meta: keptMeta(media, record) })
       return actions.length > 0 ? { kind: 'actions', ...at, actions } : undefined
     }
     const body = record.unread === undefined ? bodyOf(fields, media) : undefined
@@ -149,7 +163,7 @@ function entriesOf(messages: readonly FileRecord[], header: FileRecord | undefin
         instanceId: record.fields.instance_id,
       }).filter(([, value]) => typeof value === 'string'),
     ) as JsonObject
-    const about = metadataChanged({ set }, { meta: { records: [media.replaceIn(keptRecord(record))] } })
+    const about = metadataChanged({ set }, { meta: keptMeta(media, record) })
     return { kind: 'actions', line: 1, id: 'info', actions: [about, ...runEnded(asString(info.exit_status))] }
   }
 

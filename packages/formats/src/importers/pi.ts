@@ -27,6 +27,7 @@ import {
   type FileRecord,
   fileRecords,
   foreignEntry,
+  keptMeta,
   keptRecord,
   type Place,
   placeOf,
@@ -34,6 +35,7 @@ import {
   saidEntry,
 } from './file-records.ts'
 import type { MediaShelf } from './media-shelf.ts'
+import { refusingAt } from './refusal.ts'
 import type { SourceFile, TranscriptFormat } from './source-file.ts'
 import { argumentsFromValue } from './tool-arguments.ts'
 import { turnMarks } from './turn-marks.ts'
@@ -79,7 +81,7 @@ function importFile(file: SourceFile): ImportedFile<ImportedConversation> {
         conversationId: nextId(id ?? `pi-${contentId(header?.value ?? null, file.sha256)}`),
         started: { source: { format, ...(id !== undefined && { id }) } },
         startedAt: session.map((record) => known.get(record)?.occurredAt).find((time) => time !== undefined),
-        entriesFor: (media, notes) => entriesOf(session, { header, known }, media, notes.remarks),
+        entriesFor: (media, notes) => entriesOf(session, { source: file.source, header, known }, media, notes.remarks),
         file,
         envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
         turns: 'marked',
@@ -105,7 +107,15 @@ function sessionsOf(records: readonly FileRecord[], known: ReadonlyMap<FileRecor
 
 function* entriesOf(
   records: readonly FileRecord[],
-  { header, known }: { readonly header: FileRecord | undefined; readonly known: ReadonlyMap<FileRecord, Known> },
+  {
+    source,
+    header,
+    known,
+  }: {
+    readonly source: string
+    readonly header: FileRecord | undefined
+    readonly known: ReadonlyMap<FileRecord, Known>
+  },
   media: MediaShelf,
   remarks: ImportRemark[],
 ): Generator<ThreadEntry> {
@@ -124,7 +134,7 @@ function* entriesOf(
       })
     }
     previous = asId(record.fields.id) ?? previous
-    yield entryOf(record)
+    yield refusingAt(source, record.line, () => entryOf(record))
   }
 
   function entryOf(record: FileRecord): ThreadEntry {
@@ -133,7 +143,7 @@ function* entriesOf(
     const at = { line, id: idOf(record), occurredAt }
     const change = (names: readonly string[]): ThreadEntry | undefined => {
       const set = stringsIn(fields, names)
-      const meta = { records: [media.replaceIn(keptRecord(record))] }
+      const meta = keptMeta(media, record)
       return Object.keys(set).length > 0 ? actionsEntry(at, metadataChanged({ set }, { meta })) : undefined
     }
     const type = asString(fields.type) ?? 'unknown'
@@ -153,10 +163,7 @@ function* entriesOf(
           return change(['thinkingLevel'])
         case 'session_info':
           return typeof fields.name === 'string' && fields.name !== ''
-            ? actionsEntry(
-                at,
-                conversationTitled({ title: fields.name }, { meta: { records: [media.replaceIn(keptRecord(record))] } }),
-              )
+            ? actionsEntry(at, conversationTitled({ title: fields.name }, { meta: keptMeta(media, record) }))
             : undefined
         case 'compaction':
           return compactionEntry(record, at)

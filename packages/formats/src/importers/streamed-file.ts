@@ -4,7 +4,8 @@
  * length in a few megabytes.
  */
 import { fromUtf8, type Json } from '@colloquy/core'
-import { type BadLine, emptyFile, type JsonRecord, notUtf8, nulByte, readLine, refusal } from './json-lines.ts'
+import { type BadLine, emptyFile, type JsonRecord, notUtf8, nulByte, readLine } from './json-lines.ts'
+import { refusal } from './refusal.ts'
 import type { JsonProblem } from './scan-json.ts'
 import type { ImportInput, SourceFile } from './source-file.ts'
 

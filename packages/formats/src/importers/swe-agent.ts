@@ -20,9 +20,10 @@ import {
 } from '@colloquy/core'
 import { contentId, conversationIds } from './content-id.ts'
 import { asCallId, asCount, asDuration, asList, asObject, asString } from './fields.ts'
-import { documentRecords, type FileRecord, foreignEntry, keptRecord } from './file-records.ts'
+import { documentRecords, type FileRecord, foreignEntry, keptMeta, keptRecord } from './file-records.ts'
 import { type MediaShelf, mediaShelf } from './media-shelf.ts'
 import { bodyOf } from './messages/openai-chat-message.ts'
+import { refusingAt } from './refusal.ts'
 import type { SourceFile, TranscriptFormat } from './source-file.ts'
 import { placedTexts, withSlices } from './text-slices.ts'
 import { turnMarks } from './turn-marks.ts'
@@ -58,7 +59,7 @@ function importFile(file: SourceFile): ImportedFile {
     format,
     conversationId: conversationIds(file.options)(`${format}-${contentId(file.jsonDocument()?.value ?? null, file.sha256)}`),
     started: { source: { format } },
-    entries: entriesOf(history, steps, header, media),
+    entries: entriesOf(file.source, history, steps, header, media),
     media,
     envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
     turns: 'marked',
@@ -76,6 +77,7 @@ function importFile(file: SourceFile): ImportedFile {
 type Body = Pick<Message, 'role' | 'parts'>
 
 function entriesOf(
+  source: string,
   history: readonly FileRecord[],
   steps: readonly FileRecord[],
   header: FileRecord,
@@ -90,8 +92,10 @@ function entriesOf(
   let hasPrompt = false
   let durationMs: number | undefined
 
-  const said = history.map((record, index) => messageEntry(record, history[index + 1]) ?? foreign(record, idOf(record)))
-  const left = unpaired.map((record) => foreign(record, `trajectory:${record.line}`))
+  const said = history.map((record, index) =>
+    refusingAt(source, record.line, () => messageEntry(record, history[index + 1]) ?? foreign(record, idOf(record))),
+  )
+  const left = unpaired.map((record) => refusingAt(source, record.line, () => foreign(record, `trajectory:${record.line}`)))
   return [...said, ...left, ...(Object.keys(header.fields).length > 0 ? [outcomeEntry()] : [])]
 
   function messageEntry(record: FileRecord, next: FileRecord | undefined): ThreadEntry | undefined {
@@ -139,7 +143,7 @@ function entriesOf(
     const usage = usageOf(stats)
     const ended: ConversationAction[] =
       status === undefined ? [] : status.startsWith('submitted') ? turns.end(status) : turns.interrupt(status || 'ended')
-    const about = metadataChanged({ set }, { meta: { records: [media.replaceIn(keptRecord(header))] } })
+    const about = metadataChanged({ set }, { meta: keptMeta(media, header) })
     return { kind: 'actions', line: 1, id: 'info', actions: [about, ...(usage ? [usageRecorded({ usage })] : []), ...ended] }
   }
 

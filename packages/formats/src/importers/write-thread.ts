@@ -8,7 +8,6 @@ import {
   type ImportedConversation,
   type ImportedFork,
   type ImportRemark,
-  isColloquyError,
   type JsonObject,
   type Message,
   messageAdded,
@@ -24,8 +23,8 @@ import {
 } from '@colloquy/core'
 import { countTokens, tokenCounter } from '../count-tokens.ts'
 import { conversationWriter } from './conversation-writer.ts'
-import { refusal } from './json-lines.ts'
 import type { MediaShelf } from './media-shelf.ts'
+import { refusingAt } from './refusal.ts'
 import type { SourceFile } from './source-file.ts'
 import { toolEnded } from './tool-ended.ts'
 import { type ImportNotes, walkedConversation } from './walked-conversation.ts'
@@ -160,20 +159,21 @@ function* threadCommands(thread: ThreadWalk, remarks: ImportRemark[]): Generator
   for (const entry of entries) {
     const { line, id, occurredAt } = entry
     if (isFirst && !isFork(started))
-      yield guarded(line, () => writer.write(`${format}:started`, time, [conversationStarted(started)]))
+      yield refusingAt(source, line, () => writer.write(`${format}:started`, time, [conversationStarted(started)]))
     isFirst = false
     time = occurredAt ?? time
-    yield guarded(line, () => {
+    yield refusingAt(source, line, () => {
       const before = turns.interruptedAt.get(entry)
       const actions = actionsOf(entry)
       return writer.write(`${format}:${id}`, time, before === undefined ? actions : [turnInterrupted(before), ...actions])
     })
     const turnId = turns.endsAfter.get(entry)
     if (turnId !== undefined) {
-      yield guarded(line, () => writer.write(`${format}:turn-ended:${turnId}`, time, [turnEnded({ turnId })]))
+      yield refusingAt(source, line, () => writer.write(`${format}:turn-ended:${turnId}`, time, [turnEnded({ turnId })]))
     }
   }
-  if (isFirst && !isFork(started)) yield guarded(1, () => writer.write(`${format}:started`, time, [conversationStarted(started)]))
+  if (isFirst && !isFork(started))
+    yield refusingAt(source, 1, () => writer.write(`${format}:started`, time, [conversationStarted(started)]))
 
   function actionsOf(entry: ThreadEntry): readonly ConversationAction[] {
     switch (entry.kind) {
@@ -299,15 +299,6 @@ function* threadCommands(thread: ThreadWalk, remarks: ImportRemark[]): Generator
       ...(left === undefined ? [] : [participantLeft({ participantId: left, reason: `replaced by ${participantId}` })]),
       participantJoined({ participantId, kind: 'model' }),
     ]
-  }
-
-  function guarded<Written>(line: number, write: () => Written): Written {
-    try {
-      return write()
-    } catch (error) {
-      if (!isColloquyError(error) || error.code === 'import_refused') throw error
-      throw refusal(source, line, error.message, error)
-    }
   }
 }
 

@@ -16,7 +16,7 @@ import type { ImportedConversation, ImportedFile, ImportRemark, Json, SkippedRec
 import { canonicalJson, defaultLimits, toHex, toUtf8 } from '@colloquy/core'
 import { asId, asObject } from '../fields.ts'
 import { acceptBadLine, keptAsText } from '../file-values.ts'
-import { refusal } from '../json-lines.ts'
+import { refusal } from '../refusal.ts'
 import { type HeldInput, openSource, type SourceFile, type TranscriptFormat } from '../source-file.ts'
 import type { ImportNotes } from '../walked-conversation.ts'
 import { splitBranches } from './branches.ts'

@@ -9,7 +9,6 @@ import {
   type ImportedCommand,
   type ImportedConversation,
   type ImportRemark,
-  isColloquyError,
   type JsonObject,
   type Message,
   messageAdded,
@@ -26,8 +25,8 @@ import {
 import { countTokens, tokenCounter } from '../../count-tokens.ts'
 import { conversationWriter } from '../conversation-writer.ts'
 import { asCallId, asObject, asString } from '../fields.ts'
-import { refusal } from '../json-lines.ts'
 import type { MediaShelf } from '../media-shelf.ts'
+import { refusingAt } from '../refusal.ts'
 import type { SourceFile } from '../source-file.ts'
 import { toolEnded } from '../tool-ended.ts'
 import { type ImportNotes, walkedConversation } from '../walked-conversation.ts'
@@ -96,14 +95,14 @@ function* branchCommands(
   // Records without a time of their own happened when the one before them did.
   let time = records.find((record) => record.occurredAt !== undefined)?.occurredAt
 
-  yield writer.write('claude-code:started', time, [conversationStarted(started)])
+  yield refusingAt(source, records[0]?.line ?? 1, () => writer.write('claude-code:started', time, [conversationStarted(started)]))
   for (const [index, unit] of units.entries()) {
     const [first] = unit.records
     time = first.occurredAt ?? time
     const interrupted = ends.at.get(index)
     const interruption = interrupted ? [turnInterrupted(interrupted)] : []
     const isNextTurn = unit.kind === 'user' && unit.speech === 'prompt'
-    yield guarded(first.line, () =>
+    yield refusingAt(source, first.line, () =>
       writer.write(unit.kind === 'answer' ? `claude-code:message:${unit.answerId}` : commandIdOf(first), time, [
         ...metadataOf(unit.records),
         ...(isNextTurn ? interruption : []),
@@ -114,16 +113,9 @@ function* branchCommands(
     const ended = ends.after.get(index)
     if (ended) {
       const endedAt = unit.records.at(-1)?.occurredAt ?? time
-      yield guarded(first.line, () => writer.write(`claude-code:turn-ended:${ended.turnId}`, endedAt, [turnEnd(ended)]))
-    }
-  }
-
-  function guarded(line: number, write: () => ImportedCommand): ImportedCommand {
-    try {
-      return write()
-    } catch (error) {
-      if (!isColloquyError(error) || error.code === 'import_refused') throw error
-      throw refusal(source, line, error.message, error)
+      yield refusingAt(source, first.line, () =>
+        writer.write(`claude-code:turn-ended:${ended.turnId}`, endedAt, [turnEnd(ended)]),
+      )
     }
   }
 

@@ -42,6 +42,7 @@ import {
   saidEntry,
 } from '../file-records.ts'
 import type { MediaShelf } from '../media-shelf.ts'
+import { refusingAt } from '../refusal.ts'
 import type { SourceFile, TranscriptFormat } from '../source-file.ts'
 import { turnMarks } from '../turn-marks.ts'
 import { withoutWords, wordsOf } from '../without-words.ts'
@@ -88,7 +89,7 @@ function importFile(file: SourceFile): ImportedFile<ImportedConversation> {
       ),
       started: { source: { format, ...(id !== undefined && { id }) } },
       startedAt,
-      entriesFor: (media, notes) => entriesOf(records, { meta, repeats }, media, notes.skipped),
+      entriesFor: (media, notes) => entriesOf(records, { source: file.source, meta, repeats }, media, notes.skipped),
       file,
       envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
       turns: 'marked',
@@ -115,7 +116,7 @@ const baseInstructions = 'base-instructions'
 
 function* entriesOf(
   records: readonly FileRecord[],
-  { meta, repeats }: { readonly meta: FileRecord | undefined; readonly repeats: Repeats },
+  { source, meta, repeats }: { readonly source: string; readonly meta: FileRecord | undefined; readonly repeats: Repeats },
   media: MediaShelf,
   skipped: SkippedRecord[],
 ): Generator<ThreadEntry> {
@@ -137,8 +138,9 @@ function* entriesOf(
 
   for (const record of records) {
     const payload = record.unread === undefined ? asObject(record.fields.payload) : undefined
-    const entries = payload && entriesFor(record, payload)
-    made.push(...(entries ?? [foreign(record, payload ? 'a type of record that this version does not know' : 'it says nothing')]))
+    const unread = payload ? 'a type of record that this version does not know' : 'it says nothing'
+    const entries = refusingAt(source, record.line, () => (payload && entriesFor(record, payload)) ?? [foreign(record, unread)])
+    made.push(...entries)
     if (answer === undefined) yield* finished()
   }
   yield* finished()

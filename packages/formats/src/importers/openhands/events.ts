@@ -8,9 +8,10 @@ import {
   type SkippedRecord,
 } from '@colloquy/core'
 import { asCallId, asCount, asList, asObject, asString } from '../fields.ts'
-import { actionsEntry, type FileRecord, foreignEntry, keptRecord, saidEntry } from '../file-records.ts'
+import { actionsEntry, type FileRecord, foreignEntry, keptMeta, keptRecord, saidEntry } from '../file-records.ts'
 import type { MediaShelf } from '../media-shelf.ts'
 import { bodyOf, modelFrom, usageFrom } from '../messages/openai-chat-message.ts'
+import { refusingAt } from '../refusal.ts'
 import { argumentsFromValue } from '../tool-arguments.ts'
 import { turnMarks } from '../turn-marks.ts'
 import { type Words, wordsOf } from '../without-words.ts'
@@ -57,6 +58,7 @@ interface Answer {
 
 /** `list` names the place of events without a number. */
 export function eventEntries(
+  source: string,
   records: readonly FileRecord[],
   media: MediaShelf,
   skipped: SkippedRecord[],
@@ -74,7 +76,9 @@ export function eventEntries(
 
   for (const record of records) {
     const event = eventOf(record, list)
-    const entry = record.unread === undefined ? entryOf(event) : foreign(event, 'it says nothing')
+    const entry = refusingAt(source, record.line, () =>
+      record.unread === undefined ? entryOf(event) : foreign(event, 'it says nothing'),
+    )
     if (entry === undefined) continue
     made.push(entry)
     numbersOf.set(event.id, [asCount(record.fields.id)])
@@ -175,7 +179,7 @@ export function eventEntries(
     }
     if (call === undefined && observation === 'error') {
       const problem = asString(record.fields.content) || asString(record.fields.message) || 'the record does not say what failed'
-      return actionsEntry(at(event), errorRecorded({ kind: 'openhands_error', problem }, { meta: keptIn(event) }))
+      return actionsEntry(at(event), errorRecorded({ kind: 'openhands_error', problem }, { meta: keptMeta(media, event.record) }))
     }
     if (call === undefined) return foreign(event, 'an observation of no action in the file')
     const content = contentParts(record.fields.content, media)
@@ -199,7 +203,7 @@ export function eventEntries(
     const reason = asString(event.extras.reason) || state
     return actionsEntry(
       at(event),
-      metadataChanged({ set: { agentState: state } }, { meta: keptIn(event) }),
+      metadataChanged({ set: { agentState: state } }, { meta: keptMeta(media, event.record) }),
       ...turnAt(state, reason),
     )
   }
@@ -251,10 +255,6 @@ export function eventEntries(
   function foreign(event: Event, reason: string) {
     const recordType = event.action ?? event.observation ?? 'unknown'
     return foreignEntry({ format, record: event.record, recordType, reason, media, ...at(event) })
-  }
-
-  function keptIn({ record }: Event): { records: JsonObject[] } {
-    return { records: [media.replaceIn(keptRecord(record))] }
   }
 }
 

@@ -19,9 +19,9 @@ import {
 } from '@colloquy/core'
 import { contentId, conversationIds } from '../content-id.ts'
 import { asDuration, asList, asObject, asString } from '../fields.ts'
-import { type FileRecord, fileRecord, fileRecords, keptRecord, readableRecords } from '../file-records.ts'
-import { refusal } from '../json-lines.ts'
+import { type FileRecord, fileRecord, fileRecords, keptMeta, readableRecords } from '../file-records.ts'
 import { type MediaShelf, mediaShelf } from '../media-shelf.ts'
+import { refusal, refusingAt } from '../refusal.ts'
 import type { SourceFile, TranscriptFormat } from '../source-file.ts'
 import { type ThreadEntry, writeThread } from '../write-thread.ts'
 import { format } from './event-parts.ts'
@@ -82,14 +82,22 @@ function importFile(file: SourceFile): ImportedFile {
     const media = mediaShelf(file.sha256)
     const history = historyOf(file, run)
     inside += history.length
-    write(run, media, [...aboutRun(run, media), ...eventEntries(history, media, skipped, 'history'), ...outcomeOfRun(run)])
+    write(run, media, [
+      ...refusingAt(file.source, run.line, () => aboutRun(run, media)),
+      ...eventEntries(file.source, history, media, skipped, 'history'),
+      ...outcomeOfRun(run),
+    ])
   }
   const events = records.filter((record) => !runs.includes(record))
   const [first] = events
   if (first !== undefined) {
     const media = mediaShelf(file.sha256)
     const isSdk = events.some(({ value }) => isSdkEvent(value))
-    write(first, media, isSdk ? sdkEntries(events, media, skipped) : eventEntries(events, media, skipped, 'event'))
+    write(
+      first,
+      media,
+      isSdk ? sdkEntries(file.source, events, media, skipped) : eventEntries(file.source, events, media, skipped, 'event'),
+    )
   }
   return { format, records: count + inside, conversations, skipped: skipped.sort(byLine), remarks: remarks.sort(byLine) }
 }
@@ -110,7 +118,7 @@ function aboutRun(run: FileRecord, media: MediaShelf): ThreadEntry[] {
     ...(asDuration(cost) !== undefined && { accumulatedCostUsd: cost as number }),
     ...(typeof fields.success === 'boolean' && { success: fields.success }),
   }
-  const about = metadataChanged({ set }, { meta: { records: [media.replaceIn(keptRecord(run, fields))] } })
+  const about = metadataChanged({ set }, { meta: keptMeta(media, run, fields) })
   const title = asString(asObject(fields.issue)?.title)
   const actions = title ? [about, conversationTitled({ title })] : [about]
   return [{ kind: 'actions', line: run.line, id: 'run', actions }]

@@ -12,8 +12,18 @@ import {
   usageRecorded,
 } from '@colloquy/core'
 import { asCallId, asCount, asId, asList, asObject, asString } from '../fields.ts'
-import { actionsEntry, createdAt, type FileRecord, foreignEntry, keptRecord, placeOf, saidEntry } from '../file-records.ts'
+import {
+  actionsEntry,
+  createdAt,
+  type FileRecord,
+  foreignEntry,
+  keptMeta,
+  keptRecord,
+  placeOf,
+  saidEntry,
+} from '../file-records.ts'
 import type { MediaShelf } from '../media-shelf.ts'
+import { refusingAt } from '../refusal.ts'
 import { argumentsFromText, argumentsFromValue } from '../tool-arguments.ts'
 import { turnMarks } from '../turn-marks.ts'
 import type { ThreadEntry, ThreadMessage } from '../write-thread.ts'
@@ -26,7 +36,12 @@ interface Answer {
   readonly model: string | undefined
 }
 
-export function sdkEntries(records: readonly FileRecord[], media: MediaShelf, skipped: SkippedRecord[]): ThreadEntry[] {
+export function sdkEntries(
+  source: string,
+  records: readonly FileRecord[],
+  media: MediaShelf,
+  skipped: SkippedRecord[],
+): ThreadEntry[] {
   const turns = turnMarks()
   const answers = new Map<string, Answer>()
   const counts = new Map<string, Counts>()
@@ -37,7 +52,9 @@ export function sdkEntries(records: readonly FileRecord[], media: MediaShelf, sk
   let countedAt = 0
 
   for (const record of records) {
-    const entry = record.unread === undefined ? entryOf(record) : foreign(record, 'it says nothing')
+    const entry = refusingAt(source, record.line, () =>
+      record.unread === undefined ? entryOf(record) : foreign(record, 'it says nothing'),
+    )
     if (entry === undefined) continue
     made.push(entry)
     eventsOf.set(entry.id, [idOf(record)])
@@ -67,13 +84,13 @@ export function sdkEntries(records: readonly FileRecord[], media: MediaShelf, sk
         return condensationEntry(record)
       case 'PauseEvent':
       case 'InterruptEvent': {
-        const interrupted = turns.interrupt('paused', { meta: keptIn(record) })
+        const interrupted = turns.interrupt('paused', { meta: keptMeta(media, record) })
         return interrupted.length > 0 ? actionsEntry(at(record), ...interrupted) : foreign(record, 'a pause while no turn runs')
       }
       case 'ConversationErrorEvent':
       case 'ServerErrorEvent': {
         const problem = asString(fields.detail) || asString(fields.code) || 'the record does not say what failed'
-        return actionsEntry(at(record), errorRecorded({ kind: 'openhands_error', problem }, { meta: keptIn(record) }))
+        return actionsEntry(at(record), errorRecorded({ kind: 'openhands_error', problem }, { meta: keptMeta(media, record) }))
       }
       default:
         return foreign(record, 'a kind of event that this version does not know')
@@ -125,11 +142,11 @@ export function sdkEntries(records: readonly FileRecord[], media: MediaShelf, sk
     const { key, value } = record.fields
     if (key === 'stats') return statsEntry(record, asObject(asObject(value)?.usage_to_metrics) ?? {})
     if (key === 'execution_status' && typeof value === 'string') {
-      const changed = metadataChanged({ set: { executionStatus: value } }, { meta: keptIn(record) })
+      const changed = metadataChanged({ set: { executionStatus: value } }, { meta: keptMeta(media, record) })
       return actionsEntry(at(record), changed, ...turnAt(value))
     }
     if (key === 'title' && typeof value === 'string' && value !== '') {
-      return actionsEntry(at(record), conversationTitled({ title: value }, { meta: keptIn(record) }))
+      return actionsEntry(at(record), conversationTitled({ title: value }, { meta: keptMeta(media, record) }))
     }
     return foreign(record, 'a state of the program')
   }
@@ -167,7 +184,7 @@ export function sdkEntries(records: readonly FileRecord[], media: MediaShelf, sk
       return undefined
     }
     countedAt = record.line
-    return actionsEntry(at(record), { ...first, meta: keptIn(record) }, ...others)
+    return actionsEntry(at(record), { ...first, meta: keptMeta(media, record) }, ...others)
   }
 
   function condensationEntry(record: FileRecord): ThreadEntry {
@@ -190,10 +207,6 @@ export function sdkEntries(records: readonly FileRecord[], media: MediaShelf, sk
     const { kind, key } = record.fields
     const recordType = [kind, key].filter((name) => typeof name === 'string').join('/') || 'unknown'
     return foreignEntry({ format, record, recordType, reason, media, ...at(record) })
-  }
-
-  function keptIn(record: FileRecord): { records: JsonObject[] } {
-    return { records: [media.replaceIn(keptRecord(record))] }
   }
 }
 
