@@ -10,11 +10,11 @@ interface Turn {
 
 /**
  * The conversation as one line of ShareGPT training data, `{id, conversations: [{from, value}]}`; lines of several conversations
- * together are a data set. Trainers want the two sides to take turns, so it begins with a person, ends with the model, and words
- * of one side that follow each other are one turn.
+ * together are a data set. Trainers want the two sides to take turns, so it begins with a person, ends with the model (runs of
+ * agents often with a call, such as the one that submits), and words of one side that follow each other are one turn.
  *
- * Losses: what comes before the first person's words (but the system prompt) and after the model's last; words beside a call,
- * because a turn is either; calls that were never answered; files, citations and provider parts; who of several people spoke;
+ * Losses: what comes before the first person's words (but the system prompt) and after what the model did last; words beside a
+ * call, because a turn is either; calls that were never answered, but for those of the last message; files, citations and provider parts; who of several people spoke;
  * statuses, times, usage, models and compactions; redacted and erased messages. Readable reasoning stands before the answer between
  * `<think>` and `</think>`. The definitions of the tools are not in the log.
  */
@@ -42,7 +42,7 @@ function turnsOf(messages: readonly Message[]): Turn[] {
     if (role === 'user' && results.length === 0) return text === '' ? [] : [{ from: 'human', value: text }]
     if (role === 'system' || role === 'developer') return []
     for (const { callId, name } of calls) names.set(callId, name)
-    const asked = calls.filter(({ callId }) => answered.has(callId))
+    const asked = message === messages.at(-1) ? calls : calls.filter(({ callId }) => answered.has(callId))
     return [
       ...(asked.length > 0 ? [{ from: 'function_call' as const, value: oneOrMany(asked.map(callOf)) }] : []),
       ...(results.length > 0 ? [{ from: 'observation' as const, value: observation(results, names) }] : []),
@@ -88,7 +88,7 @@ function inTurn(turns: readonly Turn[]): Turn[] {
         turn.from satisfies never
     }
   }
-  while (kept.length > 0 && !lastIs('gpt')) kept.pop()
+  while (kept.length > 0 && !lastIs('gpt') && !lastIs('function_call')) kept.pop()
   return kept
 }
 

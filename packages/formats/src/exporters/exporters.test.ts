@@ -155,6 +155,25 @@ describe('exportShareGpt', () => {
     ])
   })
 
+  test('ends with the last call of a run that ends with one', () => {
+    const run = [
+      say('user', text('Go')),
+      say('assistant', text('I look.'), call('c1', 'look')),
+      say('tool', result('c1', 'x')),
+      say('assistant', call('c2', 'submit')),
+    ]
+    const looked = [
+      { from: 'human', value: 'Go' },
+      { from: 'function_call', value: '{"name":"look","arguments":{"q":1}}' },
+    ]
+    expect(conversationsOf(...run)).toEqual([
+      ...looked,
+      { from: 'observation', value: 'x' },
+      { from: 'function_call', value: '{"name":"submit","arguments":{"q":1}}' },
+    ])
+    expect(conversationsOf(...run.slice(0, 3))).toEqual(looked)
+  })
+
   test('two calls of one answer are a list, and so are their results; both are read again as such', () => {
     const said = [
       say('user', text('Both')),
