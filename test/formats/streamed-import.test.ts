@@ -73,6 +73,11 @@ test('the commands of a streamed file are made anew in each walk, and are not he
   expect(session?.checked?.actions).toBe(first.reduce((sum, { actions }) => sum + actions.length, 0))
 })
 
+test('a list of records, each in a line, is no JSON lines and is held', () => {
+  const records = sample.trimEnd().split('\n')
+  expect(streamed(`[\n${records.join(',\n')}\n]\n`)).toEqual(held(sample))
+})
+
 /** More than is kept of a file at once: prompts of 44 KB each, with characters of one to four bytes. */
 const longSession = `\ufeff${Array.from({ length: 120 }, (_, n) => {
   const message = { role: 'user', content: `${n} ${'a – 😀 '.repeat(4000 + n)}` }

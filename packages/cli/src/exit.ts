@@ -25,14 +25,17 @@ export function exitCodeOf(error: unknown): ExitCode {
   return (isColloquy(error) ? codesOf[error.code] : undefined) ?? exitCodes.failed
 }
 
-/** What went wrong: code, what happened and the next step. */
-export function failureText(error: unknown, style: { readonly json: boolean; readonly debug: boolean }): string {
+/** What went wrong: code, what happened and the next step; `file` names what it happened to, when the error does not. */
+export function failureText(
+  error: unknown,
+  { file, ...style }: { readonly json: boolean; readonly debug: boolean; readonly file?: string },
+): string {
   const { code, message, ...rest } = failureOf(error)
   if (style.json) {
     const stack = style.debug ? { stack: inspect(error) } : {}
-    return printableJson(JSON.stringify({ code, message, ...rest, ...stack }))
+    return printableJson(JSON.stringify({ code, ...(file !== undefined && { file }), message, ...rest, ...stack }))
   }
-  const text = `${printable(code)}: ${printable(message)}`
+  const text = [code, ...(file === undefined ? [] : [file]), message].map(printable).join(': ')
   return style.debug ? `${text}\n${printableLines(inspect(error))}` : text
 }
 

@@ -58,7 +58,7 @@ describe('import of a directory', () => {
       ['notes.md', expect.stringContaining('its name does not end')],
       ['out', 'a link that leads out of the directory'],
       ['out.jsonl', 'a link that leads out of the directory'],
-      ['package.json', 'its content is of no format that can be imported'],
+      ['package.json', 'nothing in the file is of a format that can be imported'],
       ['picture.json', expect.stringContaining('not UTF-8')],
       ['sub/.git', 'nobody keeps transcripts there'],
       ['sub/session.jsonl', 'claude-code'],
@@ -82,12 +82,27 @@ describe('import of a directory', () => {
     expect(stderr).toContain('; 1 refused')
   })
 
+  test('a file in conflict with what is stored is named, and the others are imported', async () => {
+    const directory = await folder('conflict')
+    await writeFile(join(directory, 'a.jsonl'), sample)
+    await writeFile(join(directory, 'b.jsonl'), sample.toString().replace('failed in CI again', 'failed again'))
+    const { code, stderr } = await cli()('import', directory)
+    expect(code).toBe(1)
+    expect(stderr).toContain(`import_conflict: ${join(directory, 'b.jsonl')}: Conversation ${sampleId} already holds other`)
+    expect(stderr).toContain('1 file with 2 conversations imported')
+    const again = await cli()('import', directory, '--json')
+    expect(JSON.parse(again.stderr.split('\n')[0] as string)).toMatchObject({
+      code: 'import_conflict',
+      file: join(directory, 'b.jsonl'),
+    })
+  })
+
   test('a file that is asked for by its name is refused where one in a directory is skipped', async () => {
     const file = join(await folder('asked'), 'package.json')
     await writeFile(file, '{"name":"x"}')
     const { code, stderr } = await cli()('import', file)
     expect(code).toBe(1)
-    expect(stderr).toMatch(/^import_refused: .*package.json was not imported; line 1: the content of a format/)
+    expect(stderr).toMatch(/^import_refused: .*package.json was not imported; line 1: nothing in the file is of a format/)
   })
 })
 

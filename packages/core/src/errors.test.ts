@@ -101,6 +101,11 @@ describe('every error', () => {
     expect(replaced.message).toMatch(/it was replaced/)
   })
 
+  test('import_refused names no line where it is about the file as a whole', () => {
+    const { message } = new ColloquyError('import_refused', { source: 'a.jsonl', line: 0, problem: 'it cannot be read' })
+    expect(message).toMatch(/^a\.jsonl was not imported; it cannot be read\. /)
+  })
+
   test.each(errorCodes)('%s has these words', (code) => {
     const { message, retryable } = new ColloquyError(code, samples[code])
     expect({ message, retryable }).toMatchSnapshot()

@@ -287,9 +287,10 @@ const errorTable = {
   ),
 
   // Import
+  /** `line` counts from 1; 0: it is about the file as a whole. */
   import_refused: row<{ source: string; line: number; problem: string }>(
     (d) =>
-      `${d.source} was not imported; line ${d.line}: ${d.problem}. Nothing of it was stored: correct the file, then import it again.`,
+      `${d.source} was not imported; ${d.line > 0 ? `line ${d.line}: ` : ''}${d.problem}. Nothing of it was stored: correct the file, then import it again.`,
   ),
   import_conflict: row<{ conversationId: string; position: number }>(
     (d) =>

@@ -59,7 +59,9 @@ export async function importFiles(context: Context, paths: readonly string[], op
       if (!isAboutFile(error)) throw error
       failures += 1
       failed = exitCodeOf(error)
-      context.io.stderr.write(`${failureText(error, { json: output.json, debug: context.options.debug ?? false })}\n`)
+      const style = { json: output.json, debug: context.options.debug ?? false }
+      const about = isColloquyError(error, 'import_refused') ? {} : { file: file.path }
+      context.io.stderr.write(`${failureText(error, { ...style, ...about })}\n`)
     }
   }
   await report(context, reports, failures)
@@ -84,8 +86,7 @@ async function importOne(
     return { file: source, skipped: error.details.problem }
   }
   // Directories hold other files too; one that was asked for is refused by `import`.
-  if (opened.format === undefined && !isAsked)
-    return { file: source, skipped: 'its content is of no format that can be imported' }
+  if (opened.problem !== undefined && !isAsked) return { file: source, skipped: opened.problem }
   // Read once for its lines and once for what they say.
   reading = startProgress(context.io, `Reading ${label}`, file.content.size * 2, { isHidden: context.options.quiet ?? false })
   let content: ImportedFile<ImportedConversation>
@@ -141,7 +142,7 @@ function summary(imported: readonly Imported[], skipped: number, failures: numbe
   const actions = results.reduce((sum, { appended }) => sum + appended, 0)
   const files = (count: number) => `${count} ${count === 1 ? 'file' : 'files'}`
   return [
-    `${files(imported.length)} with ${results.length} conversations imported`,
+    `${files(imported.length)} with ${results.length} ${results.length === 1 ? 'conversation' : 'conversations'} imported`,
     `${actions} actions stored, ${whole} of the conversations were there already`,
     `${files(skipped)} skipped`,
     `${failures} refused`,

@@ -44,12 +44,6 @@ export interface FileRecords {
  * @throws `import_refused` for a line that is no JSON, unless the options take it
  */
 export function fileRecords(file: SourceFile, look: (record: FileRecord) => void = () => {}): FileRecords {
-  if (Array.isArray(file.jsonDocument()?.value)) {
-    const { values, remarks } = fileValues(file)
-    const records = values.map(({ line, value }) => fileRecord(line, 1, value))
-    for (const record of records) look(record)
-    return { records, count: records.length, skipped: [], remarks: [...remarks] }
-  }
   const records: FileRecord[] = []
   const skipped: SkippedRecord[] = []
   const remarks: ImportRemark[] = []

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { toFile, userLine } from '../../../../test/formats/session-records.ts'
 import { sha256 } from '../../../../test/support/core-log.ts'
 import { isClaudeCode } from './claude-code/claude-code.ts'
-import { formats, importFile } from './import-file.ts'
+import { formats, importFile, openTranscript } from './import-file.ts'
 
 test('a format is found by the content, whatever the file is called', () => {
   const content = toFile(userLine('Hello', { uuid: 'u1' }))
@@ -14,9 +14,22 @@ test('what is of no format is refused with the formats that are known', () => {
     expect.objectContaining({
       code: 'import_refused',
       message: expect.stringMatching(
-        /a\.jsonl was not imported; line 1: the content is of no format that can be imported \(claude-code, .*\).*Nothing of it was stored/,
+        /a\.jsonl was not imported; line 1: nothing in the file is of a format that can be imported\. .*\(claude-code, .*\).*Nothing of it was stored/,
       ),
     }),
+  )
+})
+
+const pretty = JSON.stringify({ sessionId: 's', messages: [{ type: 'user', content: 'Hello' }] }, null, 1)
+
+test.each([
+  ['cut', pretty.slice(0, -8), 6, 'the JSON that begins in line 1 does not end: the file was cut'],
+  ['followed by something', `${pretty}\n\n}`, 11, 'something follows behind the end of the JSON that begins in line 1'],
+  ['written wrong', pretty.replace('"user",', '"user"'), 6, 'the JSON that begins in line 1 is not whole JSON'],
+])('a value over several lines that is %s is refused where it is damaged', (_, content, line, problem) => {
+  expect(openTranscript({ source: 'a.json', content, sha256 })).toMatchObject({ format: undefined, problem })
+  expect(() => importFile({ source: 'a.json', content, sha256 })).toThrow(
+    expect.objectContaining({ details: { source: 'a.json', line, problem: expect.stringContaining(problem) } }),
   )
 })
 

@@ -47,6 +47,8 @@ const headBytes = 2 ** 21
 /** A file whose format is known, or known to be none of ours. */
 export interface OpenedTranscript {
   readonly format: TranscriptFormat | undefined
+  /** Of a file of no known format: what is wrong with it, in a few words. */
+  readonly problem?: string
   /** @throws `import_refused` for a file of no known format, or that is damaged */
   import(): ImportedFile<ImportedConversation>
 }
@@ -85,33 +87,37 @@ export function openTranscript(input: ImportInput): OpenedTranscript {
 function streamedFormat({ content, ...more }: ImportInput & { readonly content: ByteSource }): TranscriptFormat | undefined {
   const head = readWhole(more.source, content, Math.min(content.size, headBytes))
   const whole = head.subarray(0, head.lastIndexOf(0x0a) + 1)
-  if (whole.length === 0) return undefined
+  // Of a list each line may be a record too, with a comma behind it.
+  const isList = head.find((byte) => byte > 0x20 && byte < 0x80) === 0x5b
+  if (whole.length === 0 || isList) return undefined
   const file = openSource({ ...more, content: whole })
   return formats.find((format) => format.streams && format.matches(file))
 }
 
 function opened(file: SourceFile): OpenedTranscript {
   const format = formats.find((candidate) => candidate.matches(file))
+  // Each importer says where it was; this is for what it did not foresee.
+  if (format) return { format, import: () => refusingAt(file.source, 1, () => format.importFile(file)) }
+  const { line, problem } = strangeness(file)
   return {
     format,
+    problem,
     import() {
-      if (format === undefined) throw unknownFormat(file)
-      // Each importer says where it was; this is for what it did not foresee.
-      return refusingAt(file.source, 1, () => format.importFile(file))
+      const known = formats.map(({ id }) => id).join(', ')
+      throw refusal(file.source, line, `${problem}. Give a transcript as its program wrote it (${known})`)
     },
   }
 }
 
-function unknownFormat(file: SourceFile) {
+function strangeness(file: SourceFile): { readonly line: number; readonly problem: string } {
   const { records, bad } = file.jsonLines()
-  const known = formats.map(({ id }) => id).join(', ')
-  const found =
-    records.length === 0 && bad[0]
-      ? `${bad[0].problem}, and nothing else in the file is of a format`
-      : 'the content is of no format'
-  return refusal(
-    file.source,
-    bad[0]?.line ?? 1,
-    `${found} that can be imported (${known}). Give a transcript as its program wrote it`,
-  )
+  const [first] = bad
+  const unknown = 'is of a format that can be imported'
+  // Lines of which the first is no JSON are no JSON lines, but may be one value that is damaged.
+  const isOneValue = first !== undefined && (records[0] === undefined || first.line <= records[0].line)
+  const damage = isOneValue ? file.damage() : undefined
+  if (damage) return damage
+  if (first && records.length === 0)
+    return { line: first.line, problem: `${first.problem}, and nothing else in the file ${unknown}` }
+  return { line: first?.line ?? 1, problem: `nothing in the file ${unknown}` }
 }

@@ -4,6 +4,7 @@
  * stand, so that one odd number in an export of a thousand conversations touches nothing else.
  */
 import { defaultLimits, type Json, parseJson } from '@colloquy/core'
+import { lineAt } from './json-lines.ts'
 import { isWhitespace, numberProblem, scanJson } from './scan-json.ts'
 
 export interface JsonDocument {
@@ -37,6 +38,35 @@ export function readJsonDocument(text: string): JsonDocument | undefined {
     return { value: readValue({ text, at: from, problems }, '$', 1), problems }
   } catch {
     return undefined
+  }
+}
+
+/** The JSON of a value that was read out of a document, or of a part of it: what is kept as text stands there as it was. */
+export function textOfDocument(value: Json, keptPaths: ReadonlySet<string>, path = '$'): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  if (keptPaths.has(path)) return (value as { readonly $text: string }).$text
+  if (Array.isArray(value)) return `[${value.map((item: Json, n) => textOfDocument(item, keptPaths, `${path}[${n}]`)).join(',')}]`
+  const fields = Object.entries(value).map(
+    ([key, field]) => `${JSON.stringify(key)}:${textOfDocument(field, keptPaths, `${path}.${key}`)}`,
+  )
+  return `{${fields.join(',')}}`
+}
+
+/** What is wrong with a text that begins as one object or list, and where; undefined when it begins as none, or is one. */
+export function damageOf(text: string): { readonly line: number; readonly problem: string } | undefined {
+  const from = firstMark(text, 0)
+  if (text[from] !== '{' && text[from] !== '[') return undefined
+  const scanned = scanJson(text, from, noLimit)
+  const began = `the JSON that begins in line ${lineAt(text, from)}`
+  if (scanned === undefined) return { line: lineAt(text, text.length - 1), problem: `${began} does not end: the file was cut` }
+  const rest = firstMark(text, scanned.end)
+  if (rest < text.length) return { line: lineAt(text, rest), problem: `something follows behind the end of ${began}` }
+  try {
+    JSON.parse(text)
+    return undefined
+  } catch (error) {
+    const line = /\(line (\d+) column \d+\)/.exec((error as Error).message)?.[1]
+    return { line: Number(line ?? 1), problem: `${began} is not whole JSON` }
   }
 }
 

@@ -12,6 +12,18 @@ describe('readText', () => {
   })
 
   test.each([
+    ['gzip', Uint8Array.of(0x1f, 0x8b, 0x08, 0x00), 'gzip. Unpack it'],
+    ['zstd', Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0x00), 'zstd. Unpack it'],
+    ['a ZIP archive', Uint8Array.of(0x50, 0x4b, 0x03, 0x04, 0x14), 'a ZIP archive. Unpack it'],
+    ['UTF-16', Uint8Array.of(0xff, 0xfe, 0x7b, 0x00), 'UTF-16. Write it as UTF-8'],
+    ['UTF-16 of big ends', Uint8Array.of(0xfe, 0xff, 0x00, 0x7b), 'UTF-16. Write it as UTF-8'],
+  ])('%s is refused with what to do', (_, content, problem) => {
+    expect(() => readText('a.jsonl', content)).toThrow(
+      expect.objectContaining({ details: { source: 'a.jsonl', line: 1, problem: expect.stringContaining(problem) } }),
+    )
+  })
+
+  test.each([
     ['an empty file', bytes(''), 1],
     ['a file of white space', bytes(' \r\n\n'), 1],
     ['a file with a NUL byte', bytes('{}\n{"a":"\0"}'), 2],

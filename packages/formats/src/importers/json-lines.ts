@@ -41,9 +41,13 @@ const limits = { depth: defaultLimits.depth - levelsAround, keys: defaultLimits.
 
 /**
  * The text of a file without its byte order mark.
- * @throws `import_refused` for a file that is empty, not UTF-8, or holds NUL bytes
+ * @throws `import_refused` for a file that is empty, compressed, not UTF-8, or holds NUL bytes
  */
 export function readText(source: string, content: string | Uint8Array): string {
+  if (typeof content !== 'string') {
+    const wrapping = wrappings.find(([head]) => head.every((byte, index) => content[index] === byte))
+    if (wrapping) throw refusal(source, 1, wrapping[1])
+  }
   const decoded = typeof content === 'string' ? content : decode(source, content)
   const text = decoded.startsWith('\ufeff') ? decoded.slice(1) : decoded
   const nul = text.indexOf('\0')
@@ -56,6 +60,15 @@ export const nulByte = (source: string, line: number) =>
   refusal(source, line, 'there is a NUL byte, so this is no text. Give a transcript as its program wrote it')
 export const notUtf8 = (source: string, line: number, cause: unknown) =>
   refusal(source, line, 'the bytes are not UTF-8, so this is no text. Give a transcript as its program wrote it', cause)
+
+/** What files begin with that hold a transcript in another form, and what to do with them. */
+const wrappings: readonly (readonly [head: readonly number[], problem: string])[] = [
+  [[0x1f, 0x8b], 'the file is compressed with gzip. Unpack it'],
+  [[0x28, 0xb5, 0x2f, 0xfd], 'the file is compressed with zstd. Unpack it'],
+  [[0x50, 0x4b, 0x03, 0x04], 'the file is a ZIP archive. Unpack it, and give the transcripts that are in it'],
+  [[0xff, 0xfe], 'the text is UTF-16. Write it as UTF-8'],
+  [[0xfe, 0xff], 'the text is UTF-16. Write it as UTF-8'],
+]
 export const emptyFile = (source: string) => refusal(source, 1, 'the file is empty. Give a transcript with at least one record')
 
 /** Every value of every line, and every line that is none. */
@@ -169,7 +182,8 @@ function firstBadLine(bytes: Uint8Array): number {
   return 1
 }
 
-function lineAt(text: string, index: number): number {
+/** The line in which a place of a text is, from 1. */
+export function lineAt(text: string, index: number): number {
   let line = 1
   for (let i = text.indexOf('\n'); i >= 0 && i < index; i = text.indexOf('\n', i + 1)) line++
   return line

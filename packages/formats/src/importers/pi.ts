@@ -46,7 +46,7 @@ const format = 'pi'
 export const pi: TranscriptFormat = {
   id: format,
   describe: 'sessions of the coding agent pi',
-  files: ['jsonl'],
+  files: ['jsonl', 'json'],
   matches: (file) => readableRecords(file).some(isHeader),
   streams: true,
   importFile,

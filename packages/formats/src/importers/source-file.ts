@@ -1,5 +1,5 @@
-import type { ImportedConversation, ImportedFile, Sha256 } from '@colloquy/core'
-import { type JsonDocument, readJsonDocument } from './json-document.ts'
+import type { ImportedConversation, ImportedFile, Json, Sha256 } from '@colloquy/core'
+import { damageOf, type JsonDocument, readJsonDocument } from './json-document.ts'
 import { type BadLine, type JsonLines, type JsonRecord, readJsonLines, readText } from './json-lines.ts'
 import type { ByteSource } from './streamed-file.ts'
 
@@ -36,11 +36,13 @@ export interface SourceFile {
   readonly source: string
   /** The file is in memory, so what is made of it may be too. */
   readonly isHeld: boolean
-  /** Every value of every line, and every line that is none, in order. */
+  /** Every value of every line, and every line that is none, in order; or the elements, where the file is one JSON list. */
   readonly lines: () => Iterable<JsonRecord | BadLine>
   readonly jsonLines: () => JsonLines
   /** The file as one JSON value, however many lines it takes; undefined when it is not one. */
   readonly jsonDocument: () => JsonDocument | undefined
+  /** Why it is none, and in which line, when it begins as one. */
+  readonly damage: () => { readonly line: number; readonly problem: string } | undefined
   readonly sha256: Sha256
   readonly options: ImportOptions
 }
@@ -67,15 +69,30 @@ export function openSource({ source, content, sha256, options = {} }: HeldInput)
   let jsonLines: JsonLines | undefined
   let jsonDocument: { readonly read: JsonDocument | undefined } | undefined
   const readLines = (): JsonLines => (jsonLines ??= readJsonLines(text))
+  const readDocument = (): JsonDocument | undefined => (jsonDocument ??= { read: readJsonDocument(text) }).read
   return {
     source,
     sha256,
     options,
     isHeld: true,
-    lines: () => inOrder(readLines()),
+    lines: () => elementsOf(readDocument()) ?? inOrder(readLines()),
     jsonLines: readLines,
-    jsonDocument: () => (jsonDocument ??= { read: readJsonDocument(text) }).read,
+    jsonDocument: readDocument,
+    damage: () => damageOf(text),
   }
+}
+
+/** The elements of a list as if each were a line. */
+function elementsOf(document: JsonDocument | undefined): readonly JsonRecord[] | undefined {
+  if (document === undefined || !Array.isArray(document.value)) return undefined
+  const problems = Map.groupBy(document.problems, ({ path }) => Number(/^\$\[(\d+)\]/.exec(path)?.[1]))
+  return (document.value as readonly Json[]).map((value, index) => ({
+    line: index + 1,
+    ordinal: 1,
+    value,
+    // What had to become text did so where it stands, so the element is whole.
+    problems: (problems.get(index) ?? []).map(({ path, problem }) => ({ path, problem, member: path })),
+  }))
 }
 
 function inOrder({ records, bad }: JsonLines): readonly (JsonRecord | BadLine)[] {

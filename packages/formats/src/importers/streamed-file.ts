@@ -104,6 +104,7 @@ export function openStreamed(input: ImportInput & { readonly content: ByteSource
     },
     // A document can only be read whole: see `importFile`.
     jsonDocument: () => undefined,
+    damage: () => undefined,
   }
 }
 

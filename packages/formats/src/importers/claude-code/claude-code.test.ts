@@ -811,6 +811,18 @@ describe('importing again', () => {
     expect(commandOf(longer)?.actions).not.toEqual(commandOf(growing)?.actions)
   })
 
+  test('as one JSON list gives what its lines gave', () => {
+    const content = JSON.stringify(growing, null, 1)
+    expect(importClaudeCode({ source: 'session.json', content, sha256 })).toEqual(importLines(growing))
+    const odd = content.replace('"snapshot": {}', '"snapshot": { "size": 12345678901234567890 }')
+    expect(importClaudeCode({ source: 'session.json', content: odd, sha256 }).remarks).toEqual([
+      {
+        line: 5,
+        remark: '$[4].snapshot.size holds the number 12345678901234567890, which JSON here would change: kept as text',
+      },
+    ])
+  })
+
   test('two records without uuid on one line have ids of their own', () => {
     const record = JSON.stringify({ type: 'queue-operation', sessionId })
     const ids = conversationOf([prompt(), record + record]).commands.map(({ commandId }) => commandId)

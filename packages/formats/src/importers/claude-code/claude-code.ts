@@ -15,6 +15,7 @@
 import type { ImportedConversation, ImportedFile, ImportRemark, Json, SkippedRecord } from '@colloquy/core'
 import { canonicalJson, defaultLimits, toHex, toUtf8 } from '@colloquy/core'
 import { asId, asObject } from '../fields.ts'
+import { readableRecords } from '../file-records.ts'
 import { acceptBadLine, keptAsText } from '../file-values.ts'
 import { refusal } from '../refusal.ts'
 import { type HeldInput, openSource, type SourceFile, type TranscriptFormat } from '../source-file.ts'
@@ -26,8 +27,8 @@ import { type PromptingCall, writeBranch } from './write-branch.ts'
 export const claudeCode: TranscriptFormat = {
   id: 'claude-code',
   describe: 'sessions of Claude Code',
-  files: ['jsonl'],
-  matches: (file) => isClaudeCode(file.jsonLines().records.map((record) => record.value)),
+  files: ['jsonl', 'json'],
+  matches: (file) => isClaudeCode(readableRecords(file)),
   streams: true,
   importFile: importSession,
 }

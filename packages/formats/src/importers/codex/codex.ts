@@ -55,7 +55,7 @@ const format = 'codex'
 export const codex: TranscriptFormat = {
   id: format,
   describe: 'rollouts of the Codex CLI',
-  files: ['jsonl'],
+  files: ['jsonl', 'json'],
   matches: (file) => readableRecords(file).some(isRolloutRecord),
   streams: true,
   importFile,

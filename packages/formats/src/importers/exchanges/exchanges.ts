@@ -42,7 +42,7 @@ const format = 'exchanges'
 
 export const exchanges: TranscriptFormat = {
   id: format,
-  describe: 'requests with their answers of the Messages API and the Responses API',
+  describe: 'requests with their answers of the Messages, Responses and Chat Completions APIs',
   files: ['json', 'jsonl'],
   matches: (file) => valuesIn(file).some(({ value }) => readExchange(value) !== undefined),
   importFile,
