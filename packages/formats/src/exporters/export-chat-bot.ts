@@ -1,14 +1,7 @@
-import {
-  type ConversationAction,
-  type Json,
-  type JsonObject,
-  type Message,
-  type OpenedEnvelope,
-  type Part,
-  parseJson,
-} from '@colloquy/core'
+import { type ConversationAction, type Json, type JsonObject, type Message, type OpenedEnvelope, type Part } from '@colloquy/core'
 import { chatBotFormat, chatBotName, idOf, type MessageType } from '../importers/chat-bot.ts'
 import { asList, asObject } from '../importers/fields.ts'
+import { readJsonDocument } from '../importers/json-document.ts'
 import { withWords } from '../importers/without-words.ts'
 import { formatIsoTime } from '../iso-time.ts'
 
@@ -55,15 +48,15 @@ function conversationOf(envelopes: Iterable<OpenedEnvelope>): ChatBotConversatio
     else if (isAction(action, 'metadataChanged')) metadata = { ...metadata, ...action.payload.set }
     else if (isAction(action, 'foreignRecordKept')) {
       const { format, recordType, record } = action.payload
-      if (format === chatBotFormat && recordType === 'conversation') about = asObject(unpacked(record)) ?? about
+      if (format === chatBotFormat && recordType === 'conversation') about = asObject(asWritten(record)) ?? about
     } else if (isAction(action, 'participantJoined') && action.payload.kind === 'person') {
       const { participantId, name } = action.payload
       people.set(participantId, name === undefined ? participantId : { id: participantId, name })
     } else if (isAction(action, 'messageAdded')) {
       const { message } = action.payload
-      const record = recordOf(action.meta)
+      const record = recordOf(action.meta, message)
       if (redacted.has(message.id)) history.push(entry(at, typeOf(message), '', { redacted: true }))
-      else if (record !== undefined) history.push(withWords(record, message))
+      else if (record !== undefined) history.push(record)
       else history.push(...entriesOf(message, at))
       isGrown ||= record === undefined
       if (record !== undefined) requesters.add(idOf(asObject(asObject(record)?.meta)?.requester))
@@ -107,16 +100,35 @@ function isAction<Type extends ConversationAction['type']>(
 }
 
 /** The entry of the file that a message was imported from. */
-function recordOf(meta: JsonObject | undefined): Json | undefined {
+function recordOf(meta: JsonObject | undefined, message: Message): Json | undefined {
   const kept = asObject(asList(meta?.records)?.[0])
-  const record = kept?.record === undefined ? undefined : unpacked(kept.record)
+  const record = kept?.record === undefined ? undefined : asWritten(withWords(kept.record, message))
   return asObject(record)?.message_type === undefined ? undefined : record
 }
 
-/** A record that is kept as text as a whole. */
-function unpacked(record: Json): Json {
+/** Objects `{"$text": ...}` that stand for a piece of JSON, such as a number with more digits than JavaScript can hold. */
+const pieces = new WeakSet<object>()
+
+/** A record as the file has it. One that has a `$text` of its own is kept as text as a whole. */
+function asWritten(record: Json): Json {
   const text = asObject(record)?.$text
-  return typeof text === 'string' ? parseJson(text) : record
+  const document = typeof text === 'string' ? readJsonDocument(text) : undefined
+  if (document === undefined) return withPieces(record, () => true)
+  const keptPaths = new Set(document.problems.map(({ path }) => path))
+  return withPieces(document.value, (path) => keptPaths.has(path))
+}
+
+function withPieces(value: Json, isPiece: (path: string) => boolean, path = '$'): Json {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map((item: Json, index) => withPieces(item, isPiece, `${path}[${index}]`))
+  const fields = Object.entries(value as JsonObject)
+  const [only] = fields
+  if (fields.length === 1 && only?.[0] === '$text' && typeof only[1] === 'string' && isPiece(path)) {
+    const piece = { $text: only[1] }
+    pieces.add(piece)
+    return piece
+  }
+  return Object.fromEntries(fields.map(([key, field]) => [key, withPieces(field, isPiece, `${path}.${key}`)]))
 }
 
 const entry = (createdAt: string, type: MessageType, content: Json, meta: JsonObject = {}): JsonObject => ({
@@ -165,7 +177,7 @@ function wordsIn(part: Part): string {
   return part.type === 'custom' ? JSON.stringify(part.payload) : ''
 }
 
-/** JSON with two spaces, in which `{"$text": "..."}` is the text itself: a number with more digits than JavaScript can hold. */
+/** JSON with two spaces, in which pieces of JSON stand as they are. */
 function write(value: Json, indent: string): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   const inner = `${indent}  `
@@ -173,9 +185,8 @@ function write(value: Json, indent: string): string {
     const items = value.map((item: Json) => `${inner}${write(item, inner)}`)
     return items.length === 0 ? '[]' : `[\n${items.join(',\n')}\n${indent}]`
   }
+  if (pieces.has(value)) return (value as { readonly $text: string }).$text
   const fields = Object.entries(value as JsonObject)
-  const [only] = fields
-  if (fields.length === 1 && only?.[0] === '$text' && typeof only[1] === 'string') return only[1]
   const lines = fields.map(([key, field]) => `${inner}${JSON.stringify(key)}: ${write(field, inner)}`)
   return lines.length === 0 ? '{}' : `{\n${lines.join(',\n')}\n${indent}}`
 }

@@ -171,6 +171,23 @@ describe('both ways', () => {
     { requiredKeys: ['guild_id', 'history'] },
   )
 
+  test.each([
+    ['of its fields', '{"summary":{"$text":"x"},"guild_id":12345678901234567890,"history":[]}'],
+    [
+      'of its people',
+      '{"guild_id":{"$text":"7"},"requester":{"id":{"$text":"42"}},"participants":[{"$text":"43"}],"history":[]}',
+    ],
+    [
+      'of a message beside a number too large for JavaScript',
+      '{"guild_id":7,"history":[{"message_type":"chat","message_content":"Hi","meta":{"a":{"$text":"x"},"b":1e400,"c":[{"$message":"/parts"}]}}]}',
+    ],
+  ])('a mark that looks like one of ours in one %s comes out as it was', (_, text) => {
+    const { conversations } = importText(text)
+    const back = exportedAgain(conversations[0])
+    expect(back.replaceAll(/\s/g, '')).toBe(text)
+    expect(importText(back).conversations).toEqual(conversations)
+  })
+
   test('any file of a chat bot that is imported is exported as it was', () => {
     fc.assert(
       fc.property(file, (written) => {

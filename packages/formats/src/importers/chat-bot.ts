@@ -23,6 +23,7 @@ import {
 import { formatIsoTime, parseIsoTime } from '../iso-time.ts'
 import { asConversationId, contentId, conversationIds } from './content-id.ts'
 import { asCallId, asId, asList, asObject, asString } from './fields.ts'
+import { textOfDocument } from './json-document.ts'
 import { mediaShelf } from './media-shelf.ts'
 import { refusal } from './refusal.ts'
 import type { SourceFile, TranscriptFormat } from './source-file.ts'
@@ -88,15 +89,16 @@ function importFile(file: SourceFile): ImportedFile {
   const people = peopleIn(about)
   // Files come back as they were, so nothing is taken out of their texts.
   const media = { ...mediaShelf(file.sha256), replaceIn: <T extends Json>(value: T): T => value }
-  const keep = (record: Json): Json =>
-    document.problems.length === 0 && holdsText(record) ? { $text: JSON.stringify(record) } : storable(record)
+  const keptPaths = new Set(document.problems.map(({ path }) => path))
+  const keep = (record: Json, path: string): Json =>
+    holdsMarks(record, keptPaths, path) ? { $text: textOfDocument(record, keptPaths, path) } : storable(record)
   const written = writeThread({
     source: file.source,
     format: chatBotFormat,
     conversationId: conversationIds(file.options)(conversationIdOf(file.source, about, file)),
     started: { source: { format: chatBotFormat } },
     entries: [
-      ...aboutEntries(about, keep(about), people, file),
+      ...aboutEntries(about, keep(about, '$'), people, file),
       ...messageEntries(history as readonly JsonObject[], people, keep),
     ],
     media,
@@ -161,7 +163,11 @@ function aboutEntries(about: JsonObject, record: Json, people: People, file: Sou
   ]
 }
 
-function messageEntries(history: readonly JsonObject[], people: People, keep: (record: Json) => Json): ThreadEntry[] {
+function messageEntries(
+  history: readonly JsonObject[],
+  people: People,
+  keep: (record: Json, path: string) => Json,
+): ThreadEntry[] {
   const isPersons = speakers(history)
   const waiting: string[] = []
   return history.map((raw, index): ThreadEntry => {
@@ -189,7 +195,7 @@ function messageEntries(history: readonly JsonObject[], people: People, keep: (r
       occurredAt,
       message,
       participant,
-      records: [{ index: number, record: keep(raw) }],
+      records: [{ index: number, record: keep(raw, `$.history[${index}]`) }],
     }
   })
 }
@@ -265,11 +271,13 @@ function response(said: Json, number: number, waiting: string[]): Part {
   }
 }
 
-/** A `$text` of the file's own would be taken for one of ours when the file is written again. */
-function holdsText(value: Json): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  if (Array.isArray(value)) return value.some((item: Json) => holdsText(item))
-  return Object.entries(value).some(([key, field]) => key === '$text' || key === '$message' || holdsText(field))
+/** A `$text` of the file's own would be taken for one of ours when the file is written again, as would a `$message`. */
+function holdsMarks(value: Json, keptPaths: ReadonlySet<string>, path: string): boolean {
+  if (typeof value !== 'object' || value === null || keptPaths.has(path)) return false
+  if (Array.isArray(value)) return value.some((item: Json, index) => holdsMarks(item, keptPaths, `${path}[${index}]`))
+  return Object.entries(value).some(
+    ([key, field]) => key === '$text' || key === '$message' || holdsMarks(field, keptPaths, `${path}.${key}`),
+  )
 }
 
 const dateOf = (time: number | undefined): string => (time === undefined ? '0000-00-00' : formatIsoTime(time).slice(0, 10))
