@@ -47,17 +47,18 @@ function factsOf({ conversationId, parent, source, first, last }: Transcript): s
   return [
     `Conversation ${conversationId}`,
     ...(source ? [`Imported from ${source.format}${source.id === undefined ? '' : ` (${source.id})`}`] : []),
-    ...(parent
-      ? [
-          `A ${parent.relation} of ${parent.conversationId}${parent.messageId === undefined ? '' : `, after message ${parent.messageId}`}`,
-        ]
-      : []),
+    ...(parent ? [`A ${parent.relation} of ${parent.conversationId}${behind(parent)}`] : []),
     ...(first && last
       ? [
           `Positions ${first.position} to ${last.position}, ${formatIsoTime(first.occurredAt)} to ${formatIsoTime(last.occurredAt)}`,
         ]
       : []),
   ]
+}
+
+function behind({ position, messageId }: NonNullable<Transcript['parent']>): string {
+  if (position !== undefined) return `, after position ${position}`
+  return messageId === undefined ? '' : `, after message ${messageId}`
 }
 
 type ToolCall = Extract<Part, { type: 'tool_call' }>

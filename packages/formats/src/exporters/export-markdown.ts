@@ -17,7 +17,11 @@ function heading({ title, conversationId, parent, source, first, last }: Transcr
   const facts = [
     `Conversation \`${conversationId}\``,
     ...(source ? [`Imported from ${source.format}${source.id === undefined ? '' : ` session \`${source.id}\``}`] : []),
-    ...(parent ? [`A ${parent.relation} of \`${parent.conversationId}\``] : []),
+    ...(parent
+      ? [
+          `A ${parent.relation} of \`${parent.conversationId}\`${parent.position === undefined ? '' : `, after position ${parent.position}`}`,
+        ]
+      : []),
     ...(first && last
       ? [
           `Positions ${first.position} to ${last.position}, ${formatIsoTime(first.occurredAt)} to ${formatIsoTime(last.occurredAt)}`,
@@ -53,15 +57,17 @@ function section(entry: TranscriptEntry, names: Map<string, string>): string {
       return `> **Error** (${kind}${retry}) · ${at}\n${quoted(problem)}`
     }
     case 'interruption':
-      return `> **Turn interrupted**${entry.reason === undefined ? '' : `: ${oneLine(entry.reason)}`} · ${at}`
+      return `> **Turn interrupted**${because(entry.reason)} · ${at}`
     case 'cleared':
-      return `**Context cleared** · ${at}`
+      return `**Context cleared**${because(entry.reason)} · ${at}`
     case 'erased':
       return `*(${entry.actionType} at #${entry.position}: erased)*`
     default:
       return entry satisfies never
   }
 }
+
+const because = (reason: string | undefined): string => (reason === undefined ? '' : `: ${oneLine(reason)}`)
 
 function speaker({ role, author, model, meta }: Message): string {
   const roleName = `${role[0]?.toUpperCase()}${role.slice(1)}`

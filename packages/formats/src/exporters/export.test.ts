@@ -1,6 +1,8 @@
 import {
   type Action,
   contextCompacted,
+  conversationCleared,
+  conversationForked,
   conversationStarted,
   conversationTitled,
   envelopeProblem,
@@ -16,6 +18,7 @@ import {
 } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
 import { envelopesOf, sha256, testKey } from '../../../../test/support/core-log.ts'
+import { exportHtml } from './export-html.ts'
 import { exportJsonLine } from './export-json-line.ts'
 import { exportMarkdown } from './export-markdown.ts'
 import { exportTranscriptJson } from './export-transcript-json.ts'
@@ -24,6 +27,26 @@ const opened = (...actions: readonly Action[]): OpenedEnvelope[] => envelopesOf(
 const say = (id: string, role: Message['role'], ...parts: Message['parts']) =>
   messageAdded({ message: { v: 1, id, role, parts }, tokenCount: 1 })
 const text = (words: string) => ({ type: 'text' as const, text: words })
+
+test('a fork says which conversation it continues after which position, and a conversation that was cleared says why', () => {
+  const fork = opened(
+    conversationStarted({
+      source: { format: 'chatgpt', id: 's1' },
+      parent: { relation: 'sidechain', conversationId: 'elsewhere' },
+    }),
+    say('m1', 'user', text('Hello')),
+    conversationForked({ parentId: 'p', position: 2, messageId: 'm1' }),
+    say('m2', 'assistant', text('Hi')),
+    conversationCleared({ reason: 'enough\nof it' }),
+  )
+  expect(exportMarkdown(fork)).toContain('**Context cleared**: enough of it · ')
+  expect(exportMarkdown(fork)).toContain('\n- A fork of `p`, after position 2\n')
+  expect(exportHtml(fork)).toContain('A fork of p, after position 2')
+  expect(JSON.parse(exportTranscriptJson(fork))).toMatchObject({
+    source: { format: 'chatgpt', id: 's1' },
+    parent: { relation: 'fork', conversationId: 'p', position: 2, messageId: 'm1' },
+  })
+})
 
 describe('exportMarkdown', () => {
   test('tells who said what, with calls, results, errors and compactions', () => {

@@ -26,6 +26,7 @@ export interface Transcript {
   readonly tenant: string
   readonly conversationId: string
   readonly title: string | undefined
+  /** What it came out of: of a fork, the conversation that it left last. */
   readonly parent: Payload<'conversationStarted'>['parent']
   readonly source: Payload<'conversationStarted'>['source']
   /** First and last position, and their times; undefined for a conversation without envelopes. */
@@ -39,7 +40,8 @@ export function transcriptOf(envelopes: Iterable<OpenedEnvelope>): Transcript {
   const entries: TranscriptEntry[] = []
   const redacted = new Set<string>()
   let title: string | undefined
-  let started: Payload<'conversationStarted'> | undefined
+  let source: Transcript['source']
+  let parent: Transcript['parent']
   let key = { tenant: '', conversationId: '' }
   let first: At | undefined
   let last: At | undefined
@@ -58,9 +60,15 @@ export function transcriptOf(envelopes: Iterable<OpenedEnvelope>): Transcript {
     const known = action as unknown as ConversationAction
     switch (known.type) {
       case 'conversationStarted':
-        started = known.payload
+        source = known.payload.source
+        parent = known.payload.parent
         title = known.payload.title ?? title
         break
+      case 'conversationForked': {
+        const { parentId, position, messageId } = known.payload
+        parent = { relation: 'fork', conversationId: parentId, position, ...(messageId !== undefined && { messageId }) }
+        break
+      }
       case 'conversationTitled':
         title = known.payload.title
         break
@@ -88,7 +96,6 @@ export function transcriptOf(envelopes: Iterable<OpenedEnvelope>): Transcript {
       default:
     }
   }
-  const { parent, source } = started ?? {}
   return { ...key, title, parent, source, first, last, entries: entries.map((entry) => hide(entry, redacted)) }
 }
 
