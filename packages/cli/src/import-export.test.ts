@@ -106,6 +106,16 @@ describe('import of a directory', () => {
   })
 })
 
+test('what is told of many records is told once for all that say the same of different lines', async () => {
+  const file = join(await folder('resumed'), 'session.jsonl')
+  const lines = sample.toString().trimEnd().split('\n')
+  await writeFile(file, [...lines, ...lines.slice(1, 9)].join('\n'))
+  const { stderr } = await cli()('import', file)
+  const told = stderr.split('\n').filter((line) => line.includes('×'))
+  expect(told.join('\n')).toMatch(/^ {2}\d × user: the record of line … again \(uuid …\) \(line 54, .*\)$/m)
+  expect(told.length).toBeLessThan(5)
+})
+
 test('a file too large to be held, from the disk or piped in, is imported as it is', async () => {
   const file = join(await folder('large'), 'session.jsonl')
   const { records } = writeSession(file, 9_000_000)
@@ -161,9 +171,11 @@ describe('export', () => {
         stdout: '',
       })
       expect(await call('export', sampleId, '--format', format, '-o', directory)).toMatchObject({ code: 0 })
-      const extension = exporters.find(({ id }) => id === format)?.extension ?? 'jsonl'
+      const endings: Partial<Record<string, string>> = { markdown: 'md', 'chat-bot': '', sharegpt: 'sharegpt.jsonl' }
+      const isRequest = format === 'openai-chat' || format === 'anthropic-messages'
+      const ending = endings[format] ?? (isRequest ? `${format}.json` : format)
       const usual =
-        format === 'chat-bot' ? /^\d{4}-\d\d-\d\d_conversation-with-.*-in-.*\.json$/ : new RegExp(`^${sampleId}\\.${extension}$`)
+        format === 'chat-bot' ? /^\d{4}-\d\d-\d\d_conversation-with-.*-in-.*\.json$/ : new RegExp(`^${sampleId}\\.${ending}$`)
       const names = (await readdir(directory)).sort()
       expect(names).toEqual([expect.stringMatching(usual), 'x'])
       for (const name of names) {
@@ -172,6 +184,20 @@ describe('export', () => {
       }
     },
   )
+
+  test('a directory gets every format beside the others, and no conversation in place of another', async () => {
+    await stored
+    const directory = await folder('export-all')
+    for (const format of exportFormats) expect((await call('export', sampleId, '--format', format, '-o', directory)).code).toBe(0)
+    expect(await readdir(directory)).toHaveLength(exportFormats.length)
+    // Its name says the day, the person and the guild, and two conversations may have these in common.
+    const { code, stderr } = await call('export', sampleId, '--format', 'chat-bot', '-o', directory)
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^file_unwritable: .* a file of that name is there already, and may/),
+    ])
+    expect((await call('export', sampleId, '--format', 'json', '-o', directory)).code).toBe(0)
+  })
 
   test('reads files only for a format that shows them, and only those that it asks for', async () => {
     await stored

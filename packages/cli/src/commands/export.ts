@@ -30,7 +30,9 @@ export async function exportConversation(context: Context, id: string, options: 
     const harmless = exported.extension.startsWith('json') ? printableJson : printableLines
     for await (const text of exported.texts) await output.write(output.isTerminal ? harmless(text) : text)
   } else {
-    const file = (await isDirectory(target)) ? join(target, exported.name) : target
+    const isPlaced = await isDirectory(target)
+    const file = isPlaced ? join(target, exported.name) : target
+    if (isPlaced && !exported.isOwnName) await assertFree(file)
     await writeWhole(file, exported.texts)
     output.say(`Wrote ${position} positions of ${id} to ${file}.`)
   }
@@ -43,21 +45,31 @@ interface Exported {
   readonly extension: string
   /** What the file is called where only its directory was named. */
   readonly name: string
+  /** No other conversation is called so. */
+  readonly isOwnName: boolean
 }
 
 function logOf(store: Store, id: string): Exported {
   async function* texts(): AsyncGenerator<string> {
     for await (const page of store.log.read(store.key(id))) yield page.map((envelope) => `${exportJsonLine(envelope)}\n`).join('')
   }
-  return { texts: texts(), extension: 'jsonl', name: `${fileSafe(id)}.jsonl` }
+  return { texts: texts(), extension: 'jsonl', name: `${fileSafe(id)}.jsonl`, isOwnName: true }
 }
 
 async function transcript(store: Store, id: string, exporter: Exporter): Promise<Exported> {
   const envelopes: OpenedEnvelope[] = []
   for await (const page of store.log.read(store.key(id))) envelopes.push(...page.map(openEnvelope))
   const text = await withMedia(store, id, (media) => exporter.export(envelopes, { media }))
-  const name = exporter.fileName?.(envelopes) ?? `${id}.${exporter.extension}`
-  return { texts: [text.endsWith('\n') ? text : `${text}\n`], extension: exporter.extension, name: fileSafe(name) }
+  const { extension } = exporter
+  const given = exporter.fileName?.(envelopes)
+  const name = fileSafe(given ?? `${id}.${endingOf(exporter)}`)
+  return { texts: [text.endsWith('\n') ? text : `${text}\n`], extension, name, isOwnName: given === undefined }
+}
+
+/** Of formats that end alike the one that is called so has the ending alone: exports in one directory do not replace each other. */
+function endingOf({ id, extension }: Exporter): string {
+  const isAlone = extension !== 'jsonl' && exporters.every((other) => other.id === id || other.extension !== extension)
+  return isAlone || id === extension ? extension : `${id}.${extension}`
 }
 
 /** Files are read only when an exporter asks for them, and exporters wait for nothing: so it is asked twice when it wants any. */
@@ -75,6 +87,13 @@ async function withMedia(
 }
 
 const isDirectory = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined))?.isDirectory() === true
+
+/** @throws `file_unwritable` when there is something */
+async function assertFree(file: string): Promise<void> {
+  const present = await stat(file).catch(() => undefined)
+  const problem = 'a file of that name is there already, and may be of another conversation'
+  if (present !== undefined) throw new ColloquyError('file_unwritable', { file, problem })
+}
 
 /** Ids and names in files come from anywhere; a name must not lead to another directory, or be hidden. */
 const fileSafe = (name: string): string => name.replace(/[^\w.@+=-]/g, '_').replace(/^\./, '_')

@@ -150,15 +150,22 @@ function summary(imported: readonly Imported[], skipped: number, failures: numbe
 }
 
 const linesShown = 5
+const kindsShown = 20
 
-/** Equal remarks as one, with the lines that they are about. */
+/** Remarks that differ in nothing but the lines and ids that they name as one, with the lines that they are about. */
 function grouped(remarks: readonly { readonly line: number; readonly text: string }[]): string[] {
-  const groups = Map.groupBy(remarks, ({ text }) => text)
-  return [...groups].map(([text, group]) => {
+  const groups = [
+    ...Map.groupBy(remarks, ({ text }) => text.replace(/\bline \d+/g, 'line …').replace(/\(uuid \S+\)/, '(uuid …)')),
+  ]
+  const shown = groups.slice(0, kindsShown).map(([kind, group]) => {
+    const [first] = group
+    const isOne = group.every(({ text }) => text === first?.text)
     const lines = group.slice(0, linesShown).map(({ line }) => line)
     const more = group.length > linesShown ? ` and ${group.length - linesShown} more` : ''
-    return `  ${group.length} × ${printable(text)} (line ${lines.join(', ')}${more})`
+    return `  ${group.length} × ${printable(isOne ? (first?.text ?? kind) : kind)} (line ${lines.join(', ')}${more})`
   })
+  const left = groups.slice(kindsShown).reduce((sum, [, group]) => sum + group.length, 0)
+  return left > 0 ? [...shown, `  ${left} × something else: --json tells all of it`] : shown
 }
 
 const conversationListing: Listing<ImportedResult & { readonly file: string }> = {
