@@ -109,6 +109,7 @@ function opened(file: SourceFile): OpenedTranscript {
   }
 }
 
+/** Why a file is of no format, and where that is seen. */
 function strangeness(file: SourceFile): { readonly line: number; readonly problem: string } {
   const { records, bad } = file.jsonLines()
   const [first] = bad
