@@ -105,6 +105,20 @@ describe('serialised messages', () => {
   })
 })
 
+test('of several threads it is told in which one something is, of one thread in which message', () => {
+  const answer = { type: 'tool', tool_call_id: 'nobody', content: 'late' }
+  const said = { type: 'human', content: 'Hello' }
+  const second = { values: { messages: [said, said, answer] } }
+  expect(importValue([langGraphThread, second]).remarks).toContainEqual(expect.objectContaining({ line: 2 }))
+  expect(importValue(second).remarks).toEqual([expect.objectContaining({ line: 3 })])
+  const wide = { values: { messages: [{ type: 'human', content: new Array(10_001).fill('x') }] } }
+  for (const [value, line] of [
+    [[langGraphThread, wide], 2],
+    [wide, 1],
+  ] as const)
+    expect(() => importValue(value)).toThrow(expect.objectContaining({ details: expect.objectContaining({ line }) }))
+})
+
 test('a checkpoint among threads that holds no list is refused with its number', () => {
   expect(() => importValue([langGraphThread, { values: {} }])).toThrow(
     expect.objectContaining({

@@ -17,7 +17,7 @@ import {
 import { parseIsoTime } from '../iso-time.ts'
 import { asConversationId, contentId, conversationIds } from './content-id.ts'
 import { asId, asList, asObject, asString } from './fields.ts'
-import { badLineEntry, fileValues, valuesIn } from './file-values.ts'
+import { badLineEntry, type FileValue, fileValues, valuesIn } from './file-values.ts'
 import { type MediaShelf, mediaShelf } from './media-shelf.ts'
 import { langChainBody, langChainMessage, langChainModel, langChainUsage } from './messages/langchain-message.ts'
 import { refusal } from './refusal.ts'
@@ -31,11 +31,12 @@ export const langgraph: TranscriptFormat = {
   id: format,
   describe: 'threads of LangGraph, messages of LangChain',
   files: ['json', 'jsonl'],
-  matches: (file) => threadsIn(valuesIn(file).map(({ value }) => value)).some(({ messages }) => messages.some(isLangChain)),
+  matches: (file) => threadsIn(valuesIn(file)).some(({ messages }) => messages.some(isLangChain)),
   importFile,
 }
 
 interface Thread {
+  readonly line: number
   readonly messages: readonly Json[]
   /** The thread without its messages. */
   readonly about: JsonObject
@@ -53,14 +54,15 @@ function isLangChain(value: Json): boolean {
 
 const stateKeys = ['values', 'channel_values'] as const
 
-function threadsIn(values: readonly Json[]): Thread[] {
-  if (values.length > 0 && values.every((value) => langChainMessage(value) !== undefined)) {
-    return [{ messages: values, about: {}, id: undefined, time: undefined, title: undefined }]
+function threadsIn(values: readonly FileValue[]): Thread[] {
+  if (values.length > 0 && values.every(({ value }) => langChainMessage(value) !== undefined)) {
+    const messages = values.map(({ value }) => value)
+    return [{ line: 1, messages, about: {}, id: undefined, time: undefined, title: undefined }]
   }
   return values.flatMap((value) => threadOf(value) ?? [])
 }
 
-function threadOf(value: Json): Thread | undefined {
+function threadOf({ line, value }: FileValue): Thread | undefined {
   const fields = asObject(value)
   for (const key of [...stateKeys, undefined]) {
     const state = key === undefined ? fields : asObject(fields?.[key])
@@ -72,7 +74,7 @@ function threadOf(value: Json): Thread | undefined {
       asConversationId(asObject(fields.metadata)?.thread_id) ??
       asConversationId(asObject(fields.checkpoint)?.thread_id) ??
       asConversationId(fields.thread_id)
-    return { messages, about, id, time: parseIsoTime(fields.created_at), title: asString(state.title) }
+    return { line, messages, about, id, time: parseIsoTime(fields.created_at), title: asString(state.title) }
   }
   return undefined
 }
@@ -80,15 +82,16 @@ function threadOf(value: Json): Thread | undefined {
 /** @throws `import_refused` with the number of the thread, and the field that is not what it must be */
 function importFile(file: SourceFile): ImportedFile {
   const { values, remarks, badLines, skipped } = fileValues(file)
-  const threads = threadsIn(values.map(({ value }) => value))
+  const threads = threadsIn(values)
   const isList = values.every(({ value }) => langChainMessage(value) !== undefined)
-  const stranger = isList ? undefined : values.find(({ value }) => threadOf(value) === undefined)
+  const stranger = isList ? undefined : values.find((value) => threadOf(value) === undefined)
   if (stranger) {
     throw refusal(file.source, stranger.line, `${stranger.path}.values.messages is not a list. Take it out of the file`)
   }
   const nextId = conversationIds(file.options)
   const written = threads.map((thread, index) => {
-    const { messages, id, about } = thread
+    const { line, messages, id, about } = thread
+    const lineOf = (place: number): number => (threads.length === 1 ? place + 1 : line)
     const media = mediaShelf(file.sha256)
     return writeThread({
       source: file.source,
@@ -98,7 +101,7 @@ function importFile(file: SourceFile): ImportedFile {
       entries: [
         ...(index === 0 ? badLines.map((bad) => badLineEntry(format, bad)) : []),
         ...aboutEntries(thread, file),
-        ...messages.map((raw, place) => messageEntry(raw, place, media)),
+        ...messages.map((raw, place) => messageEntry(raw, place, lineOf(place), media)),
       ],
       media,
       envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
@@ -114,10 +117,10 @@ function importFile(file: SourceFile): ImportedFile {
   }
 }
 
-function aboutEntries({ about, title, time }: Thread, file: SourceFile): ThreadEntry[] {
+function aboutEntries({ line, about, title, time }: Thread, file: SourceFile): ThreadEntry[] {
   const entry = (id: string, action: ConversationAction): ThreadEntry => ({
     kind: 'actions',
-    line: 1,
+    line,
     id,
     occurredAt: time,
     actions: [action],
@@ -137,16 +140,16 @@ function aboutEntries({ about, title, time }: Thread, file: SourceFile): ThreadE
   ]
 }
 
-function messageEntry(raw: Json, place: number, media: MediaShelf): ThreadEntry {
+function messageEntry(raw: Json, place: number, line: number, media: MediaShelf): ThreadEntry {
   const message = langChainMessage(raw)
   const body = message && langChainBody(message, media)
   const given = asId(message?.fields.id)
-  const id = given ?? `message-${place + 1}`
-  const line = place + 1
+  const number = place + 1
+  const id = given ?? `message-${number}`
   if (message === undefined || body === undefined) {
     const reason = 'a message of a kind that says nothing, or that could not be read'
     const recordType = message?.type ?? 'unknown'
-    const action = foreignRecordKept({ format, recordType, line, reason, record: storable(media.replaceIn(raw)) })
+    const action = foreignRecordKept({ format, recordType, line: number, reason, record: storable(media.replaceIn(raw)) })
     return { kind: 'actions', line, id, actions: [action] }
   }
   const model = body.role === 'assistant' ? langChainModel(message) : undefined
@@ -157,6 +160,6 @@ function messageEntry(raw: Json, place: number, media: MediaShelf): ThreadEntry 
     id,
     message: { ...body, ...(name && { author: { name } }), ...(model && { model }) },
     usage: langChainUsage(message),
-    records: [{ ...(given === undefined && { index: line }), record: raw }],
+    records: [{ ...(given === undefined && { index: number }), record: raw }],
   }
 }
