@@ -56,13 +56,20 @@ interface Answer {
   readonly after: ConversationAction[]
 }
 
-/** `list` names the place of events without a number. */
+interface EventList {
+  /** Names the file in errors. */
+  readonly source: string
+  /** Names the place of events without a number. */
+  readonly name: string
+  readonly records: readonly FileRecord[]
+  /** In which line they all are, where they are a list in one of several. */
+  readonly line?: number
+}
+
 export function eventEntries(
-  source: string,
-  records: readonly FileRecord[],
+  { source, name: list, records, line }: EventList,
   media: MediaShelf,
   skipped: SkippedRecord[],
-  list: string,
 ): ThreadEntry[] {
   const turns = turnMarks()
   const answers = new Map<string, Answer>()
@@ -76,7 +83,7 @@ export function eventEntries(
 
   for (const record of records) {
     const event = eventOf(record, list)
-    const entry = refusingAt(source, record.line, () =>
+    const entry = refusingAt(source, line ?? record.line, () =>
       record.unread === undefined ? entryOf(event) : foreign(event, 'it says nothing'),
     )
     if (entry === undefined) continue
@@ -171,7 +178,7 @@ export function eventEntries(
     const call = callAnswered(event)
     if (observation === 'null' && call === undefined) {
       skipped.push({
-        line: record.line,
+        line: line ?? record.line,
         recordType: 'null',
         reason: `it says only that event ${event.cause ?? 'before it'} gave nothing to observe`,
       })
@@ -254,11 +261,13 @@ export function eventEntries(
 
   function foreign(event: Event, reason: string) {
     const recordType = event.action ?? event.observation ?? 'unknown'
-    return foreignEntry({ format, record: event.record, recordType, reason, media, ...at(event) })
+    return { ...foreignEntry({ format, record: event.record, recordType, reason, media, ...at(event) }), ...at(event) }
+  }
+
+  function at({ record, id }: Event) {
+    return { line: line ?? record.line, id, occurredAt: timeOf(record) }
   }
 }
-
-const at = ({ record, id }: Event) => ({ line: record.line, id, occurredAt: timeOf(record) })
 
 const isAgentsMessage = (entry: ThreadEntry | Answer | undefined): boolean =>
   entry !== undefined &&

@@ -305,6 +305,14 @@ describe('the output of the resolver of 2024', () => {
     expect(actionOf(file, 'metadataChanged')?.meta).toEqual({ records: [{ line: 1, record: header }] })
   })
 
+  test('tells lines of the file where it has several, and else the number in the history', () => {
+    const late = output({ history: [...history, { observation: 'null', content: '' }, { observation: 'null', content: '' }] })
+    const alone = importLines([late]).skipped.map(({ line }) => line)
+    expect(alone.length).toBeGreaterThan(0)
+    expect(alone.every((line) => line > history.length)).toBe(true)
+    expect(importLines([output(), late]).skipped.map(({ line }) => line)).toEqual(alone.map(() => 2))
+  })
+
   test('without a history that is a list is refused with its line', () => {
     expect(() => importLines([output(), output({ history: 'none' })])).toThrow(
       refusal(2, expect.stringContaining('$.history is not a list')),

@@ -82,9 +82,11 @@ function importFile(file: SourceFile): ImportedFile {
     const media = mediaShelf(file.sha256)
     const history = historyOf(file, run)
     inside += history.length
+    const line = records.length === 1 ? undefined : run.line
+    const list = { source: file.source, name: 'history', records: history, ...(line !== undefined && { line }) }
     write(run, media, [
       ...refusingAt(file.source, run.line, () => aboutRun(run, media)),
-      ...eventEntries(file.source, history, media, skipped, 'history'),
+      ...eventEntries(list, media, skipped),
       ...outcomeOfRun(run),
     ])
   }
@@ -96,7 +98,9 @@ function importFile(file: SourceFile): ImportedFile {
     write(
       first,
       media,
-      isSdk ? sdkEntries(file.source, events, media, skipped) : eventEntries(file.source, events, media, skipped, 'event'),
+      isSdk
+        ? sdkEntries(file.source, events, media, skipped)
+        : eventEntries({ source: file.source, name: 'event', records: events }, media, skipped),
     )
   }
   return { format, records: count + inside, conversations, skipped: skipped.sort(byLine), remarks: remarks.sort(byLine) }
