@@ -1,7 +1,7 @@
 /** A process may die at any step of a turn: who comes after it finishes the turn, and runs nothing twice that must not be. */
 
-import { createToolRegistry, resumeTurn, runTurn, type TurnOptions } from '@colloquy/agent'
-import { approvalDecided, type ConversationState } from '@colloquy/core'
+import { createToolRegistry, resumeTurn, runTurn, scriptedModel, type TurnOptions } from '@colloquy/agent'
+import { approvalDecided, type ConversationState, type EventLog } from '@colloquy/core'
 import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
 import { expect, test, vi } from 'vitest'
 import { storedIn } from '../support/given.ts'
@@ -9,6 +9,8 @@ import { doneOrDead, mortal, mortalLog } from '../support/mortal.ts'
 import { finalOf, twoToolModel, twoTools } from '../support/two-tools.ts'
 
 type Ran = { readonly tool: string; readonly key: string }
+
+const typesIn = async (log: EventLog): Promise<string[]> => (await storedIn(log, 'c')).map(({ type }) => type)
 
 async function play(diesAt: number) {
   const log = openMemoryLog()
@@ -92,6 +94,24 @@ test('two processes that resume one turn start no tool twice', async () => {
   expect(state.tools.open).toEqual([])
 })
 
+test('of two processes that are asked again for a turn at the same time one goes on with it, and the other says so or waits', async () => {
+  for (const whenBusy of ['reject', 'interrupt', 'queue'] as const) {
+    const log = openMemoryLog()
+    const life = mortal(12)
+    const ask = async (engine: Engine<ConversationState>, step: () => unknown) => {
+      const options = { model: twoToolModel(step), tools: createToolRegistry(twoTools(() => {}, step)), turnId: 't1', whenBusy }
+      return runTurn(await engine.open('c'), 'Do both.', options).done
+    }
+    void ask(createEngine({ log: mortalLog(log, life) }), life.step)
+    await doneOrDead(new Promise(() => {}), life.isDead)
+    const others = [createEngine({ log }), createEngine({ log })]
+    const done = await Promise.allSettled(others.map((engine) => ask(engine, () => {})))
+    const told = done.map((one) => (one.status === 'fulfilled' ? one.value.outcome : one.reason.code))
+    expect(told.toSorted(), whenBusy).toEqual(['answered', whenBusy === 'queue' ? 'answered' : 'turn_already_open'])
+    expect((await typesIn(log)).filter((type) => type === 'turnResumed')).toHaveLength(1)
+  }
+})
+
 test('a process that was taken for dead and wakes up starts and ends nothing of a turn that another one has finished', async () => {
   const log = openMemoryLog()
   const ran: string[] = []
@@ -104,6 +124,7 @@ test('a process that was taken for dead and wakes up starts and ends nothing of 
   const sleeper = createEngine({ log })
   const first = runTurn(await sleeper.open('c'), 'Do both.', { model: twoToolModel(() => {}), tools: slow })
   await vi.waitFor(() => expect(started).toHaveBeenCalledTimes(2))
+  await expect.poll(() => typesIn(log)).toContain('usageRecorded')
   const engine = createEngine({ log })
   const conversation = await engine.open('c')
   const tools = createToolRegistry(
@@ -117,7 +138,8 @@ test('a process that was taken for dead and wakes up starts and ends nothing of 
   expect(outcome).toBe('answered')
   const { position } = conversation
   wakeUp()
-  await expect(first.done).rejects.toMatchObject({ code: 'tool_not_open' })
+  await expect(first.done).rejects.toMatchObject({ code: 'turn_not_open' })
+  await expect.poll(() => typesIn(log)).toHaveLength(position + 2)
   const state = await conversation.refresh()
   // The tools that ran there did, and are told to have ended late; nothing else was stored.
   expect(finalOf(state)).toEqual({
@@ -126,8 +148,50 @@ test('a process that was taken for dead and wakes up starts and ends nothing of 
     open: 0,
     turn: 'ended',
   })
-  expect((await storedIn(log, 'c')).slice(position).every(({ type }) => type === 'toolEndedLate')).toBe(true)
+  expect((await typesIn(log)).slice(position)).toEqual(['toolEndedLate', 'toolEndedLate'])
   expect(ran).toEqual(['safe', 'slow safe', 'slow unsafe'])
+})
+
+test('a process that was taken for dead while it listened to the model says nothing more in the turn, and calls no model', async () => {
+  const log = openMemoryLog()
+  let wakeUp = (): void => {}
+  const asleep = new Promise<void>((resolve) => {
+    wakeUp = resolve
+  })
+  let isStopped = false
+  let calls = 0
+  const model = (hold: () => Promise<void> | undefined) => {
+    return scriptedModel({
+      scripts: (body) => {
+        calls += 1
+        const isCalled = JSON.stringify(body).includes('tool_result')
+        return isCalled ? { text: 'Done.' } : { text: 'I do it.', calls: [{ name: 'safe', args: {} }] }
+      },
+      beforeEvent: (event) => (event.type === 'answerStopped' ? hold() : undefined),
+    })
+  }
+  const tools = () =>
+    createToolRegistry(
+      twoTools(
+        () => {},
+        () => {},
+      ),
+    )
+  const hold = (): Promise<void> => {
+    isStopped = true
+    return asleep
+  }
+  const first = runTurn(await createEngine({ log }).open('c'), 'Do it.', { model: model(hold), tools: tools() })
+  await expect.poll(async () => isStopped && (await typesIn(log)).includes('toolSucceeded')).toBe(true)
+  const conversation = await createEngine({ log }).open('c')
+  const second = await resumeTurn(conversation, { model: model(() => undefined), tools: tools() })
+  expect((await second.done).outcome).toBe('answered')
+  const before = await typesIn(log)
+  const called = calls
+  wakeUp()
+  await expect(first.done).rejects.toMatchObject({ code: 'turn_not_open' })
+  expect(await typesIn(log)).toEqual(before)
+  expect(calls).toBe(called)
 })
 
 test('a call that waited for an approval when its process died waits on in the next one, and runs when it is allowed', async () => {
@@ -146,7 +210,8 @@ test('a call that waited for an approval when its process died waits on in the n
       return new Promise(() => {})
     },
   })
-  await vi.waitFor(() => expect([asked, ran]).toEqual([['safe', 'unsafe'], ['unsafe']]))
+  await expect.poll(() => typesIn(log)).toEqual(expect.arrayContaining(['usageRecorded', 'toolSucceeded']))
+  expect([asked, ran]).toEqual([['safe', 'unsafe'], ['unsafe']])
   const engine = createEngine({ log })
   const conversation = await engine.open('c')
   const turn = await resumeTurn(conversation, { model: twoToolModel(() => {}), tools })

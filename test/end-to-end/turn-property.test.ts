@@ -1,6 +1,6 @@
 /** Any turn, any tools, a death anywhere: what must be true of what is left. */
 import { createToolRegistry, runTurn, scriptedModel, type Tool, type TurnOptions } from '@colloquy/agent'
-import { type ConversationState, type JsonObject, type Message, toolStarted } from '@colloquy/core'
+import { type ConversationState, isColloquyError, type JsonObject, type Message, toolStarted } from '@colloquy/core'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -101,6 +101,53 @@ function expectSound(state: ConversationState, ran: readonly { key: string; isId
   expect(new Set(unsafe).size).toBe(unsafe.length)
   expect(messages.at(-1)?.parts).toMatchObject([{ type: 'text', text: 'Done.' }])
 }
+
+/** A process that falls asleep at a step, and goes on when it is woken. */
+function sleeper(at: number) {
+  let steps = 0
+  let isAsleep = false
+  let wake = (): void => {}
+  const asleep = new Promise<void>((resolve) => {
+    wake = resolve
+  })
+  const step = (): void | Promise<void> => {
+    steps += 1
+    if (steps < at) return undefined
+    isAsleep = true
+    return asleep
+  }
+  return { step, isAsleep: () => isAsleep, wake }
+}
+
+test('wherever a process sleeps while another one finishes its turn, it says nothing in it any more when it wakes up', async () => {
+  await fc.assert(
+    fc.asyncProperty(turnArbitrary, async ({ answers, death }) => {
+      const { steps } = await play(answers, [])
+      const first = sleeper(1 + Math.floor(death * steps))
+      const log = openMemoryLog()
+      const ran: { key: string; isIdempotent: boolean }[] = []
+      const ask = async (engine: ReturnType<typeof createEngine>, step: () => unknown) =>
+        runTurn(await engine.open('c'), 'Go.', {
+          model: modelOf(answers, step),
+          tools: createToolRegistry(toolsOf((key, isIdempotent) => void ran.push({ key, isIdempotent }), step)),
+          approve: async ({ name }) => ({ isApproved: !name.startsWith('is-denied') }),
+          turnId: 't1',
+        }).done
+      const sleeping = ask(createEngine({ log: mortalLog(log, { step: first.step, isDead: () => false }) }), first.step)
+      const isDone = await doneOrDead(sleeping, first.isAsleep)
+      const second = createEngine({ log })
+      await ask(second, () => {})
+      const { length } = await storedIn(log, 'c')
+      first.wake()
+      await sleeping.catch((error: unknown) => {
+        if (isDone || !isColloquyError(error, 'turn_not_open')) throw error
+      })
+      expectSound((await second.replay('c')).state, ran)
+      expect((await storedIn(log, 'c')).slice(length).filter(({ type }) => type !== 'toolEndedLate')).toEqual([])
+    }),
+    { numRuns: runs(60) },
+  )
+})
 
 test('whatever is called, and wherever processes die, every call is answered once and in order, and no unsafe call ran twice', async () => {
   await fc.assert(

@@ -1,8 +1,8 @@
 /** What people say is in the conversation's log, and nowhere else: a secret is planted in every message, and looked for in every line. */
-import { setTimeout as pause } from 'node:timers/promises'
 import { type CacheTier, memoryTier, promptCache } from '@colloquy/cache'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
 import OpenAI from 'openai'
+import { filter, firstValueFrom } from 'rxjs'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { cacheWarnings, failureFields } from './logger.ts'
@@ -93,6 +93,8 @@ test('nor is it in a line of a turn: in what is said, thought, asked of tools, a
     },
   }
   const input = z.strictObject({ secret: z.string() })
+  const lateAnswer = (signal: AbortSignal): Promise<string> =>
+    new Promise((resolve) => signal.addEventListener('abort', () => resolve(secret)))
   const tools = createToolRegistry([
     defineTool({
       name: 'echo',
@@ -105,11 +107,12 @@ test('nor is it in a line of a turn: in what is said, thought, asked of tools, a
     }),
     defineTool({ name: 'throw', input, execute: () => Promise.reject(new Error(`no ${secret}`)) }),
     // Ends after it was given up: its late answer is recorded, and that is logged.
-    defineTool({ name: 'slow', input, timeoutMs: 5, execute: async () => pause(50, secret) }),
+    defineTool({ name: 'slow', input, timeoutMs: 5, execute: (_, { signal }) => lateAnswer(signal) }),
   ])
+  const late = firstValueFrom(conversation.envelopes$.pipe(filter(({ type }) => type === 'toolEndedLate')))
   const turn = runTurn(conversation, secret, { model, tools, logger, recovery: { sleep: async () => {} } })
   await turn.done.catch(() => undefined)
-  await pause(80)
+  await late
   expect(JSON.stringify(conversation.getState().messages.slice())).toContain(secret)
   const events = lines.map((line) => (JSON.parse(line) as { msg: string }).msg)
   expect(events).toEqual(expect.arrayContaining(['echoes', 'the connection failed behind a whole answer']))

@@ -4,17 +4,12 @@
  */
 import type { CacheEntry } from './tier.ts'
 
-export interface WrittenEntry extends CacheEntry {
-  /** Redis': which generation of each tag it belongs to. */
-  readonly generations?: readonly string[]
-}
-
-export function writeEntry(key: string, { text, tags, expiresAt, generations }: WrittenEntry): string {
+export function writeEntry(key: string, { text, tags, expiresAt, generations }: CacheEntry): string {
   return `${JSON.stringify({ key, tags, expiresAt, generations })}\n${text}`
 }
 
 /** Undefined when it is damaged, or of another key. */
-export function readEntry(key: string, written: string): WrittenEntry | undefined {
+export function readEntry(key: string, written: string): CacheEntry | undefined {
   const end = written.indexOf('\n')
   try {
     const head = JSON.parse(written.slice(0, end)) as Record<string, unknown> | null

@@ -10,6 +10,10 @@ export interface GuardedTier {
   read(key: string): Promise<CacheEntry | undefined>
   write(key: string, entry: CacheEntry): Promise<void>
   remove(removal: Removal): Promise<void>
+  /** Of the tier's `generations`: undefined when it fails. */
+  begin(key: string, entry: Pick<CacheEntry, 'tags' | 'expiresAt'>): Promise<readonly string[] | undefined>
+  /** What it cannot say is not current. */
+  areCurrent(key: string, entry: CacheEntry): Promise<boolean>
   stats(): TierStats
   close(): Promise<void>
 }
@@ -102,6 +106,8 @@ export function guardTier(tier: CacheTier, { restMs, onWarning, now }: GuardOpti
     async remove(removal) {
       if (!(await ask(async () => removeFrom(tier, removal)))) owe(removal)
     },
+    begin: async (key, entry) => (await ask(async () => tier.generations?.begin(key, entry)))?.answer,
+    areCurrent: async (key, entry) => (await ask(async () => tier.generations?.areCurrent(key, entry)))?.answer === true,
     stats: () => ({ ...counts, owed: owed.size, ...(tier.count && { entries: tier.count() }) }),
     async close() {
       await withinTime(async () => tier.close(), tier).catch(() => {})

@@ -13,5 +13,5 @@ export {
   promptCache,
   promptKey,
 } from './prompt-cache.ts'
-export type { CacheEntry, CacheTier } from './tier.ts'
+export type { CacheEntry, CacheTier, Generations } from './tier.ts'
 export { type CacheStats, type SetOptions, type TieredCache, type TieredCacheOptions, tieredCache } from './tiered-cache.ts'

@@ -7,15 +7,15 @@ export interface MemoryTierOptions {
   /** Of the values' texts, two bytes a character. Default 64 MiB. */
   readonly maxBytes?: number
   /**
-   * Nothing is kept longer. What another process invalidates in a tier that is shared is not heard here: this bounds for how long an old
-   * value may still be given out. Default: as long as the entry lives.
+   * Nothing is kept longer. What another process invalidates in a tier that is shared is not heard here: without `checkedBy` this bounds for
+   * how long an old value may still be given out. Default: as long as the entry lives.
    */
   readonly maxAgeMs?: number
   /** Milliseconds since 1970. */
   readonly now?: () => number
 }
 
-export function memoryTier(options: MemoryTierOptions = {}): Required<CacheTier> {
+export function memoryTier(options: MemoryTierOptions = {}): CacheTier & Required<Pick<CacheTier, 'count'>> {
   const { maxEntries = 1_000, maxBytes = 64 * 1024 * 1024, maxAgeMs = Number.POSITIVE_INFINITY, now = Date.now } = options
   const keysByTag = new Map<string, Set<string>>()
   const entries = new LRUCache<string, CacheEntry>({
@@ -33,7 +33,6 @@ export function memoryTier(options: MemoryTierOptions = {}): Required<CacheTier>
   })
   return {
     level: 'memory',
-    timeoutMs: Number.POSITIVE_INFINITY,
     async get(key) {
       const entry = entries.get(key)
       return entry === undefined || entry.expiresAt <= now() ? undefined : entry

@@ -20,6 +20,32 @@ describe('a prompt cache', () => {
     expect(await prompts.get({ ...request, config: { ...rest, model, seed: undefined } })).toEqual({ text: 'because' })
   })
 
+  test('keeps an answer in memory no longer than it may be old there', async () => {
+    const below = memoryTier()
+    const { prompts, clock } = at({ tiers: [{ ...below, level: 'below' }], maxAgeMs: 1_000 })
+    await prompts.set(request, 'because')
+    await below.clear()
+    clock.ms += 999
+    expect(await prompts.get(request)).toBe('because')
+    clock.ms += 1
+    expect(await prompts.get(request)).toBeUndefined()
+  })
+
+  test('refuses an answer that is none, and asks once', async () => {
+    const { prompts } = at()
+    let asked = 0
+    const nothing = async () => {
+      asked += 1
+      return undefined as never
+    }
+    await expect(prompts.getOrAsk(request, nothing)).rejects.toMatchObject({
+      code: 'value_invalid',
+      details: { path: '$.answer' },
+    })
+    await expect(prompts.set(request, undefined as never)).rejects.toMatchObject({ code: 'value_invalid' })
+    expect(asked).toBe(1)
+  })
+
   test.each([
     ['tenant', { tenant: 'acme2' }],
     ['conversation', { conversation: 'c2' }],

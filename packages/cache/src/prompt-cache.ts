@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { CacheError } from './cache-error.ts'
 import { canonicalText, type Json } from './json.ts'
 import { memoryTier } from './memory-tier.ts'
 import type { CacheTier } from './tier.ts'
@@ -32,6 +33,8 @@ export interface PromptCacheOptions extends Omit<TieredCacheOptions, 'tiers'> {
   readonly tiers?: readonly CacheTier[]
   /** How many answers memory keeps; the least recently used goes first. Default 1,000. */
   readonly capacity?: number
+  /** How long memory keeps an answer at most, since it does not hear what other processes invalidate. Default: as long as it lives. */
+  readonly maxAgeMs?: number
 }
 
 export interface PromptCacheStats {
@@ -70,8 +73,12 @@ interface Kept {
   readonly answer: Json
 }
 
-export function promptCache({ tiers = [], capacity = 1_000, ...options }: PromptCacheOptions = {}): PromptCache {
-  const memory = memoryTier({ maxEntries: capacity, ...(options.now && { now: options.now }) })
+export function promptCache({ tiers = [], capacity = 1_000, maxAgeMs, ...options }: PromptCacheOptions = {}): PromptCache {
+  const memory = memoryTier({
+    maxEntries: capacity,
+    ...(maxAgeMs !== undefined && { maxAgeMs }),
+    ...(options.now && { now: options.now }),
+  })
   const cache = tieredCache({ ...options, tiers: [memory, ...tiers] })
   const counts = { hits: 0, misses: 0 }
 
@@ -84,12 +91,11 @@ export function promptCache({ tiers = [], capacity = 1_000, ...options }: Prompt
     return isAnswer ? kept.answer : undefined
   }
 
-  const keep = (request: PromptRequest, answer: Json): Kept => ({
-    material: materialOf(request),
-    tenant: request.tenant,
-    conversation: request.conversation,
-    answer,
-  })
+  function keep(request: PromptRequest, answer: Json): Kept {
+    // A field that is undefined counts as absent, and an answer that is absent as a miss: it would be asked for again at once.
+    if (answer === undefined) throw new CacheError('value_invalid', { path: '$.answer', found: 'of type undefined' })
+    return { material: materialOf(request), tenant: request.tenant, conversation: request.conversation, answer }
+  }
 
   const taggedWith = (request: PromptRequest, ttlMs: number | undefined) => ({
     tags: [conversationTag(request.tenant, request.conversation)],

@@ -4,10 +4,12 @@ import { rm, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createClient } from 'redis'
-import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { startCuttingProxy } from '../../../test/support/cutting-proxy.ts'
 import { startRedis } from '../../../test/support/redis-server.ts'
 import type { CacheError } from './cache-error.ts'
 import { diskTier } from './disk-tier.ts'
+import type { TierStats } from './guarded-tier.ts'
 import { memoryTier } from './memory-tier.ts'
 import { conversationTag, promptCache } from './prompt-cache.ts'
 import { redisTier } from './redis-tier.ts'
@@ -23,12 +25,15 @@ beforeEach(() => {
 afterEach(async () => rm(directory, { recursive: true, force: true }))
 afterAll(async () => redis?.kill())
 
-/** A cache of a process of its own; Redis has so long as a busy machine may take, where nothing is about its silence. */
-function open({ prefix = 'outage', maxEntries = 50, timeoutMs = 30_000 } = {}) {
+/** However slow the machine is, a tier that is there is not away. */
+const patientMs = 60_000
+
+/** A cache of a process of its own. */
+function open({ prefix = 'outage', maxEntries = 50, server = url, timeoutMs = patientMs } = {}) {
   const warnings: CacheError[] = []
   const memory = memoryTier({ maxEntries })
   const cache = tieredCache({
-    tiers: [memory, redisTier({ url, prefix, timeoutMs }), diskTier({ directory })],
+    tiers: [memory, redisTier({ url: server, prefix, timeoutMs }), diskTier({ directory, timeoutMs: patientMs })],
     restMs: 100,
     onWarning: (warning) => void warnings.push(warning),
   })
@@ -76,23 +81,26 @@ describe.skipIf(!redis)(`memory, Redis and disk${redis ? '' : ' (skipped: there 
       }
     }
     const workers = Array.from({ length: 16 }, async (_, worker) => work(worker))
-    /** So long, and until enough has happened: an outage that nobody met would show nothing. */
-    const during = async (ms: number): Promise<number> => {
-      const before = operations
-      await new Promise((resolve) => setTimeout(resolve, ms))
-      await vi.waitFor(() => expect(operations - before).toBeGreaterThan(50))
-      return operations - before
-    }
     const phases: Record<string, number> = {}
-    phases['up'] = await during(700)
+    const told = (): TierStats => cache.stats().tiers['redis'] as TierStats
+    /** Until much was asked, and Redis was used, or could not be. */
+    const phase = async (name: string, isSeen: (now: TierStats, before: TierStats) => boolean): Promise<void> => {
+      const [before, from] = [told(), operations]
+      while (operations - from <= 50 || !isSeen(told(), before)) await new Promise((resolve) => setTimeout(resolve, 10))
+      phases[name] = operations - from
+    }
+    const isUsed = (now: TierStats, before: TierStats): boolean => now.writes > before.writes && now.hits > before.hits
+    const isMissed = (now: TierStats, before: TierStats): boolean =>
+      now.failures > before.failures && now.skipped > before.skipped
+    await phase('up', isUsed)
     await redis?.kill()
-    phases['down'] = await during(1_200)
+    await phase('down', isMissed)
     await redis?.start()
-    phases['up again'] = await during(1_500)
+    await phase('up again', isUsed)
     await redis?.kill()
-    phases['down again'] = await during(500)
+    await phase('down again', isMissed)
     await redis?.start()
-    phases['up at the end'] = await during(1_500)
+    await phase('up at the end', isUsed)
     isOver = true
     await Promise.all(workers)
     const { redis: stats } = cache.stats().tiers
@@ -101,36 +109,39 @@ describe.skipIf(!redis)(`memory, Redis and disk${redis ? '' : ' (skipped: there 
     expect(errors).toEqual([])
     expect(wrong).toEqual([])
     expect(new Set(warnings.map(({ code }) => code))).toEqual(new Set(['tier_failed']))
-    // It is used again after it came back.
-    await vi.waitFor(async () => {
+    // It was used again after it came back.
+    const isWell = async (): Promise<boolean> => {
       await cache.set('after', 1)
-      expect(await cache.get('after', { level: 'redis' })).toBe(1)
-      expect(cache.stats().tiers['redis']).toMatchObject({ owed: 0 })
-    })
+      return (await cache.get('after', { level: 'redis' })) === 1 && told().owed === 0
+    }
+    await expect.poll(isWell).toBe(true)
     await cache.close()
   })
 
   test('what was invalidated while Redis was away does not come back with it', async () => {
-    const { cache, memory } = open({ prefix: 'away', timeoutMs: 200 })
-    const tag = conversationTag('acme', 'c1')
-    await vi.waitFor(async () => {
-      await cache.set('k', 'old', { tags: [tag] })
-      expect(await cache.get('k', { level: 'redis' })).toBe('old')
-    })
-    const { failures = 0 } = cache.stats().tiers['redis'] ?? {}
-    // A Redis that keeps its data over the outage: the connection is cut, the server stays.
+    // The line is cut, and the server keeps what it has.
+    const line = await startCuttingProxy(url)
+    const { cache, memory } = open({ prefix: 'away', server: line.url })
     const admin = await createClient({ url }).connect()
-    await admin.sendCommand(['CLIENT', 'PAUSE', '1500', 'ALL'])
+    const tag = conversationTag('acme', 'c1')
+    await cache.set('k', 'old', { tags: [tag] })
+    line.cutAll(true)
     await cache.invalidateTag(tag)
     await memory.clear()
-    expect(cache.stats().tiers['redis']).toMatchObject({ failures: failures + 1 })
-    // Answered when the pause is over.
-    await admin.ping()
-    // And when the tier has had its rest.
-    await new Promise((resolve) => setTimeout(resolve, 200))
-    expect(await cache.get('k')).toBeUndefined()
+    expect(cache.stats().tiers['redis']).toMatchObject({ failures: 1, owed: 1 })
+    expect(await admin.exists('away:entry:k')).toBe(1)
+    line.cutAll(false)
+    const found: unknown[] = []
+    const owed = async (): Promise<number | undefined> => {
+      found.push(await cache.get('k'))
+      return cache.stats().tiers['redis']?.owed
+    }
+    await expect.poll(owed).toBe(0)
+    expect(new Set(found)).toEqual(new Set([undefined]))
+    expect(await admin.exists('away:entry:k')).toBe(0)
     await cache.close()
     await admin.close()
+    await line.close()
   })
 
   test('a process that starts without Redis works, and finds it when it is there', async () => {
@@ -141,10 +152,13 @@ describe.skipIf(!redis)(`memory, Redis and disk${redis ? '' : ' (skipped: there 
     expect(warnings).toMatchObject([{ code: 'tier_failed', details: { level: 'redis' } }])
     await redis?.start()
     await expect
-      .poll(async () => {
-        await cache.set('k', 'v')
-        return cache.get('k', { level: 'redis' })
-      })
+      .poll(
+        async () => {
+          await cache.set('k', 'v')
+          return cache.get('k', { level: 'redis' })
+        },
+        { timeout: patientMs },
+      )
       .toBe('v')
     await cache.close()
   })
@@ -226,7 +240,7 @@ describe.skipIf(!redis)(`memory, Redis and disk${redis ? '' : ' (skipped: there 
   })
 
   test('50 parallel misses of a prompt ask the model once, and a conversation is forgotten in all tiers', async () => {
-    const prompts = promptCache({ tiers: [redisTier({ url, prefix: 'prompts' }), diskTier({ directory })] })
+    const prompts = promptCache({ tiers: [redisTier({ url, prefix: 'prompts', timeoutMs: patientMs }), diskTier({ directory })] })
     const request = { tenant: 'acme', conversation: 'c1', prompt: 'why?', config: { model: 'm' } }
     let asked = 0
     const ask = async () => {

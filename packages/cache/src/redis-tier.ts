@@ -16,11 +16,15 @@ export interface RedisTierOptions {
   readonly now?: () => number
 }
 
+/** Generations last so much longer than the entry: they are begun before its source is called. */
+const longestLoadMs = 600_000
+
 /**
  * Entries under `<prefix>:entry:<key>`, with their TTL. A tag has a generation, `<prefix>:tag:<tag>`, and an entry names those it was written
  * under: deleting a tag takes its generation away, and what names another one is a miss. So a tag that the server evicts costs misses,
  * never a stale hit, and a writer that is overtaken by a deletion writes what nobody reads. `<prefix>:keys:<tag>` lists the entries of a
- * tag, only so that their bytes go at once too.
+ * tag, only so that their bytes go at once too. A cache that is `checkedBy` this tier has a generation of each key as well,
+ * `<prefix>:key:<key>`.
  *
  * The connection is made again when it breaks, and meanwhile every call fails at once.
  */
@@ -53,20 +57,54 @@ export function redisTier(options: RedisTierOptions): CacheTier {
 
   const entryKey = (key: string): string => `${prefix}:entry:${key}`
   const tagKey = (tag: string): string => `${prefix}:tag:${tag}`
+  const keyKey = (key: string): string => `${prefix}:key:${key}`
   const listKey = (tag: string): string => `${prefix}:keys:${tag}`
+
+  /** Those that are there, and new ones for the other tags; they last as long as the entry. */
+  async function generationsOf(redis: typeof client, tags: readonly string[], ttlMs: number): Promise<readonly string[]> {
+    return Promise.all(
+      tags.map(async (tag) => {
+        const set = redis.set(tagKey(tag), randomUUID(), { condition: 'NX', expiration: { type: 'PX', value: ttlMs } })
+        const [, , generation] = await Promise.all([set, redis.pExpire(tagKey(tag), ttlMs, 'GT'), redis.get(tagKey(tag))])
+        return generation ?? ''
+      }),
+    )
+  }
+
+  async function areCurrent(redis: typeof client, names: readonly string[], generations: readonly string[]): Promise<boolean> {
+    if (names.length === 0) return true
+    const present = await redis.mGet([...names])
+    return present.every((generation, i) => generation !== null && generation === generations[i])
+  }
 
   return {
     level: 'redis',
     timeoutMs,
+    generations: {
+      async begin(key, { tags, expiresAt }) {
+        const redis = await connected()
+        const ttlMs = Math.ceil(expiresAt - now()) + longestLoadMs
+        const generation = randomUUID()
+        const set = redis.set(keyKey(key), generation, { expiration: { type: 'PX', value: ttlMs } })
+        const [ofTags] = await Promise.all([generationsOf(redis, tags, ttlMs), set])
+        return [generation, ...ofTags]
+      },
+      async areCurrent(key, { tags, generations = [] }) {
+        // An entry that was written without them may be anything.
+        if (generations.length !== tags.length + 1) return false
+        return areCurrent(await connected(), [keyKey(key), ...tags.map(tagKey)], generations)
+      },
+    },
     async get(key) {
       const redis = await connected()
       const written = await redis.get(entryKey(key))
       const entry = written === null ? undefined : readEntry(key, written)
       if (entry === undefined || entry.expiresAt <= now()) return undefined
       const { generations = [], ...rest } = entry
-      if (rest.tags.length === 0) return rest
-      const present = await redis.mGet(rest.tags.map(tagKey))
-      return present.every((generation, i) => generation !== null && generation === generations[i]) ? rest : undefined
+      const ofTags = rest.tags.map(tagKey)
+      const isChecked = generations.length > ofTags.length
+      if (!(await areCurrent(redis, isChecked ? [keyKey(key), ...ofTags] : ofTags, generations))) return undefined
+      return isChecked ? entry : rest
     },
     async set(key, entry) {
       const redis = await connected()
@@ -75,13 +113,7 @@ export function redisTier(options: RedisTierOptions): CacheTier {
         await redis.unlink(entryKey(key))
         return
       }
-      const generations = await Promise.all(
-        entry.tags.map(async (tag) => {
-          const set = redis.set(tagKey(tag), randomUUID(), { condition: 'NX', expiration: { type: 'PX', value: ttlMs } })
-          const [, , generation] = await Promise.all([set, redis.pExpire(tagKey(tag), ttlMs, 'GT'), redis.get(tagKey(tag))])
-          return generation ?? ''
-        }),
-      )
+      const generations = entry.generations ?? (await generationsOf(redis, entry.tags, ttlMs))
       const written = writeEntry(key, { ...entry, generations })
       await Promise.all([
         redis.set(entryKey(key), written, { expiration: { type: 'PX', value: ttlMs } }),
@@ -95,7 +127,7 @@ export function redisTier(options: RedisTierOptions): CacheTier {
     },
     async delete(key) {
       const redis = await connected()
-      await redis.unlink(entryKey(key))
+      await redis.unlink([entryKey(key), keyKey(key)])
     },
     async deleteTag(tag) {
       const redis = await connected()

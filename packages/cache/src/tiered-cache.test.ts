@@ -315,7 +315,11 @@ describe('a tier that fails', () => {
     const hanging = slowTier('redis', { timeoutMs: 20 })
     hanging.told.isHanging = true
     const warnings: CacheError[] = []
-    const cache = tieredCache({ tiers: [memoryTier(), hanging.tier], onWarning: (warning) => void warnings.push(warning) })
+    const cache = tieredCache({
+      tiers: [memoryTier(), hanging.tier],
+      restMs: 600_000,
+      onWarning: (warning) => void warnings.push(warning),
+    })
     expect(await cache.getOrLoad('k', () => 'v')).toBe('v')
     expect(warnings).toMatchObject([{ details: { problem: 'no answer within 20 ms' } }])
   })

@@ -2,7 +2,8 @@
  * Memory, then Redis, then disk: a hit in a lower tier is copied into those above it, a write goes to all of them, a removal too.
  *
  * A removal holds against everything that was stored before it ended: it waits for writes of the same key or tag that are under way, and
- * what is read or loaded while it lasts is neither copied upwards nor stored. In the same way a copy never overtakes a write.
+ * what is read or loaded while it lasts is neither copied upwards nor stored. In the same way a copy never overtakes a write. All that is
+ * between calls of one cache; between processes it holds with `checkedBy`.
  */
 import { CacheError } from './cache-error.ts'
 import { type GuardedTier, guardTier, type Removal, type TierStats } from './guarded-tier.ts'
@@ -17,6 +18,13 @@ export interface TieredCacheOptions {
   readonly ttlMs?: number
   /** A tier that failed is not asked again for so long. Default 1 s. */
   readonly restMs?: number
+  /**
+   * The level of a tier that processes share: `redis`. What the other tiers have is then given out only when that one says that no process
+   * invalidated it, deleted it or set it anew since; every process that shares the tier must have this set. It costs a round trip for each
+   * hit, and while the tier is away everything is a miss. Who joins a call that is under way gets what was there when it began. Default:
+   * none is asked, and what other processes do is not heard by tiers that they do not share.
+   */
+  readonly checkedBy?: string
   /** A tier failed; told once for each time it is left out. Default: a process warning. */
   readonly onWarning?: (warning: CacheError<'tier_failed'>) => void
   /** Milliseconds since 1970. */
@@ -75,6 +83,13 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
     throw new CacheError('option_invalid', { option: 'tiers', problem: 'they need names of their own, and one at least' })
   }
   checkTtl(defaultTtlMs)
+  const checker = options.checkedBy === undefined ? undefined : byLevel.get(options.checkedBy)
+  if (
+    options.checkedBy !== undefined &&
+    !options.tiers?.some(({ level, generations }) => level === options.checkedBy && generations)
+  ) {
+    throw new CacheError('option_invalid', { option: 'checkedBy', problem: 'it names no tier that processes share' })
+  }
 
   const counts = { hits: 0, misses: 0, loads: 0 }
   const readings = new Set<Reading>()
@@ -121,11 +136,28 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
     }
   }
 
+  async function readFrom(tier: GuardedTier, key: string): Promise<CacheEntry | undefined> {
+    const entry = await tier.read(key)
+    if (entry === undefined || entry.expiresAt <= now()) return undefined
+    return checker === undefined || checker === tier || (await checker.areCurrent(key, entry)) ? entry : undefined
+  }
+
+  /** Before the value is looked for, so that what is invalidated meanwhile makes it old. Undefined: nobody could say that, so it is not kept. */
+  async function begin(
+    key: string,
+    { ttlMs = defaultTtlMs, tags = [] }: SetOptions,
+  ): Promise<Pick<CacheEntry, 'generations'> | undefined> {
+    checkTtl(ttlMs)
+    if (checker === undefined) return {}
+    const generations = await checker.begin(key, { tags: [...new Set(tags)], expiresAt: now() + ttlMs })
+    return generations && { generations }
+  }
+
   async function find(key: string): Promise<CacheEntry | undefined> {
     return reading(async (one) => {
       for (const [i, tier] of tiers.entries()) {
-        const entry = await tier.read(key)
-        if (entry === undefined || entry.expiresAt <= now()) continue
+        const entry = await readFrom(tier, key)
+        if (entry === undefined) continue
         if (i > 0 && !isOld(one, key, entry.tags)) await write(key, entry, tiers.slice(0, i))
         return entry
       }
@@ -160,8 +192,9 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
   async function load(key: string, source: () => unknown, setOptions: SetOptions): Promise<CacheEntry> {
     return reading(async (one) => {
       counts.loads += 1
-      const entry = entryOf((await source()) as Json, setOptions)
-      if (!isOld(one, key, entry.tags) && !isClosed) await write(key, entry, tiers)
+      const began = await begin(key, setOptions)
+      const entry = { ...entryOf((await source()) as Json, setOptions), ...began }
+      if (began && !isOld(one, key, entry.tags) && !isClosed) await write(key, entry, tiers)
       return entry
     })
   }
@@ -185,7 +218,7 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
       const problem = `there is no tier "${level}", only ${[...byLevel.keys()].join(', ')}`
       throw new CacheError('option_invalid', { option: 'level', problem })
     }
-    return tier.read(key)
+    return readFrom(tier, key)
   }
 
   const cache: TieredCache = {
@@ -200,7 +233,9 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
       assertOpen()
       checkKey(key)
       const entry = entryOf(value, setOptions)
-      await write(key, entry, tiers)
+      const began = await begin(key, setOptions)
+      if (began === undefined) return remove({ key })
+      await write(key, { ...entry, ...began }, tiers)
       // Who read the old value meanwhile must not copy it over this one.
       tellReadings({ key })
     },

@@ -101,6 +101,12 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
       'scripted (no network), anthropic:<id> or openai:<id>, whose keys are in the environment',
       'scripted',
     )
+    .option(
+      '--fallback <model>',
+      'asked when the one before cannot be had; may be given several times',
+      (model: string, before: readonly string[]) => [...before, model],
+      [],
+    )
     .option('--system <text>', 'the system prompt')
     .action(
       calls(async (context, id: string | undefined, options: ChatOptions) =>

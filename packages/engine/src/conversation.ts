@@ -89,7 +89,7 @@ export class Conversation<State> {
    * `conversation_archived`, what a guard or a middleware throws, `reducer_failed`, `rebase_limit_reached`, `history_rewound`,
    * `engine_closed`, and what the log rejects with (`append_outcome_unknown`: dispatch again with the same command id)
    */
-  async dispatch(actions: Action | readonly Action[], options: DispatchOptions = {}): Promise<DispatchResult<State>> {
+  async dispatch(actions: Action | readonly Action[], options: DispatchOptions<State> = {}): Promise<DispatchResult<State>> {
     // Copied before the first wait: what the caller does to its objects afterwards is its own business.
     const checked = (Array.isArray(actions) ? (actions as readonly Action[]) : [actions as Action]).map(this.#ports.check)
     return this.#told((writer) => writer.dispatch(checked, options))

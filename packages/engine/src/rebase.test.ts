@@ -1,4 +1,4 @@
-import { stateHash, toHex } from '@colloquy/core'
+import { type ConversationState, stateHash, toHex } from '@colloquy/core'
 import { expect, test } from 'vitest'
 import { given, say, storedIn } from '../../../test/support/given.ts'
 import { createEngine } from './engine.ts'
@@ -29,6 +29,23 @@ test('what another writer appended is published before what came after it', asyn
   for (let i = 2; i <= 5; i++) await there.dispatch(say(`m${i}`))
   await dispatch(say('m6'))
   expect(seen).toEqual([2, 3, 4, 5, 6])
+})
+
+test('a guard of the caller sees the state that its actions would be stored on, also when another writer was first', async () => {
+  const { log, dispatch, stored } = await given([say('m1')])
+  await using other = createEngine({ log })
+  const seen: number[] = []
+  const onlyBehindOne = ({ messages }: ConversationState): void => {
+    seen.push(messages.length)
+    if (messages.length > 1) throw new Error('somebody was first')
+  }
+  await (await other.open('c')).dispatch(say('m2'))
+  await expect(dispatch(say('m3'), { guard: onlyBehindOne })).rejects.toThrow('somebody was first')
+  expect(seen).toEqual([1, 2])
+  await dispatch(say('m4'), { commandId: 'once' })
+  // What is stored is answered before anybody is asked.
+  expect(await dispatch(say('m4'), { commandId: 'once', guard: onlyBehindOne })).toMatchObject({ duplicate: true })
+  expect((await stored()).map(({ position }) => position)).toEqual([1, 2, 3])
 })
 
 test('more missed envelopes than a conflict brings are read from the log', async () => {

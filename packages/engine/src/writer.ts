@@ -36,11 +36,13 @@ import {
 import { composeMiddleware, type Middleware, type MiddlewareApi, type Next } from './middleware.ts'
 
 /** Who dispatches, why, and under which condition. */
-export interface DispatchOptions {
+export interface DispatchOptions<State = unknown> {
   /** The caller's idempotency key: applied at most once per conversation, for ever. */
   readonly commandId?: string
   /** Refuse unless the conversation is at this position. */
   readonly expectedPosition?: number
+  /** Asked about the very state that the actions would be stored on, again after each rebase; what it throws refuses the dispatch. */
+  readonly guard?: (state: State) => void
   readonly actor?: string
   readonly cause?: string
 }
@@ -87,7 +89,7 @@ const archivingType = conversationArchived.type
 
 interface Waiting<State> {
   readonly actions: readonly Action[]
-  readonly options: DispatchOptions
+  readonly options: DispatchOptions<State>
   readonly dispatchId: string
   /** Canonical text of the actions as dispatched; only with a command id. */
   readonly input: string | undefined
@@ -165,7 +167,7 @@ export class Writer<State> {
   }
 
   /** `actions` are checked already. @throws `id_invalid` */
-  async dispatch(actions: readonly Action[], options: DispatchOptions): Promise<DispatchResult<State>> {
+  async dispatch(actions: readonly Action[], options: DispatchOptions<State>): Promise<DispatchResult<State>> {
     for (const kind of ['commandId', 'actor', 'cause'] as const) if (options[kind] !== undefined) assertId(kind, options[kind])
     const input = options.commandId === undefined ? undefined : canonicalInput(actions)
     return new Promise((resolve, reject) => {
@@ -323,6 +325,7 @@ export class Writer<State> {
     let done = 0
     try {
       this.#assertOpen(run.waiting.options.expectedPosition)
+      run.waiting.options.guard?.(this.#attempt?.state ?? this.#state)
       for (const action of run.waiting.actions) {
         done = run.taken.length
         await this.#chain(action)

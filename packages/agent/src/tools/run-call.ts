@@ -67,12 +67,15 @@ export async function runCall(call: CallRequest, ports: CallPorts): Promise<Call
 
   let entry: RegisteredTool
   let input: unknown
+  let needsApproval: boolean
   try {
     entry = await ports.registry.resolve(
       name,
       ports.contextOf(call, { tool: noTool, number: 0, signal: ports.signal }).conversation,
     )
     input = entry.parse(argumentsOf(part))
+    const { needsApproval: needs = false } = entry.tool
+    needsApproval = typeof needs === 'function' ? needs(input) : needs
   } catch (error) {
     await ports.journal(requested())
     return failed(
@@ -83,7 +86,6 @@ export async function runCall(call: CallRequest, ports: CallPorts): Promise<Call
   }
   const { tool, permits } = entry
 
-  const needsApproval = typeof tool.needsApproval === 'function' ? tool.needsApproval(input) : (tool.needsApproval ?? false)
   let waiting = requested(tool.idempotent === true ? call.idempotencyKey : undefined)
   if (needsApproval && (call.stored?.attempts ?? 0) === 0) {
     const approvalId = call.stored?.approval?.approvalId ?? ports.ids()
@@ -186,7 +188,8 @@ function runOnce(
 }
 
 /** @returns false when the turn was aborted meanwhile */
-async function paused(pauseMs: number, { timer, signal }: CallPorts): Promise<boolean> {
+export async function paused(pauseMs: number, { timer, signal }: Pick<CallPorts, 'timer' | 'signal'>): Promise<boolean> {
+  if (signal.aborted) return false
   await new Promise<void>((resolve) => {
     const go = (): void => {
       stop()

@@ -6,7 +6,10 @@ import type { ExecutionContext, Tool } from './tool.ts'
 
 /** The tools that turns may use. One registry may serve any number of conversations; limits of concurrency count over all of them. */
 export interface ToolRegistry {
-  /** Adds tools, or puts others in the place of those of the same name. @returns how to take them out again */
+  /**
+   * Adds tools, or puts others in the place of those of the same name that were there. @returns how to take them out again
+   * @throws `settings_invalid` for a tool that could never run, and for two of one name in `tools`
+   */
   add(tools: readonly Tool[]): () => void
   /** All, hidden ones too, by name. */
   list(): readonly Tool[]
@@ -36,6 +39,9 @@ export function createToolRegistry(tools: readonly Tool[] = []): ToolRegistry {
   const registry: ToolRegistry = {
     add: (added) => {
       const made = added.map(entryOf)
+      const names = made.map(({ tool: { name } }) => name)
+      const twice = names.find((name, at) => names.indexOf(name) < at)
+      if (twice !== undefined) throw unusable(twice, 'name', 'two tools have it; give those of a server a `prefix`')
       for (const entry of made) entries.set(entry.tool.name, entry)
       return () => {
         for (const entry of made) if (entries.get(entry.tool.name) === entry) entries.delete(entry.tool.name)
@@ -64,16 +70,18 @@ export function createToolRegistry(tools: readonly Tool[] = []): ToolRegistry {
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
 function entryOf(tool: Tool): Entry {
-  const { name, description, input } = tool
+  const { name, description, input, kind, timeoutMs = 1, concurrency = 1 } = tool
+  if (!(timeoutMs > 0)) throw unusable(name, 'timeoutMs', `it is ${timeoutMs}, not above 0`)
+  if (!(concurrency >= 1)) throw unusable(name, 'concurrency', `it is ${concurrency}, not 1 or more`)
   const isZod = input instanceof z.ZodType
   const inputSchema = isZod ? jsonSchemaOf(input) : input
-  // A schema of others is made a validator when it is first needed: a server may bring hundreds.
-  let schema: z.ZodType | undefined = isZod ? input : undefined
+  // Of a remote tool it is made a validator when it is first needed: a server may bring hundreds.
+  let schema = isZod ? input : kind === 'remote' ? undefined : validatorOf(name, inputSchema)
   return {
     tool,
     schema: { name, inputSchema, ...(description !== undefined && { description }) },
     parse: (args) => {
-      schema ??= z.fromJSONSchema(inputSchema)
+      schema ??= remoteValidatorOf(inputSchema)
       const parsed = schema.safeParse(args)
       if (parsed.success) return parsed.data
       throw new ColloquyError('tool_arguments_invalid', { name, problem: problemOf(parsed.error) }, { cause: parsed.error })
@@ -81,6 +89,26 @@ function entryOf(tool: Tool): Entry {
     permits: createPermits(tool.concurrency),
   }
 }
+
+function validatorOf(name: string, schema: JsonObject): z.ZodType {
+  try {
+    return z.fromJSONSchema(schema)
+  } catch (cause) {
+    throw unusable(name, 'input', cause instanceof Error ? cause.message : String(cause), { cause })
+  }
+}
+
+/** What cannot be checked here (`not`, `if`, patterns of other languages) is checked by the server, which has the schema. */
+function remoteValidatorOf(schema: JsonObject): z.ZodType {
+  try {
+    return z.fromJSONSchema(schema)
+  } catch {
+    return z.looseObject({})
+  }
+}
+
+const unusable = (tool: string, field: string, problem: string, options: ErrorOptions = {}): ColloquyError =>
+  new ColloquyError('settings_invalid', { field: `${field} of the tool "${tool}"`, problem }, options)
 
 /** Models are told what to write, not what the schema makes of it. */
 function jsonSchemaOf(schema: z.ZodType): JsonObject {

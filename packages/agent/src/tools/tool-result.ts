@@ -13,7 +13,11 @@ type Content = ToolResultPart['content']
 export function contentOf(answer: unknown): { readonly content: Content; readonly isError: boolean } {
   const parts = asToolParts(answer)
   if (parts !== undefined) return { ...parts, content: bounded(parts.content) }
-  return { content: bounded([{ type: 'text', text: textOf(answer) }]), isError: false }
+  try {
+    return { content: bounded([{ type: 'text', text: jsonOf(answer) }]), isError: false }
+  } catch (error) {
+    return { content: problemContent(`It answered with what JSON cannot hold: ${problemOf(error)}`, undefined), isError: true }
+  }
 }
 
 /** The words that a model is told when a call did not succeed: what happened, then what to do. */
@@ -32,10 +36,16 @@ export function problemOf(error: unknown): string {
 /** Our own errors end with the next step already. */
 export const saysNextStep = (error: unknown): boolean => isColloquyError(error)
 
-function textOf(answer: unknown): string {
+/** @throws for a circle, or a bigint inside of it */
+function jsonOf(answer: unknown): string {
   if (typeof answer === 'string') return answer
+  if (typeof answer === 'bigint') return String(answer)
+  return JSON.stringify(answer) ?? String(answer)
+}
+
+function textOf(answer: unknown): string {
   try {
-    return JSON.stringify(answer) ?? String(answer)
+    return jsonOf(answer)
   } catch {
     return String(answer)
   }

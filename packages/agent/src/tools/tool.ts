@@ -44,7 +44,10 @@ export interface EgressRules {
 export interface Tool {
   readonly name: string
   readonly description?: string
-  /** Of the arguments: a zod schema, or JSON schema. */
+  /**
+   * Of the arguments: a zod schema, or a JSON schema that `z.fromJSONSchema` reads. Of a remote tool it may have more in it: then only the
+   * server checks them.
+   */
   readonly input: z.ZodType | JsonObject
   /** Where it does its work: here, elsewhere, or both. Default local. */
   readonly kind?: 'local' | 'remote' | 'hybrid'
@@ -54,7 +57,7 @@ export interface Tool {
   readonly hidden?: boolean
   /** For people who call it by hand: `<city> [days]`. */
   readonly argumentHint?: string
-  /** Of one try. Default 30,000. */
+  /** Of one try. Default 30,000; `Infinity` for as long as the turn may last. */
   readonly timeoutMs?: number
   /** Whether running a call twice is as running it once, given the same idempotency key. Default false: then it is never run twice. */
   readonly idempotent?: boolean

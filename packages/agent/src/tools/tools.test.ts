@@ -42,6 +42,34 @@ test('a registry tells models of what is enabled and not hidden, sorted, as JSON
   expect(byJsonSchema({ s: 'x' })).toEqual({ s: 'x' })
 })
 
+test('a tool that could never run is refused when it is registered, with the field', () => {
+  const tool = { name: 'a', input: {}, execute: () => 1 }
+  const unusable: [object, string][] = [
+    [{ timeoutMs: 0 }, 'timeoutMs of the tool "a"'],
+    [{ timeoutMs: Number.NaN }, 'timeoutMs of the tool "a"'],
+    [{ concurrency: 0 }, 'concurrency of the tool "a"'],
+    [{ input: { not: { type: 'string' } } }, 'input of the tool "a"'],
+  ]
+  for (const [field, named] of unusable) {
+    expect(() => createToolRegistry([{ ...tool, ...field }])).toThrow(
+      expect.objectContaining({ code: 'settings_invalid', details: expect.objectContaining({ field: named }) }),
+    )
+  }
+  expect(() => createToolRegistry([tool, tool])).toThrow(/two tools have it/)
+  const registry = createToolRegistry([tool])
+  registry.add([{ ...tool, description: 'another' }])
+  expect(registry.list()).toMatchObject([{ description: 'another' }])
+})
+
+test('what cannot be checked here is checked by the server of a remote tool', async () => {
+  const input = { type: 'object', properties: { a: { not: { type: 'string' } } } }
+  const registry = createToolRegistry([{ name: 'a', kind: 'remote', input, execute: () => 1 }])
+  expect(await registry.schemas(conversation)).toEqual([{ name: 'a', inputSchema: input }])
+  const { parse } = await registry.resolve('a', conversation)
+  expect(parse({ a: 'x' })).toEqual({ a: 'x' })
+  expect(() => parse('x')).toThrow(expect.objectContaining({ code: 'tool_arguments_invalid' }))
+})
+
 test('what is added can be taken out, and what came in its place stays', async () => {
   const registry = createToolRegistry()
   const tool = (description: string) => ({ name: 'a', description, input: {}, execute: () => 1 })
@@ -86,7 +114,11 @@ test('results are bounded: beginning and end of a text, the number of parts, and
   expect(contentOf({ a: [1] }).content).toEqual([{ type: 'text', text: '{"a":[1]}' }])
   const round: { self?: unknown } = {}
   round.self = round
-  expect(contentOf(round).content).toEqual([{ type: 'text', text: '[object Object]' }])
+  for (const answer of [round, { rows: 1n }]) {
+    const { content: told, isError } = contentOf(answer)
+    expect([isError, told]).toEqual([true, [{ type: 'text', text: expect.stringContaining('what JSON cannot hold') }]])
+  }
+  expect(contentOf(1n)).toEqual({ content: [{ type: 'text', text: '1' }], isError: false })
   expect(problemOf(new Error('x'.repeat(9_000))).length).toBeLessThanOrEqual(2_000)
   expect(problemOf(undefined)).toBe('undefined')
   expect(problemOf(new Error('two\nlines'))).toBe('two lines')

@@ -1,6 +1,6 @@
 /** One call of the model: what it is sent, what it streams, the tools that begin while it talks, and the tries when it fails. */
 import { estimateCounter, loadMedia, recordModelCall } from '@colloquy/context'
-import { addUsage, ColloquyError, errorRecorded, type JsonObject, type Usage } from '@colloquy/core'
+import { addUsage, ColloquyError, errorRecorded, isColloquyError, type JsonObject, type Usage } from '@colloquy/core'
 import type { ProviderError, StreamEvent } from '@colloquy/formats'
 import type { Model } from '../model.ts'
 import { classify, type Failure } from '../recovery/classify.ts'
@@ -13,7 +13,7 @@ import { compactOnOverflow } from './compact-on-overflow.ts'
 import { type PartialAnswer, partialAnswer } from './partial-answer.ts'
 import { createBatch, startCall, type ToolBatch } from './tool-batch.ts'
 import type { ModelCall } from './turn-options.ts'
-import { keyOfCall, recordUsage, type TurnRun } from './turn-run.ts'
+import { holds, keyOfCall, recordUsage, type TurnRun } from './turn-run.ts'
 
 export interface ModelAnswer {
   readonly batch: ToolBatch
@@ -32,10 +32,11 @@ const graceMs = 2_000
 export async function callModel(run: TurnRun, number: number): Promise<ModelAnswer> {
   const { model, fallbacks = [], recovery = {} } = run.options
   const tries: Tries = { last: undefined, isSent: false }
-  // What refuses before the call leaves is no failure of the model, and is not asked again.
+  // What refuses before the call leaves is no failure of the model, and is not asked again; an open circuit stands for the model.
+  const isOfModel = (error: unknown): boolean => tries.isSent || isColloquyError(error, 'circuit_open')
   const read = (error: unknown): Failure => {
     const failure = (recovery.classify ?? classify)(error)
-    return tries.isSent ? failure : { ...failure, kind: 'rejected', retryable: false }
+    return isOfModel(error) ? failure : { ...failure, kind: 'rejected', retryable: false }
   }
   try {
     return await fallBack([model, ...fallbacks], (one) => callOne(run, one, { number, tries, read }), {
@@ -47,8 +48,8 @@ export async function callModel(run: TurnRun, number: number): Promise<ModelAnsw
     })
   } catch (error) {
     if (run.signal.aborted) return { batch: tries.last?.batch ?? createBatch(run.ids()), failure: undefined }
-    if (!tries.isSent || tries.last === undefined) throw error
-    return { batch: tries.last.batch, failure: { error, isFinal: true } }
+    if (!isOfModel(error)) throw error
+    return { batch: tries.last?.batch ?? createBatch(run.ids()), failure: { error, isFinal: true } }
   }
 }
 
@@ -133,7 +134,7 @@ async function recorded(run: TurnRun, { callId, model, request }: ModelCall): Pr
   const named = { provider: model.provider, id: model.id }
   if (options.manifests !== false) {
     const call = { callId, request, encoder: model.encoder, model: named, counter: options.counter ?? estimateCounter }
-    return (await recordModelCall(conversation, conversation, call)).body
+    return (await recordModelCall(conversation, conversation, { ...call, guard: holds(run.turnId, run.number) })).body
   }
   const { log, tenant, id: conversationId } = conversation
   return model.encoder.encode(request, await loadMedia(log, { tenant, conversationId }, request.messages))

@@ -11,16 +11,14 @@ import {
 } from '@colloquy/core'
 import { type CallRequest, cancelled, outcomeUnknown, type ToolCallPart } from '../tools/run-call.ts'
 import { addEnded, clientCalls, closingActions, createBatch, startCall, type ToolBatch } from './tool-batch.ts'
-import type { AnyConversation } from './turn-options.ts'
-import { keyOfCall, pendingOf, type TurnRun } from './turn-run.ts'
+import { holds, keyOfCall, pendingOf, type TurnRun } from './turn-run.ts'
 
 /**
  * The calls of the open turn, running again where they may; undefined when the model is to be called next. Calls whose answer was
  * never stored get the message that they would have stood in, from what their requests kept.
  */
 export async function storedCalls(run: TurnRun): Promise<ToolBatch | undefined> {
-  const { conversation } = run
-  const { answers, calls } = await restore(run, conversation)
+  const { answers, calls } = await restore(run, run.store)
   if (answers.length === 0) return undefined
   const batch = createBatch(run.ids())
   for (const message of answers) batch.answers.push({ message, media: [], isInterrupted: false })
@@ -58,7 +56,9 @@ export async function closeStaleTurn(
   const { conversation } = run
   const { turn } = await conversation.refresh()
   if (turn.current?.turnId !== turnId || (number !== undefined && turn.current.run !== number)) return
-  const { answers, calls } = await restore(run, conversation)
+  const guard = holds(turnId, turn.current.run)
+  const store: TurnRun['store'] = (actions) => run.storeUnder(guard, actions)
+  const { answers, calls } = await restore(run, store)
   const batch = createBatch(run.ids())
   batch.isStored = true
   for (const message of answers) batch.answers.push({ message, media: [], isInterrupted: true })
@@ -69,7 +69,7 @@ export async function closeStaleTurn(
       batch.calls.push({ request, end, isJournaled: false, settled: Promise.resolve() })
     }
   }
-  await run.store([
+  await store([
     ...closingActions(batch, run.count, { reason }),
     turnInterrupted({ turnId, reason, ...(number !== undefined && { run: number }) }),
   ])
@@ -85,8 +85,8 @@ interface Restored {
   }[]
 }
 
-async function restore(run: TurnRun, conversation: AnyConversation): Promise<Restored> {
-  const { tools, messages, turn } = conversation.getState()
+async function restore(run: TurnRun, store: TurnRun['store']): Promise<Restored> {
+  const { tools, messages, turn } = run.conversation.getState()
   const since = turn.current?.startedAtPosition ?? Number.POSITIVE_INFINITY
   const ofTurn = messages.slice().filter(({ position }) => position > since)
   const journaled = [...tools.open, ...tools.answered].sort((a, b) => a.requestedAtPosition - b.requestedAtPosition)
@@ -109,7 +109,7 @@ async function restore(run: TurnRun, conversation: AnyConversation): Promise<Res
     }),
   )
   const added: Action[] = made.map((message) => messageAdded({ message, ...run.count(message) }))
-  await run.store(added)
+  await store(added)
 
   const answers = [...ofTurn.filter((message) => hasOpenCalls(message, ofTurn)), ...made]
   const calls = answers.flatMap((message) =>

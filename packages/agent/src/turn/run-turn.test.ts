@@ -8,17 +8,21 @@ import {
   type OpenedEnvelope,
   textMessage,
   toolSucceeded,
+  turnStarted,
 } from '@colloquy/core'
+import { createEngine } from '@colloquy/engine'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { given } from '../../../../test/support/given.ts'
 import { scriptedModel } from '../providers/scripted.ts'
+import { circuits } from '../recovery/circuit.ts'
 import { defineTool, type Tool } from '../tools/tool.ts'
 import { createToolRegistry } from '../tools/tool-registry.ts'
 import { activeTurns } from './active-turns.ts'
 import type { TurnPart } from './delta-lane.ts'
 import { reserveCalls } from './reserve-calls.ts'
 import { runTurn } from './run-turn.ts'
+import type { TurnOptions } from './turn-options.ts'
 
 const text = z.strictObject({ text: z.string() })
 const echo = defineTool({ name: 'echo', input: text, execute: ({ text }) => text })
@@ -30,6 +34,8 @@ const resultsIn = (state: ConversationState) =>
   state.messages.slice().flatMap(({ parts }) => parts.flatMap((part) => (part.type === 'tool_result' ? [part] : [])))
 const textsOf = (state: ConversationState): string[] =>
   resultsIn(state).map(({ content }) => content.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join(''))
+
+const onceOnly = { tries: 1, baseMs: 0, factor: 1, capMs: 0 }
 
 /** Until somebody says so, or the signal aborts. */
 function gate() {
@@ -252,6 +258,18 @@ test('what a tool answers too late is recorded, and applied to nothing', async (
   expect(typesOf(await stored()).at(-1)).toBe('toolEndedLate')
 })
 
+test('what a tool answers at once when its time is over is recorded too, behind the end of its call', async () => {
+  const { conversation, stored } = await given()
+  const answer = (_: unknown, { signal }: { readonly signal: AbortSignal }): Promise<string> =>
+    new Promise((resolve) => signal.addEventListener('abort', () => resolve('too late')))
+  const tools = createToolRegistry([defineTool({ name: 'late', input: z.strictObject({}), timeoutMs: 1, execute: answer })])
+  const model = scriptedModel({ scripts: [{ calls: [{ name: 'late', args: {} }] }, { text: 'Too late.' }] })
+  await runTurn(conversation, 'Go.', { model, tools }).done
+  await expect.poll(async () => typesOf(await stored())).toContain('toolEndedLate')
+  const types = typesOf(await stored())
+  expect(types.indexOf('toolEndedLate')).toBeGreaterThan(types.indexOf('toolFailed'))
+})
+
 test('an approval may be given by whoever dispatches it', async () => {
   const { conversation } = await given()
   const tools = createToolRegistry([defineTool({ name: 'write', input: text, needsApproval: true, execute: () => 'written' })])
@@ -264,6 +282,47 @@ test('an approval may be given by whoever dispatches it', async () => {
   })
   const { state } = await runTurn(conversation, 'Go.', { model, tools }).done
   expect(textsOf(state)).toEqual(['written'])
+})
+
+test('who is asked for an approval is told when the answer is not needed any more', async () => {
+  const { conversation, stored } = await given()
+  const tools = createToolRegistry([{ ...echo, needsApproval: true }])
+  const model = () => scriptedModel({ scripts: [{ calls: [{ name: 'echo', args: { text: 'x' } }] }, { text: 'Done.' }] })
+  const asked = gate()
+  let told: AbortSignal | undefined
+  const approve: TurnOptions['approve'] = (_, signal) => {
+    told = signal
+    asked.open()
+    return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+  }
+  const first = runTurn(conversation, 'Go.', { model: model(), tools, approve })
+  await asked.opened
+  const [open] = conversation.getState().tools.open
+  const { messageId = '', callId = '', approval } = open ?? {}
+  await conversation.dispatch(
+    approvalDecided({ messageId, callId, approvalId: approval?.approvalId ?? '', decision: 'approved' }),
+  )
+  expect((await first.done).outcome).toBe('answered')
+  expect(told?.reason).toMatchObject({ message: 'somebody else decided' })
+
+  const second = runTurn(conversation, 'Again.', { model: model(), tools, approve })
+  await expect.poll(() => told?.aborted).toBe(false)
+  await second.abort('not needed')
+  expect(told?.reason).toMatchObject({ message: 'not needed' })
+  // Nobody decided the second one.
+  expect(typesOf(await stored()).filter((type) => type === 'approvalDecided')).toHaveLength(1)
+})
+
+test('who cannot be asked for an approval, not even for a promise, has not agreed', async () => {
+  const { conversation } = await given()
+  const tools = createToolRegistry([{ ...echo, needsApproval: true }])
+  const model = scriptedModel({ scripts: [{ calls: [{ name: 'echo', args: { text: 'x' } }] }, { text: 'Then not.' }] })
+  const approve = (): never => {
+    throw new Error('nobody is there')
+  }
+  const { state } = await runTurn(conversation, 'Go.', { model, tools, approve }).done
+  expect(textsOf(state)[0]).toContain('nobody is there')
+  expect(resultsIn(state).map(({ status }) => status)).toEqual(['denied'])
 })
 
 test('a tool of limited concurrency runs one call after the other, and other tools do not wait for it', async () => {
@@ -427,6 +486,43 @@ test('limits end a turn in good order: calls of the model, calls of tools, time'
   expect(resultsIn(timed.state).map(({ status }) => status)).toEqual(['interrupted', 'interrupted'])
 })
 
+test('no limit is no limit, and what is no number is refused before anything is stored', async () => {
+  const { conversation, stored } = await given()
+  const model = () => scriptedModel({ scripts: [{ calls: [{ name: 'slow', args: {} }] }, { text: 'Done.' }] })
+  const slow = defineTool({
+    name: 'slow',
+    input: z.strictObject({}),
+    timeoutMs: Number.POSITIVE_INFINITY,
+    // Longer than a timer that was asked for too much, which Node makes one of 1 ms.
+    execute: () => new Promise((resolve) => setTimeout(resolve, 20, 'in time')),
+  })
+  for (const limits of [{ modelCalls: Number.NaN }, { toolCalls: -1 }, { durationMs: Number.NaN }]) {
+    await expect(runTurn(conversation, 'Go.', { model: model(), limits }).done).rejects.toMatchObject({
+      code: 'settings_invalid',
+      details: { field: `limits.${Object.keys(limits)[0]}` },
+    })
+  }
+  expect(await stored()).toEqual([])
+  for (const durationMs of [Number.POSITIVE_INFINITY, 2 ** 40]) {
+    const tools = createToolRegistry([slow])
+    const { outcome, state } = await runTurn(conversation, 'Go.', { model: model(), tools, limits: { durationMs } }).done
+    expect([outcome, textsOf(state).at(-1)]).toEqual(['answered', 'in time'])
+  }
+})
+
+test('a tool of which nobody can say whether it needs an approval is not run, and the turn goes on', async () => {
+  const { conversation } = await given()
+  let ran = 0
+  const needsApproval = (): never => {
+    throw new Error('the policy cannot be read')
+  }
+  const tools = createToolRegistry([{ ...echo, needsApproval, execute: () => ++ran }])
+  const model = scriptedModel({ scripts: [{ calls: [{ name: 'echo', args: { text: 'x' } }] }, { text: 'Then not.' }] })
+  const { outcome, state } = await runTurn(conversation, 'Go.', { model, tools }).done
+  expect([outcome, ran]).toEqual(['answered', 0])
+  expect(textsOf(state)[0]).toContain('the policy cannot be read')
+})
+
 test('a second turn is refused, waits, or interrupts the first, as it says', async () => {
   const { conversation, stored } = await given()
   const hold = gate()
@@ -466,12 +562,133 @@ test('a turn id of the caller runs once, however often it is asked for', async (
   const model = scriptedModel({ scripts: [{ text: 'Once.' }] })
   const first = runTurn(conversation, 'Go.', { model, turnId: 't-1' })
   expect(runTurn(conversation, 'Go.', { model, turnId: 't-1' })).toBe(first)
+  await expect(runTurn(conversation, 'Something else.', { model, turnId: 't-1' }).done).rejects.toMatchObject({
+    code: 'command_id_reused',
+  })
   await first.done
   const again = await runTurn(conversation, 'Go.', { model, turnId: 't-1' }).done
-  expect(again).toMatchObject({ outcome: 'answered', message: null })
+  expect(again).toMatchObject({ outcome: 'answered', content: [{ type: 'text', text: 'Once.' }] })
+  expect(again.message?.id).toBe((await first.done).message?.id)
   expect(await stored()).toHaveLength(6)
   await expect(runTurn(conversation, 'Something else.', { model, turnId: 't-1' }).done).rejects.toMatchObject({
     code: 'command_id_reused',
+  })
+})
+
+test('a turn that is over is told as it ended, however many came after it', async () => {
+  const { conversation, stored } = await given()
+  const tools = createToolRegistry([echo])
+  const again = { text: 'Once more.', calls: [{ name: 'echo', args: { text: 'x' } }] }
+  const endless = scriptedModel({ scripts: () => again })
+  const late: (() => void)[] = []
+  const timer = (listener: () => void): (() => void) => {
+    late.push(listener)
+    return () => {}
+  }
+  const outOfTime = (): Promise<never> => {
+    // The first timer of a turn is its own.
+    late[0]?.()
+    return new Promise(() => {})
+  }
+  const slow = createToolRegistry([{ ...echo, execute: outOfTime }])
+  const never = scriptedModel({ scripts: [{ text: 'Never.' }], beforeEvent: () => Promise.reject(new Error('broken')) })
+  const ask = (turnId: string, options: Omit<TurnOptions, 'turnId'>) => runTurn(conversation, 'Go.', { ...options, turnId }).done
+
+  const first = {
+    calls: await ask('calls', { model: endless, tools, limits: { modelCalls: 1 } }),
+    time: await ask('time', { model: endless, tools: slow, timer }),
+    aborted: await ask('aborted', {
+      model: endless,
+      tools: createToolRegistry([{ ...echo, execute: () => activeTurns(conversation)[0]?.abort('enough') }]),
+    }),
+  }
+  await expect(ask('failed', { model: never, recovery: { policies: { unknown: onceOnly } } })).rejects.toThrow('broken')
+  await ask('last', { model: scriptedModel({ scripts: [{ text: 'The last one.' }] }) })
+  const { length } = await stored()
+
+  for (const [turnId, before] of Object.entries(first)) {
+    const { state: _, position: __, metrics, ...told } = await ask(turnId, { model: never })
+    const { state: ___, position: ____, metrics: _____, message, ...expected } = before
+    expect(told, turnId).toEqual({ ...expected, message: expect.objectContaining({ id: message?.id, parts: message?.parts }) })
+    expect(metrics, turnId).toMatchObject({ modelCalls: 0, toolCalls: 0 })
+  }
+  expect(first.calls).toMatchObject({ outcome: 'limit_reached', limit: 'modelCalls' })
+  expect(first.time).toMatchObject({ outcome: 'limit_reached', limit: 'durationMs' })
+  expect(first.aborted).toMatchObject({ outcome: 'interrupted', reason: 'enough' })
+  expect(await ask('failed', { model: never })).toMatchObject({ outcome: 'interrupted', reason: 'unknown', content: [] })
+  expect(await stored()).toHaveLength(length)
+})
+
+test('a turn id that leaves no room for the ids made of it is refused with the limit', async () => {
+  const { conversation, stored } = await given()
+  const model = scriptedModel({ scripts: [{ text: 'Fits.' }] })
+  expect((await runTurn(conversation, 'Go.', { model, turnId: 't'.repeat(194) }).done).outcome).toBe('answered')
+  const { length } = await stored()
+  for (const turnId of ['', 't'.repeat(195)]) {
+    await expect(runTurn(conversation, 'Go.', { model, turnId }).done).rejects.toMatchObject({
+      code: 'id_invalid',
+      message: `The turn id is not usable: it has ${turnId.length} characters, not 1 to 194. Choose another one.`,
+    })
+  }
+  expect(await stored()).toHaveLength(length)
+})
+
+describe('a turn of another process', () => {
+  /** Looks at the log when it is told to, and at no other time. */
+  function clockwork() {
+    const waiting = new Map<() => void, number>()
+    const timer = (listener: () => void, ms: number): (() => void) => {
+      waiting.set(listener, ms)
+      return () => void waiting.delete(listener)
+    }
+    const run = (isDue: (ms: number) => boolean): void => {
+      for (const [listener, ms] of [...waiting]) {
+        if (!isDue(ms)) continue
+        waiting.delete(listener)
+        listener()
+      }
+    }
+    return { timer, waits: (ms: number) => [...waiting.values()].includes(ms), run }
+  }
+
+  test('is waited for by who queues, and what it did is known then', async () => {
+    const { log, conversation, stored } = await given()
+    const hold = gate()
+    const model = scriptedModel({
+      scripts: (body) => ({ text: `after ${(body['messages'] as unknown as unknown[]).length}` }),
+      beforeEvent: () => hold.opened,
+    })
+    const first = runTurn(conversation, 'one', { model })
+    await expect.poll(async () => (await stored()).length).toBe(3)
+    const elsewhere = await createEngine({ log }).open('c')
+    const { timer, waits, run } = clockwork()
+    const second = runTurn(elsewhere, 'two', { model, whenBusy: 'queue', timer })
+    await expect.poll(() => waits(250)).toBe(true)
+    run((ms) => ms === 250)
+    await expect.poll(() => waits(250)).toBe(true)
+    expect((await stored()).length).toBe(3)
+    hold.open()
+    await first.done
+    run((ms) => ms === 250)
+    expect(await second.done).toMatchObject({ outcome: 'answered', content: [{ type: 'text', text: 'after 3' }] })
+  })
+
+  test('that does not end in time is told of, and not begun', async () => {
+    const { log, conversation, stored } = await given([turnStarted({ turnId: 'left' })])
+    const elsewhere = await createEngine({ log }).open('c')
+    const model = scriptedModel({ scripts: [{ text: 'Never.' }] })
+    const { timer, waits, run } = clockwork()
+    const waiting = runTurn(elsewhere, 'two', { model, whenBusy: 'queue', timer, limits: { durationMs: 60_000 } })
+    await expect.poll(() => waits(250)).toBe(true)
+    run((ms) => ms === 60_000)
+    await expect(waiting.done).rejects.toMatchObject({ code: 'turn_already_open', details: { openTurnId: 'left' } })
+
+    const stop = new AbortController()
+    const given_up = runTurn(conversation, 'three', { model, whenBusy: 'queue', timer, signal: stop.signal })
+    await expect.poll(() => waits(250)).toBe(true)
+    stop.abort(new Error('the user left'))
+    expect(await given_up.done).toMatchObject({ outcome: 'interrupted', reason: 'the user left' })
+    expect(await stored()).toHaveLength(1)
   })
 })
 
@@ -600,6 +817,31 @@ test('when a model cannot answer, the next one does', async () => {
   const { message, state } = await runTurn(conversation, 'Go.', { model: never, fallbacks: [second], recovery }).done
   expect(message?.model?.id).toBe('second')
   expect(state.health).toMatchObject({ errors: 5 })
+})
+
+test('while a circuit is open the next model answers, and without one the conversation is offline until it closes', async () => {
+  const { conversation, stored } = await given()
+  const failing = scriptedModel({
+    scripts: () => ({ text: 'Never.' }),
+    beforeEvent: () => Promise.reject(Object.assign(new Error('Overloaded'), { status: 529 })),
+  })
+  const other = { ...scriptedModel({ scripts: () => ({ text: 'Here.' }) }), provider: 'other' }
+  const options = {
+    model: failing,
+    circuits: circuits({ failures: 1 }),
+    recovery: { policies: { overloaded: onceOnly } },
+  }
+  await expect(runTurn(conversation, 'one', options).done).rejects.toMatchObject({ status: 529 })
+  const { length } = await stored()
+  await expect(runTurn(conversation, 'two', options).done).rejects.toMatchObject({ code: 'circuit_open' })
+  const second = (await stored()).slice(length)
+  expect(typesOf(second)).toEqual(['turnStarted', 'messageAdded', 'errorRecorded', 'degraded', 'turnInterrupted'])
+  expect(second[2]?.action.payload).toMatchObject({ kind: 'circuit_open' })
+  expect(second[3]?.action.payload).toMatchObject({ mode: 'offline', retryAt: expect.any(Number) })
+
+  const third = await runTurn(conversation, 'three', { ...options, fallbacks: [other] }).done
+  expect(third.content).toMatchObject([{ text: 'Here.' }])
+  expect(third.state.health.degraded).toBeNull()
 })
 
 test('a request that is too large is made smaller once, and a second overflow is final', async () => {

@@ -28,21 +28,23 @@ import {
 import { type Conversation, systemClock, uuidv7 } from '@colloquy/engine'
 import { classify } from '../recovery/classify.ts'
 import { degradedBy, recoveredBy } from '../recovery/degradation.ts'
+import { paused } from '../tools/run-call.ts'
 import { problemOf } from '../tools/tool-result.ts'
 import { activeTurn, registerTurn, unregisterTurn } from './active-turns.ts'
 import { callModel } from './model-call.ts'
 import { closeStaleTurn, storedCalls } from './resume.ts'
-import { answerActions, clientCalls, closingActions, type ToolBatch } from './tool-batch.ts'
-import type { AnyConversation, TurnHandle, TurnOptions, TurnOutcome, TurnResult } from './turn-options.ts'
-import { createTurnRun, type TurnRun, textParts } from './turn-run.ts'
+import { answerActions, clientCalls, closingActions, lateActions, type ToolBatch } from './tool-batch.ts'
+import { endReason, recordedEnd } from './turn-end.ts'
+import type { AnyConversation, TurnHandle, TurnLimits, TurnOptions, TurnOutcome, TurnResult } from './turn-options.ts'
+import { createTurnRun, storeLate, type TurnRun, textParts } from './turn-run.ts'
 
 /**
  * Runs a turn: says `input` to the model and goes on until its final answer or a limit. Begins at once; what it does is in `parts$`, in
  * the log, and in `done`.
  *
- * With a `turnId` of the caller's the turn runs once: asked for again while it runs, the same handle comes back; after a crash it is
- * resumed; when it is over, `done` says so without content: `interrupted` where the log's last turn was this one and was interrupted,
- * `answered` for any other end.
+ * With a `turnId` of the caller's the turn runs once. Asked for again by the engine that runs it, the same handle comes back. By another
+ * one, while it is open, it is resumed as by `resumeTurn`: its process is taken for dead. When it is over, `done` tells how it ended, as the
+ * log has it, with the last answer as the working set has it now; nothing is streamed, and the metrics are those of looking.
  */
 export function runTurn<State extends ConversationState>(
   conversation: Conversation<State>,
@@ -51,17 +53,25 @@ export function runTurn<State extends ConversationState>(
 ): TurnHandle {
   const where = conversation as unknown as AnyConversation
   const turnId = options.turnId ?? (options.ids ?? uuidv7)()
+  const parts = typeof input === 'string' ? textParts(input) : [...input]
+  const said = JSON.stringify(parts)
   const running = activeTurn(where, turnId)
-  if (running !== undefined) return running
-  return startTurn(where, turnId, options, (run) => begin(run, typeof input === 'string' ? textParts(input) : [...input]))
+  // With another input the log refuses it, as it does when the turn is over.
+  if (running !== undefined && (inputs.get(running) ?? said) === said) return running
+  const handle = startTurn(where, turnId, options, (run) => begin(run, parts))
+  inputs.set(handle, said)
+  return handle
 }
+
+/** What was said in the turns that `runTurn` began. */
+const inputs = new WeakMap<TurnHandle, string>()
 
 /**
  * Goes on with the turn that is open in the log, after the process that ran it is gone. Calls that had not begun are run; of those
  * that had, idempotent ones are run again under the same key, and others end as `outcome_unknown`; answers that were in the log are used.
  * Of two processes that resume one turn one does, and the one that ran it before, should it be alive, can start no tool any more.
  *
- * @throws `turn_not_open` when none is, or it runs in this process; `turn_already_open` when another process has just resumed it
+ * @throws `turn_not_open` when none is; `turn_already_open` when it runs in this process, or another one has just resumed it
  */
 export async function resumeTurn<State extends ConversationState>(
   conversation: Conversation<State>,
@@ -70,9 +80,8 @@ export async function resumeTurn<State extends ConversationState>(
   const where = conversation as unknown as AnyConversation
   const { turn } = await where.refresh()
   const turnId = turn.current?.turnId
-  if (turnId === undefined || activeTurn(where, turnId) !== undefined) {
-    throw new ColloquyError('turn_not_open', { turnId: turnId ?? 'to resume', openTurnId: null })
-  }
+  if (turnId === undefined) throw new ColloquyError('turn_not_open', { turnId: 'to resume', openTurnId: null })
+  if (activeTurn(where, turnId) !== undefined) throw new ColloquyError('turn_already_open', { turnId, openTurnId: turnId })
   await where.dispatch(turnResumed({ turnId, run: (turn.current?.run ?? 0) + 1 }))
   return startTurn(where, turnId, options, (run) => goOn(run))
 }
@@ -84,10 +93,11 @@ async function goOn(run: TurnRun): Promise<Beginning> {
   return { pending: await storedCalls(run) }
 }
 
-/** Where the loop begins: with calls to be finished, or with a turn that is over already. */
+/** Where the loop begins: with calls to be finished, or with a turn that is over already, and what it answered. */
 interface Beginning {
   readonly pending?: ToolBatch | undefined
   readonly over?: TurnOutcome
+  readonly message?: Message | null
 }
 
 function startTurn(
@@ -121,7 +131,9 @@ function startTurn(
 
 async function take(run: TurnRun, begin: (run: TurnRun) => Promise<Beginning>): Promise<TurnResult> {
   const { conversation, limits, metrics } = run
+  assertLimits(limits)
   const stopTimer = run.timer(() => {
+    if (run.signal.aborted) return
     run.limitReached = 'durationMs'
     run.abort(`the turn took longer than ${limits.durationMs} ms`)
   }, limits.durationMs)
@@ -130,7 +142,8 @@ async function take(run: TurnRun, begin: (run: TurnRun) => Promise<Beginning>): 
     message = answered
   }
   try {
-    const { pending, over } = await begin(run)
+    const { pending, over, message: recorded = null } = await begin(run)
+    if (recorded !== null) keep(recorded)
     const outcome = over ?? (await loop(run, pending, keep))
     const last = message as Message | null
     return {
@@ -150,18 +163,39 @@ async function take(run: TurnRun, begin: (run: TurnRun) => Promise<Beginning>): 
   }
 }
 
+/** @throws `settings_invalid` */
+function assertLimits(limits: TurnLimits): void {
+  for (const [name, limit] of Object.entries(limits)) {
+    if (limit >= 0) continue
+    throw new ColloquyError('settings_invalid', { field: `limits.${name}`, problem: `it is ${limit}, not a number from 0 on` })
+  }
+}
+
+/** Of `<turn id>:input`, the longest of the ids that are made of it. */
+const longestTurnId = 194
+
 /** Stores that the turn began, and what was said; when another one runs, does as `whenBusy` says. */
 async function begin(run: TurnRun, parts: Part[]): Promise<Beginning> {
   const { conversation, options, turnId } = run
   const { whenBusy = 'reject', actor } = options
+  if (turnId.length < 1 || turnId.length > longestTurnId) {
+    const problem = `it has ${turnId.length} characters, not 1 to ${longestTurnId}`
+    throw new ColloquyError('id_invalid', { kind: 'turn id', problem })
+  }
   const message: Message = { v: 1, id: `${turnId}:input`, role: 'user', parts }
   const actions = [turnStarted({ turnId }), messageAdded({ message, ...run.count(message) })]
   // Only the caller's own key can come a second time.
   const command = options.turnId === undefined ? {} : { commandId: `turn:${turnId}` }
+  let busy: unknown
   for (;;) {
+    // It waited for as long as a turn may last.
+    if (run.limitReached !== undefined && busy !== undefined) throw busy
     if (run.signal.aborted) return { over: { outcome: 'interrupted', reason: problemOf(run.signal.reason) } }
     try {
-      const { duplicate, state } = await conversation.dispatch(actions, { ...command, ...(actor !== undefined && { actor }) })
+      const { duplicate, state, envelopes } = await conversation.dispatch(actions, {
+        ...command,
+        ...(actor !== undefined && { actor }),
+      })
       if (!duplicate) {
         run.isOpen = true
         return {}
@@ -170,21 +204,35 @@ async function begin(run: TurnRun, parts: Part[]): Promise<Beginning> {
         await conversation.dispatch(turnResumed({ turnId, run: state.turn.current.run + 1 }))
         return await goOn(run)
       }
-      const wasInterrupted = state.turn.last?.turnId === turnId && state.turn.last.outcome === 'interrupted'
-      return {
-        over: wasInterrupted ? { outcome: 'interrupted', reason: 'the turn was interrupted before' } : { outcome: 'answered' },
-      }
+      return await recordedEnd(conversation, turnId, envelopes[0]?.position ?? 1)
     } catch (error) {
       if (!isColloquyError(error, 'turn_already_open') || whenBusy === 'reject') throw error
+      busy = error
       const { openTurnId } = error.details
-      const other = activeTurn(conversation, openTurnId)
-      // A turn of another process does not tell when it ends.
-      if (other === undefined && whenBusy === 'queue') throw error
-      if (other === undefined) await closeStaleTurn(run, openTurnId)
-      else if (whenBusy === 'interrupt') await other.abort('another turn began')
-      else await endOf(other, run.signal)
+      // Another process was first to resume it.
+      const isOurs = openTurnId === turnId
+      if (isOurs && whenBusy === 'interrupt') throw error
+      const other = isOurs ? undefined : activeTurn(conversation, openTurnId)
+      if (whenBusy === 'queue') await (other === undefined ? endInLog(run, openTurnId) : endOf(other, run.signal))
+      else if (other !== undefined) await other.abort('another turn began')
+      else await closeStaleTurn(run, openTurnId).catch(unlessMoved)
     }
   }
+}
+
+/** While a turn was being closed its process, or one that resumed it, went on with it: it is looked at again. */
+function unlessMoved(error: unknown): void {
+  if (!isColloquyError(error, 'turn_not_open') && !isColloquyError(error, 'tool_not_open')) throw error
+}
+
+const lookMs = 250
+
+/** Of a turn of another process: the log is looked at until it is over, or this one need not wait any more. */
+async function endInLog(run: TurnRun, turnId: string): Promise<void> {
+  do {
+    const { turn } = await run.conversation.refresh()
+    if (turn.current?.turnId !== turnId) return
+  } while (await paused(lookMs, run))
 }
 
 function endOf(other: TurnHandle, signal: AbortSignal): Promise<void> {
@@ -204,9 +252,14 @@ async function loop(run: TurnRun, stored: ToolBatch | undefined, keep: (message:
   let pending = stored
   for (let number = 1; ; number++) {
     if (pending !== undefined) {
-      await Promise.all(pending.calls.map(({ settled }) => settled))
-      if (run.signal.aborted) return interrupt(run, pending)
-      await run.store(closingActions(pending, count, cutOff))
+      try {
+        await Promise.all(pending.calls.map(({ settled }) => settled))
+        if (run.signal.aborted) return await interrupt(run, pending)
+        await run.store(closingActions(pending, count, cutOff))
+      } catch (error) {
+        if (isColloquyError(error, 'turn_not_open')) for (const late of lateActions(pending)) await storeLate(run, late)
+        throw error
+      }
     } else if (run.signal.aborted) return interrupt(run, undefined)
     if (run.limitReached === undefined && number > limits.modelCalls) run.limitReached = 'modelCalls'
     if (run.limitReached !== undefined) return end(run, [], { outcome: 'limit_reached', limit: run.limitReached })
@@ -242,8 +295,7 @@ const goesOn = ({ model }: Message): boolean => model?.stop?.unified === 'pause'
 
 async function end(run: TurnRun, actions: readonly Action[], outcome: TurnOutcome): Promise<TurnOutcome> {
   const { turnId } = run
-  const reason = outcome.outcome === 'limit_reached' ? `limit_reached: ${outcome.limit}` : outcome.outcome
-  await run.store([...actions, turnEnded({ turnId, reason, run: run.number })])
+  await run.store([...actions, turnEnded({ turnId, reason: endReason(outcome), run: run.number })])
   run.isOpen = false
   return outcome
 }
@@ -252,15 +304,16 @@ async function end(run: TurnRun, actions: readonly Action[], outcome: TurnOutcom
 async function interrupt(run: TurnRun, batch: ToolBatch | undefined): Promise<TurnOutcome> {
   const { turnId } = run
   if (batch !== undefined) await Promise.allSettled(batch.calls.map(({ settled }) => settled))
-  const reason = problemOf(run.signal.reason)
+  const outcome: TurnOutcome =
+    run.limitReached === 'durationMs'
+      ? { outcome: 'limit_reached', limit: run.limitReached }
+      : { outcome: 'interrupted', reason: problemOf(run.signal.reason) }
   await run.store([
     ...(batch === undefined ? [] : closingActions(batch, run.count, run.signal)),
-    turnInterrupted({ turnId, reason, run: run.number }),
+    turnInterrupted({ turnId, reason: endReason(outcome), run: run.number }),
   ])
   run.isOpen = false
-  return run.limitReached === undefined
-    ? { outcome: 'interrupted', reason }
-    : { outcome: 'limit_reached', limit: run.limitReached }
+  return outcome
 }
 
 /** The turn is over, and what kept the model from answering is said of the conversation, too. */

@@ -5,6 +5,7 @@ import {
   messageAdded,
   type ToolResultPart,
   toolCancelled,
+  toolEndedLate,
   toolFailed,
   toolSucceeded,
   usageRecorded,
@@ -116,6 +117,20 @@ function resultMessages(batch: ToolBatch, signal: Pick<AbortSignal, 'reason'>): 
     }
   }
   return messages
+}
+
+/** What ended here although another process has taken the turn over, and closed its calls: each action for itself. */
+export function lateActions({ calls }: ToolBatch): ReturnType<typeof toolEndedLate>[] {
+  return calls.flatMap(({ request: { messageId, part }, end, isJournaled }) => {
+    if (isJournaled || (end?.kind !== 'succeeded' && end?.kind !== 'error')) return []
+    const { durationMs, result } = end
+    const ended = { messageId, callId: part.callId, result, ...(durationMs !== undefined && { durationMs }) }
+    return [
+      end.kind === 'succeeded'
+        ? toolEndedLate({ ...ended, outcome: 'succeeded' })
+        : toolEndedLate({ ...ended, outcome: 'failed', problem: end.problem }),
+    ]
+  })
 }
 
 /** The answers of a call, and what each took. */

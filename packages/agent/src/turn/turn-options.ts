@@ -12,6 +12,7 @@ import type { LaneLimits, TurnPart } from './delta-lane.ts'
 
 export type AnyConversation = Conversation<ConversationState>
 
+/** Each from 0 on; `Infinity` for none. */
 export interface TurnLimits {
   /** Default 25. */
   readonly modelCalls: number
@@ -28,16 +29,25 @@ export interface TurnOptions {
   /** `maxTokens`, `temperature`, `topP`, `topK`, `stopSequences`, and what the provider alone knows. */
   readonly config?: JsonObject
   readonly signal?: AbortSignal
-  /** The caller's key: one turn of this id runs, however often it is asked for. Default: a new one. */
+  /** The caller's key, of 1-194 characters: one turn of this id runs, however often it is asked for. Default: a new one. */
   readonly turnId?: string
-  /** While another turn of the conversation runs: refuse (`turn_already_open`), wait for its end, or interrupt it. Default reject. */
+  /**
+   * While another turn of the conversation runs: refuse (`turn_already_open`), wait for its end, or interrupt it. Default reject.
+   *
+   * A turn of another process is waited for by looking at the log, four times a second; which of several that wait comes next is left to
+   * chance there. Whoever has waited for `limits.durationMs` gets `turn_already_open`: the turn may be one that a dead process left, which
+   * is over when somebody resumes or interrupts it.
+   */
   readonly whenBusy?: 'reject' | 'queue' | 'interrupt'
   readonly limits?: Partial<TurnLimits>
   /**
-   * Decides about calls that need an approval. Without it the turn waits until an `approvalDecided` is dispatched to the
-   * conversation, by whoever may.
+   * Decides about calls that need an approval; `signal` aborts when nobody needs the answer any more: the turn was aborted, or
+   * somebody else decided. Without it the turn waits until an `approvalDecided` is dispatched to the conversation, by whoever may.
    */
-  readonly approve?: (call: PendingCall) => Promise<{ readonly isApproved: boolean; readonly reason?: string }>
+  readonly approve?: (
+    call: PendingCall,
+    signal: AbortSignal,
+  ) => Promise<{ readonly isApproved: boolean; readonly reason?: string }>
   /**
    * Asked on `resumeTurn` about a call that may have done its work before the process died. Default `unknown`: the model is told so.
    */

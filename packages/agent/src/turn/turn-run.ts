@@ -5,6 +5,8 @@ import {
   type Action,
   addUsage,
   approvalDecided,
+  ColloquyError,
+  type ConversationState,
   type Part,
   type Timer,
   toHex,
@@ -14,6 +16,7 @@ import {
   type Usage,
 } from '@colloquy/core'
 import { sha256, uuidv7 } from '@colloquy/engine'
+import { filter, firstValueFrom } from 'rxjs'
 import { type Logger, silentLogger } from '../logger.ts'
 import { createGuardedFetch } from '../tools/egress.ts'
 import { type CallEnd, type CallRequest, denied, resultOf, runCall } from '../tools/run-call.ts'
@@ -39,8 +42,10 @@ export interface TurnRun {
   readonly ids: () => string
   readonly count: BatchPorts['count']
   readonly cacheKey: string
-  /** Stores actions of this turn. */
+  /** Stores actions of this turn while it is open and this run's. @throws `turn_not_open` */
   readonly store: (actions: readonly Action[]) => Promise<unknown>
+  /** The same under another guard, or none. */
+  readonly storeUnder: (guard: TurnGuard | undefined, actions: readonly Action[]) => Promise<unknown>
   readonly batchPorts: BatchPorts
   readonly metrics: {
     readonly startedMs: number
@@ -69,10 +74,12 @@ export function createTurnRun(conversation: AnyConversation, turnId: string, opt
   const limits = { ...defaultLimits, ...options.limits }
   const { counter = estimateCounter } = options
   const count: BatchPorts['count'] = (message) => countedMessage(counter, message)
-  const store: TurnRun['store'] = (actions) =>
+  const { actor } = options
+  const storeUnder: TurnRun['storeUnder'] = (guard, actions) =>
     actions.length === 0
       ? Promise.resolve()
-      : conversation.dispatch(actions, options.actor === undefined ? {} : { actor: options.actor })
+      : conversation.dispatch(actions, { ...(actor !== undefined && { actor }), ...(guard && { guard }) })
+  const store: TurnRun['store'] = (actions) => storeUnder(holds(turnId, run.number), actions)
   const run: TurnRun = {
     conversation,
     options,
@@ -89,6 +96,7 @@ export function createTurnRun(conversation: AnyConversation, turnId: string, opt
     count,
     cacheKey: options.cacheKey ?? toHex(sha256(toUtf8(JSON.stringify([conversation.tenant, conversation.id])))).slice(0, 32),
     store,
+    storeUnder,
     batchPorts: { count, store, run: (request, closed) => runTool(run, request, closed) },
     metrics: { startedMs: now(), modelCalls: 0, retries: 0, toolCalls: 0, usage: noUsage, firstPartMs: null },
     number: 1,
@@ -98,11 +106,29 @@ export function createTurnRun(conversation: AnyConversation, turnId: string, opt
   return run
 }
 
+type TurnGuard = (state: ConversationState) => void
+
+/**
+ * Lets a run say something only while the turn is open and its own: another process may have resumed it, and may have ended it, while this
+ * one slept. @throws `turn_not_open`
+ */
+export function holds(turnId: string, run: number): TurnGuard {
+  return ({ turn: { current } }) => {
+    if (current?.turnId === turnId && current.run === run) return
+    const openTurnId = current === null ? null : `${current.turnId} (run ${current.run})`
+    throw new ColloquyError('turn_not_open', { turnId: `${turnId} (run ${run})`, openTurnId })
+  }
+}
+
 export function recordUsage(run: TurnRun, usage: Usage | undefined): void {
   if (usage !== undefined) run.metrics.usage = addUsage(run.metrics.usage, usage)
 }
 
+/** Node's longest. What is to come later than that, it fires at once. */
+const longestTimeoutMs = 2 ** 31 - 1
+
 const systemTimer: Timer = (listener, ms) => {
+  if (ms > longestTimeoutMs) return () => {}
   const timeout = setTimeout(listener, ms)
   return () => clearTimeout(timeout)
 }
@@ -125,10 +151,7 @@ async function runTool(run: TurnRun, request: CallRequest, closed: Promise<void>
     journal: run.store,
     contextOf: (call, attempt) => contextOf(run, call, attempt, () => isClosed),
     decision: (call, approvalId) => decision(run, call, approvalId),
-    onLate: (late, durationMs) => {
-      // The log learns of the end first.
-      void closed.then(() => recordLate(run, request, late, durationMs))
-    },
+    onLate: (late, durationMs) => void recordLate(run, request, late, durationMs),
   })
   return isOver ? denied(request, `a turn runs at most ${run.limits.toolCalls} tools`) : end
 }
@@ -188,10 +211,20 @@ async function recordLate(
     'error' in late
       ? { outcome: 'failed' as const, problem: problemOf(late.error) }
       : { outcome: 'succeeded' as const, result: resultOf(call, 'ok', contentOf(late.answer).content) }
+  // The log learns of the end first, which may come with the ends of the other calls.
+  const isOpen = ({ tools }: ConversationState): boolean =>
+    tools.open.some((open) => open.messageId === key.messageId && open.callId === key.callId)
+  await firstValueFrom(run.conversation.state$.pipe(filter((state) => !isOpen(state))), { defaultValue: undefined })
+  await storeLate(run, toolEndedLate({ ...key, ...ended, durationMs }))
+}
+
+/** A late end of a call that is open again, in another process, is not stored: that one is to say how it ended. */
+export async function storeLate({ storeUnder, logger }: TurnRun, late: ReturnType<typeof toolEndedLate>): Promise<void> {
+  const { messageId, callId } = late.payload
   try {
-    await run.store([toolEndedLate({ ...key, ...ended, durationMs })])
+    await storeUnder(undefined, [late])
   } catch (error) {
-    run.logger.warn('a late end of a tool was not stored', { ...key, problem: problemOf(error) })
+    logger.warn('a late end of a tool was not stored', { messageId, callId, problem: problemOf(error) })
   }
 }
 
@@ -203,7 +236,9 @@ function decision(
 ): Promise<{ readonly isApproved: boolean; readonly reason?: string }> {
   const { conversation, signal, options } = run
   const key = { messageId: call.messageId, callId: call.part.callId }
+  const { approve } = options
   return new Promise((resolve, reject) => {
+    const asking = new AbortController()
     const subscription = conversation.envelopes$.subscribe(({ action }) => {
       if (!approvalDecided.match(action) || action.payload.approvalId !== approvalId) return
       const { decision: decided, reason } = action.payload
@@ -217,6 +252,7 @@ function decision(
     const end = (): void => {
       subscription.unsubscribe()
       signal.removeEventListener('abort', leave)
+      asking.abort(signal.reason ?? new DOMException('somebody else decided', 'AbortError'))
     }
     if (signal.aborted) return leave()
     signal.addEventListener('abort', leave, { once: true })
@@ -226,21 +262,16 @@ function decision(
       end()
       return resolve({ isApproved: stored === 'approved' })
     }
-    if (options.approve === undefined) return
-    // Who cannot be asked has not agreed.
-    const asked = options.approve(pendingOf(call)).catch((error: unknown) => ({ isApproved: false, reason: problemOf(error) }))
-    void asked
-      .then(({ isApproved, reason }) =>
-        run.store([
-          approvalDecided({
-            ...key,
-            approvalId,
-            decision: isApproved ? 'approved' : 'denied',
-            ...(reason !== undefined && { reason }),
-          }),
-        ]),
-      )
-      .catch((error: unknown) => run.logger.warn('a decision was not stored', { ...key, problem: problemOf(error) }))
+    if (approve === undefined) return
+    const ask = async (): Promise<void> => {
+      // Who cannot be asked has not agreed.
+      const asked = (async () => approve(pendingOf(call), asking.signal))()
+      const { isApproved, reason } = await asked.catch((error: unknown) => ({ isApproved: false, reason: problemOf(error) }))
+      if (asking.signal.aborted) return
+      const decided = { ...key, approvalId, ...(reason !== undefined && { reason }) }
+      await run.store([approvalDecided({ ...decided, decision: isApproved ? 'approved' : 'denied' })])
+    }
+    ask().catch((error: unknown) => run.logger.warn('a decision was not stored', { ...key, problem: problemOf(error) }))
   })
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { type Model, scriptedModel } from '@colloquy/agent'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { capturedIo } from '../../../../test/cli/captured-io.ts'
 import { storedIn } from '../../../../test/support/given.ts'
 import { run } from '../program.ts'
@@ -28,6 +28,24 @@ async function chat(
   }
   const finished = run(given, io)
   return { log, io, finished, interrupt: () => interrupt?.() }
+}
+
+/** Line by line, as somebody types them. */
+function talk(model: Model) {
+  const log = openMemoryLog()
+  const io = capturedIo({ log })
+  const stdin = new Readable({ read() {} })
+  let listener = (): void => {}
+  const finished = run(['chat', 'c'], {
+    ...io,
+    stdin,
+    openModel: async () => model,
+    onInterrupt: (given) => {
+      listener = given
+      return () => {}
+    },
+  })
+  return { log, io, finished, line: (text: string) => stdin.push(`${text}\n`), interrupt: () => listener() }
 }
 
 describe('chat', () => {
@@ -131,6 +149,125 @@ describe('chat', () => {
       kind: 'denied',
     })
     expect(no.io.stdout.text).toContain('I have seen it.')
+  })
+
+  test('Ctrl-C at an approval ends the turn, and the next line is said to the model', async () => {
+    const model = scriptedModel({
+      scripts: [{ calls: [{ name: 'read_file', args: { path: 'package.json' } }] }, { text: 'I hear you.' }],
+    })
+    const { log, io, line, interrupt, finished } = talk(model)
+    line('Read it')
+    await expect.poll(() => io.stderr.text).toContain('may it run?')
+    interrupt()
+    await expect.poll(() => io.stdout.text).toContain('interrupted: Ctrl-C')
+    line('Then not')
+    await expect.poll(() => io.stdout.text).toContain('I hear you.')
+    line('/quit')
+    expect(await finished).toBe(0)
+    const stored = await storedIn(log, 'c')
+    expect(stored.filter(({ type }) => type === 'approvalDecided')).toEqual([])
+    expect(JSON.stringify(stored.map(({ action }) => action))).toContain('Then not')
+  })
+
+  test('two tools that ask first are asked about one after the other', async () => {
+    const call = { name: 'read_file', args: { path: 'package.json' } }
+    const model = scriptedModel({ scripts: [{ calls: [call, call] }, { text: 'Seen.' }] })
+    const { log, io, line, finished } = talk(model)
+    const questions = (): number => io.stderr.text.split('may it run?').length - 1
+    line('Read both')
+    await expect.poll(questions).toBe(1)
+    line('y')
+    await expect.poll(questions).toBe(2)
+    line('n')
+    await expect.poll(() => io.stdout.text).toContain('Seen.')
+    line('/quit')
+    expect(await finished).toBe(0)
+    const types = (await storedIn(log, 'c')).map(({ type }) => type)
+    expect(types.filter((type) => type === 'toolSucceeded' || type === 'toolFailed').toSorted()).toEqual([
+      'toolFailed',
+      'toolSucceeded',
+    ])
+  })
+
+  test('Ctrl-C twice leaves, and what had arrived is kept', async () => {
+    let isTalking = (): void => {}
+    const talking = new Promise<void>((resolve) => {
+      isTalking = resolve
+    })
+    let hear = (): void => {}
+    const heard = new Promise<void>((resolve) => {
+      hear = resolve
+    })
+    const model = scriptedModel({
+      scripts: [{ text: 'The beginning.' }],
+      async beforeEvent(event) {
+        if (event.type !== 'partDone') return
+        isTalking()
+        await heard
+      },
+    })
+    const { log, line, interrupt, finished } = talk(model)
+    line('Talk to me')
+    await talking
+    interrupt()
+    interrupt()
+    hear()
+    expect(await finished).toBe(0)
+    expect((await storedIn(log, 'c')).at(-1)?.type).toBe('turnInterrupted')
+  })
+
+  test('a model that cannot be had is replaced by its fallback, and is left alone when it fails time and again', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      let asked = 0
+      const away: Model = {
+        ...scriptedModel({ scripts: [] }),
+        provider: 'away',
+        // biome-ignore lint/correctness/useYield: it fails before it says anything
+        async *stream() {
+          asked += 1
+          throw Object.assign(new Error('Overloaded'), { status: 529 })
+        },
+      }
+      const there: Model = { ...scriptedModel({ scripts: () => ({ text: 'I am here.' }) }), id: 'small' }
+      const log = openMemoryLog()
+      const io = capturedIo({ log })
+      const finished = run(['chat', 'c', '--model', 'away:big', '--fallback', 'there:small'], {
+        ...io,
+        stdin: Readable.from(['one\n', 'two\n']),
+        openModel: async (name) => (name === 'away:big' ? away : there),
+      })
+      let isOver = false
+      void finished.finally(() => {
+        isOver = true
+      })
+      while (!isOver) await vi.advanceTimersByTimeAsync(1_000)
+      expect(await finished).toBe(0)
+      expect(io.stdout.text).toMatch(/overloaded, again in \d+\.\d s: Overloaded/)
+      expect(io.stdout.text).toContain('overloaded, small is asked instead: Overloaded')
+      expect(io.stdout.text.split('I am here.')).toHaveLength(3)
+      // Five times in the first turn; in the second it is not asked.
+      expect(asked).toBe(5)
+      expect(io.stdout.text).toContain('circuit_open, small is asked instead: ')
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('what a provider refuses is told with its kind and the next step, and the chat goes on', async () => {
+    const refusing: Model = {
+      ...scriptedModel({ scripts: () => ({ text: 'Never.' }) }),
+      provider: 'somebody',
+      id: 'big',
+      // biome-ignore lint/correctness/useYield: it fails before it says anything
+      async *stream() {
+        throw Object.assign(new Error('401 invalid key'), { status: 401 })
+      },
+    }
+    const { io, finished } = await chat(['one', '/budget'], { model: refusing })
+    expect(await finished).toBe(0)
+    expect(io.stdout.text).toContain('authentication: 401 invalid key')
+    expect(io.stderr.text).toContain('model_failed: somebody failed while big answered (authentication): 401 invalid key. ')
   })
 
   test('what a model says cannot move the cursor of a terminal', async () => {

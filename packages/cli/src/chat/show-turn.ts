@@ -76,12 +76,16 @@ function toolLine({ action }: OpenedEnvelope, labelOf: LabelOf): string | undefi
   if (toolFailed.match(action)) return `${labelOf(action.payload)} ${action.payload.kind}: ${action.payload.problem ?? ''}`
   if (toolCancelled.match(action)) return `${labelOf(action.payload)} cancelled`
   if (errorRecorded.match(action)) {
-    const { kind, problem, retryInMs } = action.payload
-    return `${kind}: ${problem}${retryInMs === undefined ? '' : `; again in ${(retryInMs / 1_000).toFixed(1)} s`}`
+    const { kind, problem, retryInMs, details } = action.payload
+    const instead = (details as { readonly fallBackTo?: { readonly id: string } } | undefined)?.fallBackTo
+    const next = instead ? `, ${instead.id} is asked instead` : retryInMs === undefined ? '' : `, again in ${seconds(retryInMs)}`
+    // What a provider says may be long, and the line is cut.
+    return `${kind}${next}: ${problem}`
   }
   return undefined
 }
 
+const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
 const lasted = (ms: number | undefined): string => (ms === undefined ? '' : `, ${(ms / 1_000).toFixed(2)} s`)
 
 /** Words go on where the last ones ended; a line has its own. One after the other, however fast they come. */

@@ -1,6 +1,14 @@
-import { createInterface } from 'node:readline/promises'
 import type { Readable } from 'node:stream'
-import { createToolRegistry, type PendingCall, reserveCalls, resumeTurn, runTurn, type TurnHandle } from '@colloquy/agent'
+import {
+  circuits,
+  classify,
+  createToolRegistry,
+  type PendingCall,
+  reserveCalls,
+  resumeTurn,
+  runTurn,
+  type TurnHandle,
+} from '@colloquy/agent'
 import {
   autoCompaction,
   budget,
@@ -14,6 +22,7 @@ import { ColloquyError, type ConversationState, conversationStarted, isColloquyE
 import { type Conversation, createEngine, type Engine, uuidv7 } from '@colloquy/engine'
 import { openModel } from '../chat/chat-models.ts'
 import { chatTools } from '../chat/chat-tools.ts'
+import { lineReader } from '../chat/line-reader.ts'
 import { showTurn } from '../chat/show-turn.ts'
 import type { Context } from '../context.ts'
 import { type ExitCode, exitCodes, failureText } from '../exit.ts'
@@ -26,6 +35,8 @@ import { parsePosition } from '../times.ts'
 
 export interface ChatOptions {
   readonly model: string
+  /** Asked in this order when the model before cannot be had. */
+  readonly fallback: readonly string[]
   readonly system?: string
 }
 
@@ -41,12 +52,15 @@ interface Session {
 }
 
 /**
- * A conversation with a model, line by line: each line is a turn, one that begins with `/` is a command. Ctrl-C ends the turn that runs,
- * and leaves when none does. Whatever happens, everything up to then is in the log, and `chat <id>` goes on with it.
+ * A conversation with a model, line by line: each line is a turn, one that begins with `/` is a command. Ctrl-C ends the turn that runs;
+ * when none does, or it is ending already, it leaves. Whatever happens, everything up to then is in the log, and `chat <id>` goes on with it.
  */
-export async function chat(context: Context, id: string | undefined, { model: named, system }: ChatOptions): Promise<ExitCode> {
+export async function chat(context: Context, id: string | undefined, options: ChatOptions): Promise<ExitCode> {
   const { output, io } = context
-  const model = await (io.openModel ?? openModel)(named, io.env)
+  const { system } = options
+  const open = io.openModel ?? openModel
+  const model = await open(options.model, io.env)
+  const fallbacks = await Promise.all(options.fallback.map((named) => open(named, io.env)))
   const { settings } = await findSettings(context)
   await using store = await openStore(context, 'create')
   const window = windowOf(settings)
@@ -59,21 +73,21 @@ export async function chat(context: Context, id: string | undefined, { model: na
   })
   const conversation = await engine.open(id ?? uuidv7())
   if (conversation.position === 0) await conversation.dispatch(conversationStarted({}))
-  const lines = createInterface({ input: io.stdin as Readable, terminal: false })
-  const ask = lines[Symbol.asyncIterator]()
+  const lines = lineReader(io.stdin as Readable)
   output.say(
     `${printable(conversation.id)} in ${placeName(store.place)}, with ${model.id}. /help lists the commands; Ctrl-C ends a turn, and then the chat.`,
   )
 
   let running: TurnHandle | undefined
-  const approve = async ({ name, args }: PendingCall) => {
-    output.say(`${printable(name)} ${printable(args.raw)}: may it run? (y/n)`)
-    const { value, done } = await ask.next()
-    const isApproved = !done && /^y(es)?$/i.test(value.trim())
+  const approve = async ({ name, args }: PendingCall, signal: AbortSignal) => {
+    const answer = await lines.ask(() => output.say(`${printable(name)} ${printable(args.raw)}: may it run? (y/n)`), signal)
+    const isApproved = answer !== undefined && /^y(es)?$/i.test(answer.trim())
     return isApproved ? { isApproved } : { isApproved, reason: 'the user said no' }
   }
   const turnOptions = {
     model,
+    fallbacks,
+    circuits: circuits(),
     tools: createToolRegistry(chatTools(store.log, process.cwd())),
     approve,
     hooks: { reserve: reserveCalls({ prices: settings.prices }) },
@@ -91,24 +105,35 @@ export async function chat(context: Context, id: string | undefined, { model: na
         input === null ? await resumeTurn(session.conversation, turnOptions) : runTurn(session.conversation, input, turnOptions)
       try {
         await showTurn(output, session.conversation, running)
+      } catch (error) {
+        throw failureOf(error, session.conversation.getState().manifest.last?.model ?? model)
       } finally {
         running = undefined
       }
     },
   }
+  let ending: TurnHandle | undefined
   const release = io.onInterrupt?.(() => {
-    if (running) void running.abort('Ctrl-C')
-    else lines.close()
+    if (running !== undefined && running !== ending) {
+      ending = running
+      void running.abort('Ctrl-C')
+      return
+    }
+    // The next one is the process's: it ends what does not end by itself.
+    release?.()
+    lines.close()
   })
   try {
     if (conversation.getState().turn.current !== null) {
       output.say('A turn was cut off here; it goes on.')
       await told(context, () => session.run(null))
     }
-    for (prompt(context); ; prompt(context)) {
-      const { value, done } = await ask.next()
-      if (done) break
-      const line = value.trim()
+    for (;;) {
+      const line = (await lines.ask(() => prompt(context)))?.trim()
+      if (line === undefined) {
+        if (output.isTerminal) io.stderr.write('\n')
+        break
+      }
       if (line === '/quit' || line === '/exit') break
       if (line !== '') await told(context, () => (line.startsWith('/') ? obey(session, line) : session.run(line)))
     }
@@ -125,12 +150,19 @@ function prompt({ io, output }: Context): void {
   if (output.isTerminal) io.stderr.write(output.paint('bold', '> '))
 }
 
+/** What a provider's client throws has its words and no next step; ours has both. */
+function failureOf(error: unknown, { provider, id }: { readonly provider: string; readonly id: string }): unknown {
+  if (isColloquyError(error) || !(error instanceof Error && 'status' in error)) return error
+  const { kind, problem } = classify(error)
+  return new ColloquyError('model_failed', { provider, model: id, kind, problem }, { cause: error })
+}
+
 /** What goes wrong in a line does not end the chat. */
 async function told({ output, options }: Context, work: () => Promise<void>): Promise<void> {
   try {
     await work()
   } catch (error) {
-    if (!isColloquyError(error) && !(error instanceof Error && 'status' in error)) throw error
+    if (!isColloquyError(error)) throw error
     output.say(failureText(error, { json: options.json ?? false, debug: options.debug ?? false }))
   }
 }

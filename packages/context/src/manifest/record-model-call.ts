@@ -13,8 +13,8 @@ import { mediaHashesOf } from './content.ts'
 import { type CallToDescribe, describeRequest } from './describe-request.ts'
 import type { MediaLookup } from './model-request.ts'
 
-export type CallToRecord = Omit<CallToDescribe, 'callId' | 'media'> &
-  Pick<DispatchOptions, 'actor' | 'cause'> & {
+export type CallToRecord<State = unknown> = Omit<CallToDescribe, 'callId' | 'media'> &
+  Pick<DispatchOptions<State>, 'actor' | 'cause' | 'guard'> & {
     /** The same one again records nothing again. Default: a new UUIDv7. */
     readonly callId?: string
   }
@@ -43,9 +43,9 @@ const attemptLimit = 16
 export async function recordModelCall<State extends ConversationState>(
   engine: Pick<Engine<State>, 'log'>,
   conversation: Conversation<State>,
-  call: CallToRecord,
+  call: CallToRecord<State>,
 ): Promise<RecordedCall> {
-  const { actor, cause, ...described } = call
+  const { actor, cause, guard, ...described } = call
   const callId = call.callId ?? uuidv7()
   const key = { tenant: conversation.tenant, conversationId: conversation.id }
   const media = await loadMedia(engine.log, key, call.request.messages)
@@ -63,6 +63,7 @@ export async function recordModelCall<State extends ConversationState>(
       const result = await conversation.dispatch(action, {
         ...(actor !== undefined && { actor }),
         ...(cause !== undefined && { cause }),
+        ...(guard !== undefined && { guard }),
       })
       const recorded = result.state.manifest.last
       if (recorded?.callId !== callId)
