@@ -13,19 +13,22 @@ const connectionLost = (): Error => new Error('Connection terminated unexpectedl
 function scripted(script: readonly (Error | 'local')[], options: AppendOptions = {}) {
   const sent: (readonly unknown[])[] = []
   let isLocalOnly = false
-  const session: AppendSession = {
-    query: async <Row>({ text }: { text: string }, values: readonly unknown[]) => {
-      if (!text.includes('log_append')) return []
-      const step = script[sent.length]
-      sent.push(values)
-      if (step instanceof Error) throw step
-      isLocalOnly = step === 'local'
-      const answer = { outcome: 'appended', feed_position: 7, feed_positions: [6], refused: null, recorded_at: 1 }
-      return [answer] as unknown as readonly Row[]
-    },
-    commit: () => Promise.resolve(),
-    isLocalOnly: () => isLocalOnly,
+  const query = async <Row>({ text }: { text: string }, values: readonly unknown[]) => {
+    if (!text.includes('log_append')) return []
+    const step = script[sent.length]
+    sent.push(values)
+    if (step instanceof Error) throw step
+    isLocalOnly = step === 'local'
+    return [appended] as unknown as readonly Row[]
   }
+  return { sent, append: appenderOver({ query, isLocalOnly: () => isLocalOnly }, options).append }
+}
+
+/** What the append function answers. */
+const appended = { outcome: 'appended', feed_position: 7, feed_positions: [6], refused: null, recorded_at: 1 }
+
+function appenderOver(answers: Pick<AppendSession, 'query' | 'isLocalOnly'>, options: AppendOptions = {}) {
+  const session: AppendSession = { ...answers, commit: () => Promise.resolve() }
   const log = {
     target: 'db:5432/talk',
     kysely: { isTransaction: false },
@@ -33,7 +36,7 @@ function scripted(script: readonly (Error | 'local')[], options: AppendOptions =
     needsReadCommitted: false,
     withAppendSession: <T>(work: (session: AppendSession) => Promise<T>) => work(session),
   } as unknown as LogConnection
-  return { sent, append: appender(log, options, () => {}).append }
+  return appender(log, options, () => {})
 }
 
 function aRequest(text = 'hello'): AppendRequest {
@@ -139,25 +142,13 @@ describe('an append', () => {
 
 /** An appender over a server that never takes a body "poison". */
 function poisoned(sizes: number[]) {
-  const session: AppendSession = {
-    query: async <Row>(_statement: object, values: readonly unknown[]) => {
-      const bodies = values.filter((value) => value instanceof Uint8Array).map((value) => Buffer.from(value).toString('latin1'))
-      sizes.push(
-        values.length === 19 ? 1 : (bodies.find((body) => /conversation-/.test(body))?.match(/conversation-/g)?.length ?? 0),
-      )
-      if (bodies.some((body) => body.includes('poison'))) throw failure('22003')
-      const answer = { outcome: 'appended', feed_position: 7, feed_positions: [6], refused: null, recorded_at: 1 }
-      return [answer] as unknown as readonly Row[]
-    },
-    commit: () => Promise.resolve(),
-    isLocalOnly: () => false,
+  const query = async <Row>(_statement: object, values: readonly unknown[]) => {
+    const bodies = values.filter((value) => value instanceof Uint8Array).map((value) => Buffer.from(value).toString('latin1'))
+    sizes.push(
+      values.length === 19 ? 1 : (bodies.find((body) => /conversation-/.test(body))?.match(/conversation-/g)?.length ?? 0),
+    )
+    if (bodies.some((body) => body.includes('poison'))) throw failure('22003')
+    return [appended] as unknown as readonly Row[]
   }
-  const log = {
-    target: 'db:5432/talk',
-    kysely: { isTransaction: false },
-    partitions: 1,
-    needsReadCommitted: false,
-    withAppendSession: <T>(work: (session: AppendSession) => Promise<T>) => work(session),
-  } as unknown as LogConnection
-  return appender(log, {}, () => {})
+  return appenderOver({ query, isLocalOnly: () => false })
 }
