@@ -62,7 +62,7 @@ function faults(document: unknown, value: unknown, isAbout: RegExp): string[] {
   })
 }
 
-const wide = new Array(10_001).fill(0)
+const wide = Array.from({ length: 10_001 }, () => 0)
 /** As deep as a reader lets it through; the file in it is one level more when it is taken out. */
 const deep = Array.from({ length: 52 }).reduce<unknown>((inner) => [inner], 'data:image/png;base64,YWJjZGVmZ2g=')
 

@@ -111,7 +111,7 @@ test('of several threads it is told in which one something is, of one thread in 
   const second = { values: { messages: [said, said, answer] } }
   expect(importValue([langGraphThread, second]).remarks).toContainEqual(expect.objectContaining({ line: 2 }))
   expect(importValue(second).remarks).toEqual([expect.objectContaining({ line: 3 })])
-  const wide = { values: { messages: [{ type: 'human', content: new Array(10_001).fill('x') }] } }
+  const wide = { values: { messages: [{ type: 'human', content: 'x'.repeat(10_001).split('') }] } }
   for (const [value, line] of [
     [[langGraphThread, wide], 2],
     [wide, 1],
