@@ -49,9 +49,12 @@ function talk(model: Model) {
 }
 
 /** A stream that fails before it says anything. */
-const failing = (error: Error): AsyncIterable<never> => ({
-  [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(error) }),
-})
+function failing(error: Error): AsyncIterable<never> {
+  const next = async (): Promise<never> => {
+    throw error
+  }
+  return { [Symbol.asyncIterator]: () => ({ next }) }
+}
 
 describe('chat', () => {
   test('answers each line, shows the tools that run side by side, and stores everything', async () => {
