@@ -136,11 +136,8 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
     }
   }
 
-  async function readFrom(tier: GuardedTier, key: string): Promise<CacheEntry | undefined> {
-    const entry = await tier.read(key)
-    if (entry === undefined || entry.expiresAt <= now()) return undefined
-    return checker === undefined || checker === tier || (await checker.areCurrent(key, entry)) ? entry : undefined
-  }
+  /** Who is asked about what a tier has; undefined: the tier itself is believed. */
+  const judgeOf = (tier: GuardedTier): GuardedTier | undefined => (tier === checker ? undefined : checker)
 
   /** Before the value is looked for, so that what is invalidated meanwhile makes it old. Undefined: nobody could say that, so it is not kept. */
   async function begin(
@@ -156,8 +153,10 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
   async function find(key: string): Promise<CacheEntry | undefined> {
     return reading(async (one) => {
       for (const [i, tier] of tiers.entries()) {
-        const entry = await readFrom(tier, key)
-        if (entry === undefined) continue
+        const entry = await tier.read(key)
+        if (entry === undefined || entry.expiresAt <= now()) continue
+        const judge = judgeOf(tier)
+        if (judge && !(await judge.areCurrent(key, entry))) continue
         if (i > 0 && !isOld(one, key, entry.tags)) await write(key, entry, tiers.slice(0, i))
         return entry
       }
@@ -218,7 +217,9 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
       const problem = `there is no tier "${level}", only ${[...byLevel.keys()].join(', ')}`
       throw new CacheError('option_invalid', { option: 'level', problem })
     }
-    return readFrom(tier, key)
+    const entry = await tier.read(key)
+    const judge = judgeOf(tier)
+    return entry !== undefined && judge && !(await judge.areCurrent(key, entry)) ? undefined : entry
   }
 
   const cache: TieredCache = {

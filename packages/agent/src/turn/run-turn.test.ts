@@ -642,7 +642,7 @@ describe('a turn of another process', () => {
       return () => void waiting.delete(listener)
     }
     const run = (isDue: (ms: number) => boolean): void => {
-      for (const [listener, ms] of [...waiting]) {
+      for (const [listener, ms] of waiting) {
         if (!isDue(ms)) continue
         waiting.delete(listener)
         listener()

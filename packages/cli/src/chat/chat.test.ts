@@ -48,6 +48,14 @@ function talk(model: Model) {
   return { log, io, finished, line: (text: string) => stdin.push(`${text}\n`), interrupt: () => listener() }
 }
 
+/** A stream that fails before it says anything. */
+function failing(error: Error): AsyncIterable<never> {
+  const next = async (): Promise<never> => {
+    throw error
+  }
+  return { [Symbol.asyncIterator]: () => ({ next }) }
+}
+
 describe('chat', () => {
   test('answers each line, shows the tools that run side by side, and stores everything', async () => {
     const { log, io, finished } = await chat(['Hello there', 'Which day is it?'])
@@ -223,10 +231,9 @@ describe('chat', () => {
       const away: Model = {
         ...scriptedModel({ scripts: [] }),
         provider: 'away',
-        // biome-ignore lint/correctness/useYield: it fails before it says anything
-        async *stream() {
+        stream: () => {
           asked += 1
-          throw Object.assign(new Error('Overloaded'), { status: 529 })
+          return failing(Object.assign(new Error('Overloaded'), { status: 529 }))
         },
       }
       const there: Model = { ...scriptedModel({ scripts: () => ({ text: 'I am here.' }) }), id: 'small' }
@@ -259,10 +266,7 @@ describe('chat', () => {
       ...scriptedModel({ scripts: () => ({ text: 'Never.' }) }),
       provider: 'somebody',
       id: 'big',
-      // biome-ignore lint/correctness/useYield: it fails before it says anything
-      async *stream() {
-        throw Object.assign(new Error('401 invalid key'), { status: 401 })
-      },
+      stream: () => failing(Object.assign(new Error('401 invalid key'), { status: 401 })),
     }
     const { io, finished } = await chat(['one', '/budget'], { model: refusing })
     expect(await finished).toBe(0)
