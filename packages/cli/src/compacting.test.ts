@@ -89,7 +89,7 @@ describe('compact', () => {
   test('within the budget already stores nothing and is no failure', async () => {
     const { code, stdout } = await call('compact', 'c')
     expect(code).toBe(0)
-    expect(stdout).toMatch(/^unchanged\tthe working set is within the budget already \(budget 30000 tokens\)$/m)
+    expect(stdout).toMatch(/^unchanged\tthe working set is within the target already \(budget 30000 tokens\)$/m)
     expect((await json('show', 'c')).position).toBe(40)
   })
 

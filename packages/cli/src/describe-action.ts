@@ -1,5 +1,15 @@
 /** An action, or a message, in one line. */
-import type { Action, BudgetAmounts, BudgetKind, BudgetLimit, ConversationAction, Message, Part, Usage } from '@colloquy/core'
+import {
+  type Action,
+  type BudgetAmounts,
+  type BudgetKind,
+  type BudgetLimit,
+  budgetUnit,
+  type ConversationAction,
+  type Message,
+  type Part,
+  type Usage,
+} from '@colloquy/core'
 import { cutTo, printable } from './printable.ts'
 
 /** Enough to recognise words by; the whole text is in `show --full` and `export`. */
@@ -135,12 +145,12 @@ function describe(action: ConversationAction): string {
       return `${action.payload.reservationId}${reason(action.payload)}`
     case 'budgetWarned': {
       const { scope, kind, used, soft, hard } = action.payload
-      return `${scope}: ${used} of ${budgetUnit(kind, hard ?? soft)} used${hard === null ? '' : `, warned from ${soft} on`}`
+      return `${scope}: ${used} of ${budgetAmount(kind, hard ?? soft)} used${hard === null ? '' : `, warned from ${soft} on`}`
     }
     case 'budgetRefused': {
       const { actionType, kind, requested, used, reserved, limit, scope } = action.payload
       const owner = scope === 'conversation' ? '' : ` in the ${scope}`
-      return `${actionType} needs ${requested ?? 'an unknown amount'}, ${used} of ${budgetUnit(kind, limit)} used${reserved > 0 ? `, ${reserved} reserved` : ''}${owner}`
+      return `${actionType} needs ${requested ?? 'an unknown amount'}, ${used} of ${budgetAmount(kind, limit)} used${reserved > 0 ? `, ${reserved} reserved` : ''}${owner}`
     }
     case 'modelCalled': {
       const { callId, encoder, content, unchanged, request } = action.payload
@@ -169,21 +179,19 @@ function describeUsage({ input, output, cacheRead, cacheWrite }: Usage): string 
 }
 
 /** `3 model calls`, `12 tokens`: an amount with its kind in words. */
-export function budgetUnit(kind: BudgetKind, amount: number): string {
-  return `${amount} ${kind === 'messageTokens' ? 'tokens' : kind.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)}`
-}
+export const budgetAmount = (kind: BudgetKind, amount: number): string => `${amount} ${budgetUnit(kind)}`
 
 const describeAmounts = (amounts: BudgetAmounts): string =>
   Object.entries(amounts)
-    .map(([kind, amount]) => budgetUnit(kind as BudgetKind, amount ?? 0))
+    .map(([kind, amount]) => budgetAmount(kind as BudgetKind, amount ?? 0))
     .join(', ')
 
 function describeLimits(limits: { readonly [K in BudgetKind]?: BudgetLimit | null | undefined }): string {
   const texts = Object.entries(limits).map(([kind, limit]) => {
     if (limit === null || limit === undefined || (limit.hard === null && limit.soft === null))
-      return `no limit of ${budgetUnit(kind as BudgetKind, 0).slice(2)}`
-    const hard = limit.hard === null ? [] : [`limit ${budgetUnit(kind as BudgetKind, limit.hard)}`]
-    const soft = limit.soft === null ? [] : [`warns from ${budgetUnit(kind as BudgetKind, limit.soft)} on`]
+      return `no limit of ${budgetUnit(kind)}`
+    const hard = limit.hard === null ? [] : [`limit ${budgetAmount(kind as BudgetKind, limit.hard)}`]
+    const soft = limit.soft === null ? [] : [`warns from ${budgetAmount(kind as BudgetKind, limit.soft)} on`]
     return [...hard, ...soft].join(', ')
   })
   return texts.join('; ')

@@ -46,7 +46,13 @@ export { type SlidingWindowOptions, slidingWindow } from './compaction/strategie
 export { type SummarizingOptions, summarizing } from './compaction/strategies/summarizing.ts'
 export { type Fitted, fitToBudget, type TokenBudgetOptions, tokenBudget } from './compaction/strategies/token-budget.ts'
 export { topicBased } from './compaction/strategies/topic-based.ts'
-export type { CompactionInput, CompactionPlan, NoCompaction, Strategy } from './compaction/strategy.ts'
+export {
+  type CompactionInput,
+  type CompactionPlan,
+  type NoCompaction,
+  noCompactionTexts,
+  type Strategy,
+} from './compaction/strategy.ts'
 export { type Group, type StayReason, type Structure, structureOf } from './compaction/structure.ts'
 export { type SummariserInput, summariserInput } from './compaction/summariser-input.ts'
 export {

@@ -1,3 +1,5 @@
+import { budgetUnit } from './conversation/budget-unit.ts'
+
 interface ErrorRow {
   readonly retryable: boolean
   readonly message: (details: never) => string
@@ -7,10 +9,6 @@ const row = <Details>(message: (d: Details) => string, options: { retryable?: bo
   retryable: options.retryable ?? false,
   message,
 })
-
-/** A kind of amount in words: `costMicros` -> `cost micros`. */
-const unitOf = (kind: string): string =>
-  kind === 'messageTokens' ? 'tokens' : kind.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
 
 function remedyOf(scope: string): string {
   if (scope === 'turn') return 'Raise the budget with budgetSet, or go on in a new turn.'
@@ -101,7 +99,7 @@ const errorTable = {
   ),
   budget_exceeded: row<{ scope: string; kind: string; limit: number; used: number; reserved: number; requested: number }>(
     (d) =>
-      `The action needs ${d.requested} ${unitOf(d.kind)}, but ${d.used} of ${d.limit} are used${d.reserved > 0 ? ` and ${d.reserved} reserved` : ''}${d.scope === 'conversation' ? '' : ` in this ${d.scope}`}. ${remedyOf(d.scope)}`,
+      `The action needs ${d.requested} ${budgetUnit(d.kind)}, but ${d.used} of ${d.limit} are used${d.reserved > 0 ? ` and ${d.reserved} reserved` : ''}${d.scope === 'conversation' ? '' : ` in this ${d.scope}`}. ${remedyOf(d.scope)}`,
   ),
   budget_unavailable: row<{ scope: string; problem: string }>(
     (d) =>

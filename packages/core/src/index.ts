@@ -44,6 +44,7 @@ export {
   budgetKinds,
   isUnknown,
 } from './conversation/budget-amounts.ts'
+export { budgetUnit } from './conversation/budget-unit.ts'
 export { compactionFailed, compactionUndone, contextCompacted } from './conversation/compaction.ts'
 export { callsInFlight } from './conversation/compaction-guard.ts'
 export type { ContextState } from './conversation/context.ts'

@@ -16,7 +16,7 @@ import { createLedgerEngine } from '@colloquy/engine'
 import { formatIsoTime } from '@colloquy/formats'
 import { nameOf, parseLimits } from '../budget-settings.ts'
 import type { Context } from '../context.ts'
-import { budgetUnit } from '../describe-action.ts'
+import { budgetAmount } from '../describe-action.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
 import type { Listing } from '../output.ts'
 import { type Fact, writeFacts } from '../show-state.ts'
@@ -116,7 +116,7 @@ function factsOf(id: string | undefined, stream: string, tenant: string, positio
       'refusals',
       lastRefusal === null
         ? String(refusals)
-        : `${refusals}, the last at position ${lastRefusal.position}: ${lastRefusal.actionType} needed ${lastRefusal.requested ?? 'an unknown amount'}, and ${lastRefusal.used} of ${budgetUnit(lastRefusal.kind, lastRefusal.limit)} were used`,
+        : `${refusals}, the last at position ${lastRefusal.position}: ${lastRefusal.actionType} needed ${lastRefusal.requested ?? 'an unknown amount'}, and ${lastRefusal.used} of ${budgetAmount(lastRefusal.kind, lastRefusal.limit)} were used`,
     ],
   ]
   return facts.filter((fact) => fact !== false)
@@ -157,7 +157,7 @@ const reservationListing = (now: number): Listing<BudgetReservation> => ({
       value: ({ amounts }) =>
         budgetKinds
           .filter((kind) => kind !== 'tokens' && amountOf(amounts, kind) !== undefined)
-          .map((kind) => budgetUnit(kind, amountOf(amounts, kind) ?? 0))
+          .map((kind) => budgetAmount(kind, amountOf(amounts, kind) ?? 0))
           .join(', '),
       isRest: true,
     },

@@ -5,6 +5,7 @@ import {
   estimateCounter,
   extractiveSummariser,
   namedStrategy,
+  noCompactionTexts,
   recompact,
   redoCompaction,
   type Settings,
@@ -85,7 +86,7 @@ function ratioOf(result: CompactResult): { readonly ratio?: number } {
 function factsOf(result: CompactResult, budgetTokens: number): readonly Fact[] {
   switch (result.status) {
     case 'unchanged':
-      return [['unchanged', `${unchangedTexts[result.reason]} (budget ${budgetTokens} tokens)`]]
+      return [['unchanged', `${noCompactionTexts[result.reason]} (budget ${budgetTokens} tokens)`]]
     case 'superseded':
       return [['unchanged', 'another process compacted the conversation at the same time']]
     case 'planned':
@@ -107,9 +108,3 @@ function factsOf(result: CompactResult, budgetTokens: number): readonly Fact[] {
       return result satisfies never
   }
 }
-
-const unchangedTexts = {
-  within_target: 'the working set is within the budget already',
-  too_few_messages: 'there are too few messages',
-  nothing_removable: 'nothing that may leave would make it fit',
-} as const

@@ -27,7 +27,7 @@ import {
   tokensOf,
   type WorkingSetSize,
 } from './plan-compaction.ts'
-import type { NoCompaction } from './strategy.ts'
+import { type NoCompaction, noCompactionTexts } from './strategy.ts'
 
 /** A conversation, or what an effect sees of it. */
 export type Compactable = Pick<Conversation<ConversationState>, 'getState' | 'dispatch'>
@@ -220,12 +220,6 @@ async function ask({ summariser, signal, timeoutMs = 120_000 }: CompactOptions, 
       .then(() => summariser.summarise(request, { signal: either }))
       .then(resolve, reject)
   })
-}
-
-const noCompactionTexts: Readonly<Record<NoCompaction['reason'], string>> = {
-  within_target: 'the working set is within the target already',
-  too_few_messages: 'there are too few messages',
-  nothing_removable: 'no message may leave',
 }
 
 /** Stores that nothing came of it. @throws `compaction_failed`, always */

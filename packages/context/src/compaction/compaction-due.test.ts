@@ -52,6 +52,12 @@ describe('a compaction is due', () => {
     })
   })
 
+  test('under instructions of more than half of that, down to the same share of what they leave', () => {
+    const system = messageAdded({ message: { v: 1, id: 'system', role: 'system', parts: [] }, tokenCount: 40 })
+    const { state } = given(system, ...talk(1, 1, 46))
+    expect(compactionDue(state, compactionSettings(hundred))).toMatchObject({ usedTokens: 86, targetTokens: 40 + 31 })
+  })
+
   test('by default above 42,500 of 50,000 tokens, down to 30,000', () => {
     const settings = compactionSettings()
     expect(compactionDue(filled(42_500).state, settings)).toBeNull()

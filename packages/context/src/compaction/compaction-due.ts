@@ -4,7 +4,7 @@
  */
 import type { ConversationState } from '@colloquy/core'
 import type { CompactionSettings } from './compaction-settings.ts'
-import { type CompactionPolicy, isNearLimit, targetTokens } from './policy.ts'
+import { type CompactionPolicy, fixedTokensOf, isNearLimit, targetTokens } from './policy.ts'
 
 /** What is to be freed, and why. */
 export interface CompactionNeed {
@@ -31,8 +31,15 @@ export function compactionDue(state: ConversationState, settings: CompactionSett
   if (usedTokens - settled.tokens < limitTokens * leastChangeRatio) return null
   if (failure && failure.messagesSince < Math.min(2 ** failure.inARow, longestBackOffMessages)) return null
   if (state.turn.current !== null && usedTokens < limitTokens && !isAppliedInTurn(settled.answersSince, settings)) return null
-  return { usedTokens, limitTokens, targetTokens: targetTokens(policy), settledPosition: settled.position }
+  return { usedTokens, limitTokens, targetTokens: targetTokensOf(state, settings), settledPosition: settled.position }
 }
+
+/** What a compaction of this working set is to leave at most. */
+export const targetTokensOf = (state: ConversationState, settings: CompactionSettings): number =>
+  targetTokens(
+    policyOf(state, settings),
+    fixedTokensOf(state.messages.slice(), ({ pinned }) => pinned === true),
+  )
 
 /** The policy for the model that a conversation speaks with. */
 export function policyOf(state: ConversationState, settings: CompactionSettings): CompactionPolicy {

@@ -3,6 +3,7 @@
  * that would be lost. Deterministic; a summary over a summary takes its lines and its index along.
  */
 import type { Message, Summariser, SummaryRequest } from '@colloquy/core'
+import { headOf } from '../graphemes.ts'
 import { estimateCounter } from '../tokens/estimate-counter.ts'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 import { callSubject, messageText, spokenText } from './message-text.ts'
@@ -258,17 +259,11 @@ function newestThatFit(lines: readonly string[], counter: TokenCounter, room: nu
 
 const lineOf = (text: string, longest: number): string => `- ${clipped(text.replace(/\s+/g, ' ').trim(), longest)}`
 
-const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
-
 /** At most so many characters, cut between words where it can be and never inside what a reader sees as one. */
 function clipped(text: string, longest: number): string {
   if (text.length <= longest) return text
-  let end = 0
-  for (const { index, segment } of graphemes.segment(text.slice(0, longest + 40))) {
-    if (index + segment.length > longest - 1) break
-    end = index + segment.length
-  }
-  const space = text.slice(0, end + 1).lastIndexOf(' ')
+  const { length } = headOf(text, longest - 1)
+  const space = text.slice(0, length + 1).lastIndexOf(' ')
   // Half a path is worse than none: it looks like one.
-  return `${text.slice(0, space > longest / 3 ? space : end)} …`
+  return `${text.slice(0, space > longest / 3 ? space : length)} …`
 }

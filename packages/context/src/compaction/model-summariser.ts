@@ -8,6 +8,7 @@ import {
   type SummaryRequest,
   type Usage,
 } from '@colloquy/core'
+import { headOf } from '../graphemes.ts'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 
 /** One question to a model: not streamed, without tools, nothing of it shown to the user. */
@@ -140,7 +141,7 @@ function partWrittenOut(part: Part): string {
 /** As much of a text, from its beginning, as has at most so many tokens; cut between characters as people see them. */
 function cutToTokens(text: string, counter: TokenCounter, maxTokens: number): string {
   if (finite(counter.count(text)) <= maxTokens) return text
-  return text.slice(0, longestWithin(text, counter, maxTokens)).trimEnd()
+  return headOf(text, longestWithin(text, counter, maxTokens)).trimEnd()
 }
 
 /** The length, by binary search: counters are monotone but for a token at the edge. */
@@ -153,18 +154,7 @@ function longestWithin(text: string, counter: TokenCounter, maxTokens: number): 
     if (within(middle)) low = middle
     else high = middle - 1
   }
-  return boundaryBefore(text, low)
-}
-
-/** A grapheme is far shorter than this; looking for its beginning through all of a long text would be quadratic. */
-const longestGrapheme = 64
-const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
-
-function boundaryBefore(text: string, length: number): number {
-  if (length >= text.length) return length
-  const from = Math.max(0, length - longestGrapheme)
-  const around = text.slice(from, length + longestGrapheme)
-  return from + (graphemes.segment(around).containing(length - from)?.index ?? 0)
+  return low
 }
 
 const finite = (tokens: number): number => (Number.isFinite(tokens) ? tokens : 0)

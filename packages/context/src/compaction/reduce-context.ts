@@ -1,5 +1,6 @@
 /** What is left to do when a provider says that a request is too long: results are cut, the largest first. */
 import type { Message, Part } from '@colloquy/core'
+import { headOf, tailOf } from '../graphemes.ts'
 import { countMessage } from '../tokens/count-message.ts'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 
@@ -99,29 +100,4 @@ function sizeOf(part: Extract<Part, { type: 'tool_result' }>): number {
     if (inner.type === 'custom') return sum + JSON.stringify(inner.payload).length
     return sum + (inner.source.kind === 'hash' ? inner.source.bytes : 4_000)
   }, 0)
-}
-
-const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
-/** UTF-16 units before a border that decide where it is; longer clusters are no character that anybody reads. */
-const clusterReach = 64
-
-/** At most so many characters from the start, whole graphemes only. */
-function headOf(text: string, longest: number): string {
-  if (text.length <= longest) return text
-  let end = 0
-  for (const { index, segment } of graphemes.segment(text.slice(0, longest + clusterReach))) {
-    if (index + segment.length > longest) break
-    end = index + segment.length
-  }
-  return text.slice(0, end)
-}
-
-/** At most so many characters from the end, whole graphemes only. */
-function tailOf(text: string, longest: number): string {
-  if (text.length <= longest) return text
-  const from = Math.max(0, text.length - longest - clusterReach)
-  for (const { index } of graphemes.segment(text.slice(from))) {
-    if (from + index >= text.length - longest) return text.slice(from + index)
-  }
-  return ''
 }

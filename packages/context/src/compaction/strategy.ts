@@ -31,6 +31,13 @@ export interface NoCompaction {
   readonly reason: 'within_target' | 'too_few_messages' | 'nothing_removable'
 }
 
+/** The reasons in words. */
+export const noCompactionTexts: Readonly<Record<NoCompaction['reason'], string>> = {
+  within_target: 'the working set is within the target already',
+  too_few_messages: 'there are too few messages',
+  nothing_removable: 'nothing that may leave would make it fit',
+}
+
 /** Decides what leaves the working set. Pure: the same input gives the same plan. */
 export interface Strategy {
   /** As it is stored in `contextCompacted`. */

@@ -111,9 +111,12 @@ describe('undoing', () => {
   test('any number of compactions, with and without summaries, leads step by step to every state before', async () => {
     const strategy = fc.constantFrom(oldest, forgetting)
     const step = fc.record({ strategy, more: fc.nat({ max: 6 }), freed: fc.integer({ min: 20, max: 90 }) })
+    const anySteps = fc.array(step, { minLength: 1, maxLength: 5 })
+    // The same ones in every run: these alone undo more than a hundred.
+    const examples = fc.sample(anySteps, { seed: 1, numRuns: 75 })
     let undone = 0
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 5 }), async (steps) => {
+      fc.asyncProperty(anySteps, async (steps) => {
         const { conversation, engine } = await given(withTools)
         const stack: ConversationState[] = []
         let last = 100
@@ -136,7 +139,7 @@ describe('undoing', () => {
         }
         expect(hashOf((await engine.replay('c')).state)).toBe(hashOf(conversation.getState()))
       }),
-      { numRuns: 100 },
+      { numRuns: 100, examples: examples.map((steps) => [steps]) },
     )
     expect(undone).toBeGreaterThan(100)
   })

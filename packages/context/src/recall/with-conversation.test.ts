@@ -1,4 +1,4 @@
-import { messageAdded, textMessage } from '@colloquy/core'
+import { messageAdded, textMessage, turnStarted } from '@colloquy/core'
 import { expect, test } from 'vitest'
 import { fixedClock, given, storedIn } from '../../../../test/support/given.ts'
 import { conversationMemory } from './conversation-memory.ts'
@@ -66,6 +66,46 @@ test('two turns of a conversation at once: the second is refused, and nothing of
   resolve('Hi')
   expect(await first).toBe('Hi')
   expect(JSON.stringify(await storedIn(log, 'c'))).not.toContain('Me too')
+})
+
+test('a turn that a dead process left open is interrupted, where that was asked for', async () => {
+  const { engine, log } = await given([
+    turnStarted({ turnId: 'dead' }),
+    messageAdded({ message: textMessage('m1', 'user', 'Hello'), tokenCount: 1 }),
+  ])
+  await expect(withConversation(async () => 'Hi', { engine })('c', 'Again')).rejects.toMatchObject({ code: 'turn_already_open' })
+  const chat = withConversation(async (messages) => String(messages.length), { engine, whenBusy: 'interrupt' })
+  expect(await chat('c', 'Again')).toBe('2')
+  expect(
+    (await storedIn(log, 'c')).slice(2).map(({ type, action }) => [type, (action.payload as { reason?: string }).reason]),
+  ).toEqual([
+    ['turnInterrupted', 'another turn began'],
+    ['turnStarted', undefined],
+    ['messageAdded', undefined],
+    ['messageAdded', undefined],
+    ['turnEnded', undefined],
+  ])
+})
+
+test('who was interrupted is told so, and neither an answer nor an error of theirs is lost on the way', async () => {
+  const { engine, log } = await given()
+  const first = Promise.withResolvers<string>()
+  const second = Promise.withResolvers<string>()
+  const answers = [first.promise, second.promise, Promise.resolve('Third')]
+  const chat = withConversation(() => answers.shift() as Promise<string>, { engine, whenBusy: 'interrupt' })
+  const one = chat('c', 'One')
+  await expect.poll(() => answers.length).toBe(2)
+  const two = chat('c', 'Two')
+  await expect.poll(() => answers.length).toBe(1)
+  expect(await chat('c', 'Three')).toBe('Third')
+  first.resolve('First')
+  second.reject(new Error('overloaded'))
+  await expect(one).rejects.toMatchObject({ code: 'turn_not_open' })
+  await expect(two).rejects.toThrow('overloaded')
+  const said = (await storedIn(log, 'c')).flatMap(({ action }) =>
+    messageAdded.match(action) ? action.payload.message.parts : [],
+  )
+  expect(said.map((part) => part.type === 'text' && part.text)).toEqual(['One', 'Two', 'Three', 'Third'])
 })
 
 test('with a memory it is told what other conversations said, and what left the working set', async () => {

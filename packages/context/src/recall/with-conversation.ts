@@ -1,6 +1,7 @@
 import {
   type Action,
   type ConversationState,
+  isColloquyError,
   type Message,
   messageAdded,
   textMessage,
@@ -8,7 +9,7 @@ import {
   turnInterrupted,
   turnStarted,
 } from '@colloquy/core'
-import { type Conversation, type Engine, uuidv7 } from '@colloquy/engine'
+import { type Conversation, type DispatchResult, type Engine, uuidv7 } from '@colloquy/engine'
 import { countedMessage } from '../tokens/count-message.ts'
 import { estimateCounter } from '../tokens/estimate-counter.ts'
 import type { TokenCounter } from '../tokens/token-counter.ts'
@@ -30,6 +31,12 @@ export interface WithConversationOptions<State> {
   readonly system?: string
   /** Default: the estimate. */
   readonly counter?: TokenCounter
+  /**
+   * While another turn of the conversation is open: refuse (`turn_already_open`), or interrupt it. A process that died in its turn
+   * leaves it open, and nobody can tell that from one that still runs: interrupt where a conversation has one caller at a time. Default
+   * reject.
+   */
+  readonly whenBusy?: 'reject' | 'interrupt'
 }
 
 /**
@@ -38,14 +45,15 @@ export interface WithConversationOptions<State> {
  *
  * The user's message is stored before `chat` is called, the answer before it is returned. When `chat` throws, the turn is stored as
  * interrupted, the message stays, and the error passes. Messages without text (calls of tools, files) are not for plain functions.
- * @throws `turn_already_open` while another turn of the conversation runs, what `dispatch` throws, and what `chat` throws
+ * @throws `turn_already_open` while another turn of the conversation runs, `turn_not_open` when another one interrupted this one, whose
+ * answer is not stored then; what `dispatch` throws, and what `chat` throws
  */
 export function withConversation<State extends ConversationState, Rest extends readonly unknown[]>(
   chat: (messages: readonly ChatMessage[], ...rest: Rest) => Promise<string>,
   options: WithConversationOptions<State>,
 ): (conversationId: string, input: string, ...rest: Rest) => Promise<string> {
   const { engine, memory, contextWindow, system } = options
-  const { counter = estimateCounter } = options
+  const { counter = estimateCounter, whenBusy = 'reject' } = options
   const said = (role: 'user' | 'assistant', text: string, hasContext?: boolean): Action =>
     messageAdded(
       countedMessage(counter, textMessage(uuidv7(), role, text)),
@@ -57,7 +65,7 @@ export function withConversation<State extends ConversationState, Rest extends r
     const recalled = await recalledFor(input, conversation)
     const turnId = uuidv7()
     const hasContext = conversation.getState().messages.length > 0 || recalled !== ''
-    const { state } = await conversation.dispatch([turnStarted({ turnId }), said('user', input, hasContext)])
+    const { state } = await begin(conversation, [turnStarted({ turnId }), said('user', input, hasContext)])
     const messages: ChatMessage[] = [
       ...[system, recalled].flatMap((content) => (content ? [{ role: 'system' as const, content }] : [])),
       ...state.messages.slice().flatMap(chatMessageOf),
@@ -67,11 +75,23 @@ export function withConversation<State extends ConversationState, Rest extends r
       answer = await chat(messages, ...rest)
     } catch (error) {
       // The error is the caller's business; that the turn is over must be known to whoever comes next.
-      await conversation.dispatch(turnInterrupted({ turnId, reason: reasonOf(error) }))
+      await conversation.dispatch(turnInterrupted({ turnId, reason: reasonOf(error) })).catch(unlessOver)
       throw error
     }
     await conversation.dispatch([said('assistant', answer), turnEnded({ turnId })])
     return answer
+  }
+
+  async function begin(conversation: Conversation<State>, actions: readonly Action[]): Promise<DispatchResult<State>> {
+    for (;;) {
+      try {
+        return await conversation.dispatch(actions)
+      } catch (error) {
+        if (whenBusy === 'reject' || !isColloquyError(error, 'turn_already_open')) throw error
+        const { openTurnId } = error.details
+        await conversation.dispatch(turnInterrupted({ turnId: openTurnId, reason: 'another turn began' })).catch(unlessOver)
+      }
+    }
   }
 
   async function recalledFor(input: string, conversation: Conversation<State>): Promise<string> {
@@ -96,6 +116,11 @@ function chatMessageOf({ role, parts }: Message): ChatMessage[] {
     .join('\n')
   if (content === '' || role === 'tool') return []
   return [{ role: role === 'developer' ? 'system' : role, content }]
+}
+
+/** The turn is over already: somebody else interrupted it. */
+function unlessOver(error: unknown): void {
+  if (!isColloquyError(error, 'turn_not_open')) throw error
 }
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

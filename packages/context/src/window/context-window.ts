@@ -1,7 +1,7 @@
 import type { ConversationState } from '@colloquy/core'
-import { type CompactionNeed, compactionDue, policyOf } from '../compaction/compaction-due.ts'
+import { type CompactionNeed, compactionDue, policyOf, targetTokensOf } from '../compaction/compaction-due.ts'
 import { type CompactionSettings, compactionSettings } from '../compaction/compaction-settings.ts'
-import { isNearLimit, startTokens, targetTokens } from '../compaction/policy.ts'
+import { isNearLimit, startTokens } from '../compaction/policy.ts'
 import { adaptive } from '../compaction/strategies/adaptive.ts'
 import { namedStrategy } from '../compaction/strategies/named-strategy.ts'
 import { nullStrategy } from '../compaction/strategies/null-strategy.ts'
@@ -59,7 +59,7 @@ export function contextWindow(options: ContextWindowOptions = {}): ContextWindow
     maxContextTokens: (state) => policyOf(state, settings).maxContextTokens,
     summaryThresholdTokens: (state) => startTokens(policyOf(state, settings)),
     isNearLimit: (state) => isNearLimit(state.context.usedTokens, policyOf(state, settings)),
-    targetTokens: (state) => targetTokens(policyOf(state, settings)),
+    targetTokens: (state) => targetTokensOf(state, settings),
     compactionDue: (state) => (strategy === null || strategy === nullStrategy ? null : compactionDue(state, settings)),
     strategyFor,
   }
