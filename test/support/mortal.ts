@@ -14,7 +14,7 @@ export function mortal(diesAt: number) {
 /** A log with a step before and behind each append; what a dead process appends never arrives. */
 export function mortalLog(
   log: EventLog,
-  { step, isDead }: { readonly step: () => void | Promise<never>; readonly isDead: () => boolean },
+  { step, isDead }: { readonly step: () => void | Promise<void>; readonly isDead: () => boolean },
 ): EventLog {
   return new Proxy(log, {
     get: (target, name) => {
