@@ -127,6 +127,10 @@ describe.skipIf(!server).each(['function', 'statements'] as const)('what is sent
       await log.putMedia(key, [{ hash: 'ab', mediaType: 'text/plain', bytes: new Uint8Array(1) }])
       await log.media(key, 'ab')
       await log.feedHeads()
+      const after = new Map([0, 1, 2, 3].map((partition) => [partition, 0]))
+      await log.feedPages({ after, limit: 5 })
+      await log.feedPages({ after, limit: 5, tenant: 'default', types: ['messageAdded'] })
+      await log.feedPages({ after, limit: 5, tenant: 'default', conversationId: fork.id })
       for (let partition = 0; partition < 4; partition++) {
         await log.feed({ partition, after: 0, limit: 5 })
         await log.feed({ partition, after: 0, limit: 5, tenant: 'default', types: ['messageAdded'] })

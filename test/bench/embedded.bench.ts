@@ -8,6 +8,8 @@ import { type AppendRequest, encodeBody, genesisHash, type Head, messageAdded, s
 import { sha256 } from '@colloquy/engine'
 import { openEmbeddedLog, type PostgresLog } from '@colloquy/postgres'
 import { PGlite } from '@electric-sql/pglite'
+import { type CompiledQuery, sql } from 'kysely'
+import { byteaArray, int8Array, textArray } from '../../packages/postgres/src/connections/binary-array.ts'
 import { medianRatio, type Report, row } from './report.ts'
 
 const openRounds = 3
@@ -15,6 +17,8 @@ const appendRounds = 5
 const singles = 500
 const inFlight = 32
 const batch = 1_000
+/** A batch of as many envelopes, of few conversations. */
+const few = 20
 const batches = 5
 
 export async function run(say: (text: string) => void): Promise<Report> {
@@ -25,7 +29,7 @@ export async function run(say: (text: string) => void): Promise<Report> {
     const opened = medianRatio(open.opened, open.bare)
     const fresh = medianRatio(open.bareFresh, open.fresh)
     const prepared = medianRatio(append.query, append.inFlight)
-    const perSecond = 1e6 / Math.min(...append.batched)
+    const perSecond = 1e6 / Math.min(...append.batchedFew)
     return {
       bench: 'embedded',
       node: process.versions.node,
@@ -38,7 +42,10 @@ export async function run(say: (text: string) => void): Promise<Report> {
         row('PGlite query(), an insert of the same bytes', 1, 'us', append.query),
         row('append, one after the other', 1, 'us', append.single),
         row('append, in flight', inFlight, 'us', append.inFlight),
-        row('append, conversations in a call', batch, 'us', append.batched),
+        row(`append, envelopes of ${few} conversations in a call`, batch, 'us', append.batchedFew),
+        row('append, new conversations in a call', batch, 'us', append.batched),
+        row('bare unnest insert of as many envelopes', batch, 'us', append.bareEnvelopes),
+        row('bare unnest inserts of as many conversations and envelopes', batch, 'us', append.bareBoth),
       ],
       checks: [
         {
@@ -55,7 +62,7 @@ export async function run(say: (text: string) => void): Promise<Report> {
           holds: prepared >= 3,
         },
         {
-          promise: 'envelopes a second, many conversations in a call, best round',
+          promise: `envelopes a second, ${batch} of ${few} conversations in a call, best round`,
           measured: perSecond,
           limit: 'at least 100,000',
           holds: perSecond >= 100_000,
@@ -120,7 +127,16 @@ async function measureAppends(base: string, say: (text: string) => void) {
     'create table plain_event (conversation_id text, position int, type text, body text, primary key (conversation_id, position))',
   )
   await using log = await openEmbeddedLog({ directory: join(base, 'appends') })
-  const samples = { query: [] as number[], single: [] as number[], inFlight: [] as number[], batched: [] as number[] }
+  await createBareTables(log)
+  const samples = {
+    query: [] as number[],
+    single: [] as number[],
+    inFlight: [] as number[],
+    batchedFew: [] as number[],
+    batched: [] as number[],
+    bareEnvelopes: [] as number[],
+    bareBoth: [] as number[],
+  }
   const text = Buffer.from(body).toString()
   for (let round = -1; round < appendRounds; round++) {
     const timed = async (into: number[], envelopes: number, work: () => Promise<void>) => {
@@ -146,9 +162,78 @@ async function measureAppends(base: string, say: (text: string) => void) {
         if (outcomes.some(({ status }) => status !== 'appended')) throw new Error('An append was refused.')
       }
     })
+    await timed(samples.batchedFew, batch * batches, async () => {
+      for (let i = 0; i < batches; i++) {
+        const requests = Array.from({ length: few }, (_, n) => requestOf(`few-${round}-${i}-${n}`, batch / few))
+        const outcomes = await log.append(requests)
+        if (outcomes.some(({ status }) => status !== 'appended')) throw new Error('An append was refused.')
+      }
+    })
+    // What no append can be faster than: the same rows and keys, without the function, and made before.
+    const rows = Array.from({ length: batches }, (_, i) => bareRows(log, (round + 1) * batches + i))
+    for (const [into, insertsOf] of [
+      [samples.bareEnvelopes, ({ envelopes }: BareRows) => [envelopes]],
+      [samples.bareBoth, ({ moreEnvelopes, conversations }: BareRows) => [conversations, moreEnvelopes]],
+    ] as const) {
+      await timed(into, batch * batches, async () => {
+        for (const each of rows) for (const insert of insertsOf(each)) await log.kysely.executeQuery(insert)
+      })
+    }
   }
   await plain.close()
   return samples
+}
+
+/** As `envelope` and `conversation`, with their keys. */
+async function createBareTables({ kysely }: PostgresLog): Promise<void> {
+  for (const [bare, like] of [
+    ['bare_envelope', 'envelope'],
+    ['bare_conversation', 'conversation'],
+  ] as const)
+    await sql`create table ${sql.table(bare)} (like ${sql.table(like)} including indexes including storage)`.execute(kysely)
+}
+
+interface BareRows {
+  readonly envelopes: CompiledQuery
+  readonly moreEnvelopes: CompiledQuery
+  readonly conversations: CompiledQuery
+}
+
+function bareRows({ kysely }: PostgresLog, nth: number): BareRows {
+  const requests = Array.from({ length: batch }, (_, n) => requestFor(`bare-${nth}-${n}`))
+  const stamped = requests.flatMap(({ envelopes }) => envelopes)
+  const numbers = stamped.map((_, n) => nth * batch + n)
+  const types = textArray(stamped.map(({ type }) => type))
+  const tenants = textArray(stamped.map(({ tenant }) => tenant))
+  const [bodies, salts, commits, hashes] = (['body', 'salt', 'commit', 'hash'] as const).map((field) =>
+    byteaArray(stamped.map((envelope) => envelope[field])),
+  )
+  const times = int8Array(stamped.map(({ occurredAt }) => occurredAt))
+  const envelopesOf = (partition: number) =>
+    sql`
+      insert into bare_envelope
+        (partition, schema_version, conversation_no, position, feed_position, occurred_at, recorded_at, tenant, type, body, salt, commitment, hash)
+      select ${partition}::int, 1, n, 1, n, at, at, tenant, type, body, salt, commitment, hash
+      from (
+        select unnest(${int8Array(numbers)}::bigint[]) as n, unnest(${times}::bigint[]) as at, unnest(${tenants}::text[]) as tenant,
+          unnest(${types}::text[]) as type, unnest(${bodies}::bytea[]) as body, unnest(${salts}::bytea[]) as salt,
+          unnest(${commits}::bytea[]) as commitment, unnest(${hashes}::bytea[]) as hash
+      ) rows
+    `.compile(kysely)
+  return {
+    envelopes: envelopesOf(0),
+    moreEnvelopes: envelopesOf(1),
+    conversations: sql`
+      insert into bare_conversation
+        (partition, conversation_no, tenant, conversation_id, head_position, head_hash, head_occurred_at, archived)
+      select 0, n, tenant, id, 1, hash, at, false
+      from (
+        select unnest(${int8Array(numbers)}::bigint[]) as n, unnest(${tenants}::text[]) as tenant,
+          unnest(${textArray(requests.map(({ key }) => key.conversationId))}::text[]) as id, unnest(${hashes}::bytea[]) as hash,
+          unnest(${times}::bigint[]) as at
+      ) rows
+    `.compile(kysely),
+  }
 }
 
 async function appendInTurn(log: PostgresLog, conversationId: string, count: number): Promise<void> {
@@ -169,19 +254,29 @@ const body = encodeBody(
 const salt = new Uint8Array(16)
 
 function requestFor(conversationId: string, head?: Pick<Head, 'position' | 'hash'>): AppendRequest {
+  return requestOf(conversationId, 1, head)
+}
+
+function requestOf(conversationId: string, count: number, head?: Pick<Head, 'position' | 'hash'>): AppendRequest {
   const key = { tenant: 'default', conversationId }
   const expected = head ?? { position: 0, hash: genesisHash(key, sha256) }
-  const header = {
-    ...key,
-    position: expected.position + 1,
-    type: messageAdded.type,
-    schemaVersion: 1,
-    occurredAt: 1_767_225_600_000_000,
-    commandId: null,
-    commandIndex: null,
-    actor: null,
-    cause: null,
-    keyId: null,
-  }
-  return { key, expected, envelopes: [stamp(header, body, { previousHash: expected.hash, salt }, sha256)] }
+  let previousHash = expected.hash
+  const envelopes = Array.from({ length: count }, (_, i) => {
+    const header = {
+      ...key,
+      position: expected.position + 1 + i,
+      type: messageAdded.type,
+      schemaVersion: 1,
+      occurredAt: 1_767_225_600_000_000,
+      commandId: null,
+      commandIndex: null,
+      actor: null,
+      cause: null,
+      keyId: null,
+    }
+    const envelope = stamp(header, body, { previousHash, salt }, sha256)
+    previousHash = envelope.hash
+    return envelope
+  })
+  return { key, expected, envelopes }
 }

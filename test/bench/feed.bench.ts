@@ -1,6 +1,7 @@
 /**
- * How long an envelope takes to a subscriber in another process, with each signal, while nothing else happens and while 8 writers append;
- * and what signals take from the throughput of appends.
+ * How long an envelope takes to a subscriber in another process, with each signal, while nothing else happens and while 8 writers append,
+ * who signal as well; and what signals take from the throughput of appends. There each side has the same subscriber, which reads all
+ * that is appended for the few envelopes that it wants: without signals with each sweep, with them as it is told.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { setTimeout } from 'node:timers/promises'
@@ -28,6 +29,8 @@ const body = utf8(JSON.stringify({ payload: { text: 'x'.repeat(370) } }))
 interface Side {
   readonly name: SignalName
   readonly log: PostgresLog
+  /** Another process' log: what the 8 write through. */
+  readonly others: PostgresLog
   readonly child: ChildProcess
   /** Told when an envelope was seen. */
   readonly seen: Map<string, (at: bigint) => void>
@@ -49,24 +52,23 @@ export async function run(say: (text: string) => void): Promise<Report> {
   try {
     for (const name of signalNames) {
       const log = await openPostgresLog({ url, migrate: true, signals: signalsOf(name) })
-      sides.push({ name, log, ...(await startSubscriber(url, name, redis.url)) })
+      const others = await openPostgresLog({ url, signals: signalsOf(name) })
+      sides.push({ name, log, others, ...(await startSubscriber(url, name, redis.url)) })
     }
-    const load = await openPostgresLog({ url, signals: 'none' })
     const delays = new Map<string, Delays>()
     for (let round = 0; round < rounds; round++) {
       for (const isLoaded of [false, true]) {
         say(`round ${round + 1} of ${rounds}: ${isLoaded ? `${writers} writers` : 'idle'}`)
-        const stop = isLoaded ? writeMeanwhile(load) : async () => {}
         for (const side of turned(sides, round)) {
+          const stop = isLoaded ? writeMeanwhile(side.others) : async () => {}
           const { acknowledged, seen } = await measure(side, side.name === 'none' ? samplesOfSweep : samples)
           const when = isLoaded ? `${writers} writers` : 'idle'
           keep(delays, `${side.name}, ${when}`, seen)
           keep(delays, `${side.name}, ${when}, acknowledged`, acknowledged)
+          await stop()
         }
-        await stop()
       }
     }
-    await load.close()
     const throughput = new Map<SignalName, number[]>(signalNames.map((name) => [name, []]))
     for (let round = 0; round < rounds * 2; round++) {
       say(`throughput, round ${round + 1} of ${rounds * 2}`)
@@ -74,9 +76,9 @@ export async function run(say: (text: string) => void): Promise<Report> {
     }
     return reportOf(delays, throughput)
   } finally {
-    for (const { log, child } of sides) {
+    for (const { log, others, child } of sides) {
       child.kill('SIGKILL')
-      await log.close()
+      await Promise.all([log.close(), others.close()])
     }
     await Promise.all([server.stop(), redis.kill()])
   }

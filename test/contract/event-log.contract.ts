@@ -282,6 +282,66 @@ export function eventLogContract(
       })
     })
 
+    test('pages of several partitions are what each of them gives', async () => {
+      const tenant = `tenant-${newKey().conversationId}`
+      const keys = apart()
+      const after = new Map<number, number>()
+      for (const key of keys) after.set(placeOf(key), await feedEnd(key))
+      for (const [i, key] of keys.entries())
+        for (const each of [{ ...key, tenant }, key])
+          await appendTo(
+            log,
+            each,
+            Array.from({ length: i + 1 }, () => ({})),
+          )
+      const one = keys[0] as ConversationKey
+      for (const filter of [
+        {},
+        { tenant },
+        { tenant: 'nobody' },
+        { types: ['messageAdded'] },
+        { tenant, types: ['turnStarted'] },
+        { tenant, conversationId: one.conversationId },
+        { types: ['messageAdded'], conversationId: one.conversationId },
+      ]) {
+        for (const limit of [2, 100]) {
+          const pages = await log.feedPages({ ...filter, after, limit })
+          expect([...pages.keys()]).toEqual([...after.keys()])
+          for (const [partition, position] of after)
+            expect(pages.get(partition)).toEqual(await log.feed({ ...filter, partition, after: position, limit }))
+        }
+      }
+      const ends = new Map([...(await log.feedHeads()).entries()].filter(([partition]) => after.has(partition)))
+      for (const [partition, page] of await log.feedPages({ tenant, after: ends, limit: 5 }))
+        expect(page).toEqual({ envelopes: [], scannedTo: ends.get(partition) })
+    })
+
+    test('pages of several partitions end together by their bytes', async () => {
+      const keys = apart()
+      const after = new Map<number, number>()
+      for (const key of keys) after.set(placeOf(key), await feedEnd(key))
+      const large = { body: utf8(JSON.stringify({ payload: { text: 'x'.repeat(pageBytes * 0.4) } })) }
+      const stored: StoredEnvelope[] = []
+      for (const key of keys) stored.push(...(await appendTo(log, key, [large, large])))
+      for (const filter of [{}, { types: ['messageAdded'] }]) {
+        const left = new Map(after)
+        const found: StoredEnvelope[] = []
+        for (let reads = 0; left.size > 0; reads++) {
+          expect(reads).toBeLessThan(10)
+          const pages = await log.feedPages({ ...filter, after: left, limit: 10 })
+          const envelopes = [...pages.values()].flatMap((page) => page.envelopes)
+          expect(envelopes.length).toBeLessThanOrEqual(4)
+          found.push(...envelopes)
+          for (const [partition, { scannedTo }] of pages)
+            if (scannedTo === left.get(partition)) left.delete(partition)
+            else left.set(partition, scannedTo)
+        }
+        expect(found.map(({ hash }) => Buffer.from(hash).toString('hex')).toSorted()).toEqual(
+          stored.map(({ hash }) => Buffer.from(hash).toString('hex')).toSorted(),
+        )
+      }
+    })
+
     test('who listens is told which partitions may have grown', async () => {
       const key = newKey()
       const heard: number[] = []

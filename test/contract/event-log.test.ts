@@ -105,7 +105,12 @@ async function onRoles(): Promise<LogUnderTest> {
   const worker = await openPostgresLog({ url: roles.worker })
   const openApp = async (): Promise<EventLog> => {
     const app = await openPostgresLog({ url: roles.app })
-    return { ...app, feed: (query) => (query.tenant === undefined ? worker : app).feed(query) }
+    const readerOf = ({ tenant }: { readonly tenant?: string }) => (tenant === undefined ? worker : app)
+    return {
+      ...app,
+      feed: (query) => readerOf(query).feed(query),
+      feedPages: (query) => readerOf(query).feedPages(query),
+    }
   }
   const app = await openPostgresLog({ url: roles.app })
   const log = await openApp()

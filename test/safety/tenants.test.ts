@@ -174,6 +174,7 @@ describe.skipIf(!server)('as the app role', () => {
   test('a feed of all tenants is refused instead of being empty', async () => {
     await using log = await openPostgresLog({ url: app })
     await expect(log.feed({ partition: 0, after: 0, limit: 10 })).rejects.toMatchObject({ code: 'tenant_missing' })
+    await expect(log.feedPages({ after: new Map([[0, 0]]), limit: 10 })).rejects.toMatchObject({ code: 'tenant_missing' })
     await using worker = await openPostgresLog({ url: (await createRoles(url, { partitions })).worker })
     const feeds = await Promise.all([0, 1, 2, 3].map((partition) => worker.feed({ partition, after: 0, limit: 100 })))
     expect(new Set(feeds.flatMap(({ envelopes }) => envelopes).map(({ tenant }) => tenant))).toEqual(new Set(tenants))

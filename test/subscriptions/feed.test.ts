@@ -15,7 +15,7 @@ import { createEngine, type FeedBatch, type FeedEnvelope, openMemoryLog, sha256 
 import { type Database, openEmbeddedLog, openPostgresLog } from '@colloquy/postgres'
 import type { Kysely } from 'kysely'
 import { afterAll, describe, expect, test, vi } from 'vitest'
-import { appendTo, newKey, utf8 } from '../support/log-writer.ts'
+import { appendTo, beginningOf, type Expected, following, newKey, utf8 } from '../support/log-writer.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { tampered, withoutHints } from '../support/tampered-log.ts'
 
@@ -144,7 +144,13 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
   test('of one conversation looks at its partition alone', async () => {
     const { log } = await fresh()
     const read = new Set<number>()
-    const watched: EventLog = { ...log, feed: (query) => (read.add(query.partition), log.feed(query)) }
+    const watched: EventLog = {
+      ...log,
+      feedPages: (query) => {
+        for (const partition of query.after.keys()) read.add(partition)
+        return log.feedPages(query)
+      },
+    }
     const keys = Array.from({ length: 12 }, () => newKey('tenant'))
     for (const key of keys) await appendTo(log, key, [{}])
     const [key] = keys as [ConversationKey]
@@ -187,7 +193,7 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
     let isDown = false
     const refuse = () => Promise.reject(new ColloquyError('database_unreachable', { target: 'x', problem: 'gone' }))
     const shaky = tampered(log, (log) => ({
-      feed: (query) => (isDown ? refuse() : log.feed(query)),
+      feedPages: (query) => (isDown ? refuse() : log.feedPages(query)),
       feedHeads: () => (isDown ? refuse() : log.feedHeads()),
     }))
     const errors: unknown[] = []
@@ -241,10 +247,10 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
       )
     let pages = 0
     const counted = tampered(log, (log) => ({
-      feed: async (query) => {
-        const page = await log.feed(query)
-        if (page.envelopes.length > 0) pages += 1
-        return page
+      feedPages: async (query) => {
+        const found = await log.feedPages(query)
+        for (const { envelopes } of found.values()) if (envelopes.length > 0) pages += 1
+        return found
       },
     }))
     const engine = engineOn(counted)
@@ -280,6 +286,74 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
       followed.stop()
       await reading
     }
+  })
+
+  test('asks once for all partitions that grew together', async () => {
+    const { log } = await fresh()
+    const asked: number[][] = []
+    const watched = tampered(log, (log) => ({
+      feedPages: (query) => {
+        asked.push([...query.after.keys()].toSorted((a, b) => a - b))
+        return log.feedPages(query)
+      },
+    }))
+    await appendTo(log, newKey(), [{}])
+    const heard = listen(engineOn(watched), { tenant: null })
+    await vi.waitFor(() => expect(heard).toHaveLength(1), waiting)
+    const before = asked.length
+    const keys = Array.from({ length: 20 }, () => newKey())
+    const expected = keys.map(beginningOf)
+    await log.append(
+      keys.map((key, i) => ({
+        key,
+        expected: expected[i] as Expected,
+        envelopes: following(key, expected[i] as Expected, [{}]),
+      })),
+    )
+    await vi.waitFor(() => expect(heard).toHaveLength(21), waiting)
+    expect(asked.slice(before)).toEqual([[...new Set(keys.map((key) => placeOf(log, key)))].toSorted((a, b) => a - b)])
+  })
+
+  test('rests behind much for as long as that deserves, and not behind little; who stops it need not wait', async () => {
+    const { log } = await fresh()
+    const rests = new Map<() => void, number>()
+    // No sweep comes but the first.
+    const timer = (listener: () => void, ms: number) => {
+      if (ms < 1_000) rests.set(listener, ms)
+      return () => void rests.delete(listener)
+    }
+    const followed = followFeed(log, { from: 'end', timer })
+    const found: string[] = []
+    const reading = (async () => {
+      for await (const { envelopes } of followed) found.push(...envelopes.map(({ conversationId }) => conversationId))
+    })()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const [key, late] = [newKey(), newKey()]
+    await appendTo(log, key, [{}, {}])
+    await vi.waitFor(() => expect(found).toHaveLength(2), waiting)
+    await appendTo(log, key, [{}])
+    await vi.waitFor(() => expect(found).toHaveLength(3), waiting)
+    expect([...rests]).toEqual([])
+    await appendTo(
+      log,
+      key,
+      Array.from({ length: 64 }, () => ({})),
+    )
+    await vi.waitFor(() => expect([...rests.values()]).toEqual([4]), waiting)
+    await appendTo(log, late, [{}])
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(found).toHaveLength(67)
+    for (const end of rests.keys()) end()
+    await vi.waitFor(() => expect(found.at(-1)).toBe(late.conversationId), waiting)
+    await appendTo(
+      log,
+      late,
+      Array.from({ length: 400 }, () => ({})),
+    )
+    await vi.waitFor(() => expect([...rests.values()]).toEqual([25]), waiting)
+    followed.stop()
+    await reading
+    expect([...rests]).toEqual([])
   })
 
   test('a subscriber that throws harms neither another one nor the append', async () => {

@@ -32,7 +32,7 @@ test('each envelope is read once and in order, however appends, hints, answers a
         const listeners = new Set<(partitions: readonly number[]) => void>()
         // Answers come when the scheduler says so, in any order; some hints never do.
         const log = tampered(store, (log) => ({
-          feed: (query) => scheduler.schedule(log.feed(query)),
+          feedPages: (query) => scheduler.schedule(log.feedPages(query)),
           feedHeads: () => scheduler.schedule(log.feedHeads()),
           onGrowth(listener) {
             listeners.add(listener)

@@ -127,7 +127,7 @@ export {
   type FeedCursor,
   positionsCover,
 } from './feed/feed-cursor.ts'
-export { readFeedPage } from './feed/feed-page.ts'
+export { feedPageByPage, readFeedPage } from './feed/feed-page.ts'
 export { type FollowedFeed, type FollowedPage, type FollowOptions, followFeed } from './feed/follow-feed.ts'
 export { defaultSweepMs, type GrowthWatch, type GrowthWatcher, watchGrowth } from './feed/watch-growth.ts'
 export { assertForkOf, type Segment, segmentsOf, sharedPosition } from './fork.ts'

@@ -11,7 +11,9 @@ import {
   type Envelope,
   type EventLog,
   type FeedFilter,
+  type FeedPage,
   type ForkPoint,
+  feedPageByPage,
   forkHash,
   genesisHash,
   type Head,
@@ -113,6 +115,21 @@ export function openMemoryLog(
     return snapshot && copySnapshot(snapshot)
   }
 
+  async function feed({ partition, after, limit, ...filter }: Parameters<EventLog['feed']>[0]): Promise<FeedPage> {
+    const feed = feeds[partition] ?? []
+    const envelopes: StoredEnvelope[] = []
+    let scannedTo = after
+    let bytes = 0
+    while (scannedTo < feed.length && envelopes.length < limit && bytes < pageBytes) {
+      const envelope = feed[scannedTo] as StoredEnvelope
+      scannedTo += 1
+      if (!isWanted(envelope, filter)) continue
+      envelopes.push(copyEnvelope(envelope))
+      bytes += envelope.body.length
+    }
+    return { envelopes, scannedTo }
+  }
+
   return {
     id,
     partitions,
@@ -192,20 +209,8 @@ export function openMemoryLog(
       return found.slice(0, limit).map((conversation) => ({ ...conversation.key, ...headOf(conversation) }))
     },
 
-    async feed({ partition, after, limit, ...filter }) {
-      const feed = feeds[partition] ?? []
-      const envelopes: StoredEnvelope[] = []
-      let scannedTo = after
-      let bytes = 0
-      while (scannedTo < feed.length && envelopes.length < limit && bytes < pageBytes) {
-        const envelope = feed[scannedTo] as StoredEnvelope
-        scannedTo += 1
-        if (!isWanted(envelope, filter)) continue
-        envelopes.push(copyEnvelope(envelope))
-        bytes += envelope.body.length
-      }
-      return { envelopes, scannedTo }
-    },
+    feed,
+    feedPages: (query) => feedPageByPage(feed, query),
 
     feedHeads: async () => feeds.map(({ length }) => length),
 

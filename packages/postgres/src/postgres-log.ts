@@ -1,11 +1,11 @@
-import { assertForkOf, type EventLog, type StoredEnvelope } from '@colloquy/core'
+import { assertForkOf, type CursorLog, type EventLog, type StoredEnvelope } from '@colloquy/core'
 import type { Kysely } from 'kysely'
 import { type AppendOptions, appender } from './append/append.ts'
 import { type Connection, type LogConnection, logConnection } from './connections/connection.ts'
 import { fork } from './fork.ts'
 import { readAncestry } from './read/ancestry.ts'
 import { commandLookup } from './read/command-lookup.ts'
-import { readFeed, readFeedHeads } from './read/feed.ts'
+import { readFeed, readFeedHeads, readFeedPages } from './read/feed.ts'
 import { putMedia, readMedia } from './read/media.ts'
 import { listConversations, readHead, readOutcome, readPage } from './read/read.ts'
 import { readActions } from './read/read-actions.ts'
@@ -36,7 +36,16 @@ export async function openLog(
   const settings = await readSettings(kysely)
   judge(settings)
   const found = await readPartitions(kysely, asked.partitions)
-  const log = logConnection(connection, { ...settings, ...found, needsReadCommitted: settings.isolation !== 'read committed' })
+  return logOver(connection, { ...settings, ...found }, asked)
+}
+
+/** The log in a database of which all is known that an opening asks. */
+export function logOver(
+  connection: Connection,
+  { isolation, ...facts }: CursorLog & Pick<Settings, 'isCluster' | 'isolation' | 'role' | 'seesAllTenants'>,
+  asked: AppendOptions & { readonly signals?: Signals },
+): PostgresLog {
+  const log = logConnection(connection, { ...facts, needsReadCommitted: isolation !== 'read committed' })
   return postgresLog(log, asked, growthBy(asked.signals ?? 'local'))
 }
 
@@ -65,6 +74,7 @@ function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth)
     command: commandLookup(log),
     conversations: (query) => log.run(`list the conversations of ${query.tenant}`, () => listConversations(log, query)),
     feed: (query) => log.run(`give the feed of partition ${query.partition}`, () => readFeed(log, query)),
+    feedPages: (query) => log.run(`give the feed of ${query.after.size} partitions`, () => readFeedPages(log, query)),
     feedHeads: () => log.run('give the ends of the feed', () => readFeedHeads(log)),
     onGrowth: growth.onGrowth,
     snapshot: (key, query) => log.run(`give a snapshot of ${key.conversationId}`, () => readSnapshot(log, key, query)),

@@ -163,6 +163,15 @@ export interface EventLog extends AsyncDisposable {
   /** Envelopes of a partition with feed positions after `after`, ascending, at most `limit`; fewer where they are large. */
   feed(query: FeedFilter & { readonly partition: number; readonly after: number; readonly limit: number }): Promise<FeedPage>
 
+  /**
+   * As `feed`, of several partitions: `after` by partition, `limit` for each. What they have at once is no more than one page's bytes
+   * (`pageBytes`): where it reaches them, the last page of the answer may be short, and partitions behind it are not in it.
+   * @returns pages in the order in which they were asked for, at least one
+   */
+  feedPages(
+    query: FeedFilter & { readonly after: ReadonlyMap<number, number>; readonly limit: number },
+  ): Promise<ReadonlyMap<number, FeedPage>>
+
   /** The last feed position of each partition, by its number. */
   feedHeads(): Promise<readonly number[]>
 

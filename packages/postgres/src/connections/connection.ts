@@ -26,6 +26,8 @@ export interface LogConnection {
   readonly target: string
   readonly id: string
   readonly partitions: number
+  /** Its partitions may lie on several machines. */
+  readonly isCluster: boolean
   /** Sessions do not start at read committed, so an append has to ask for it. */
   readonly needsReadCommitted: boolean
   readonly withAppendSession: WithAppendSession
@@ -54,7 +56,8 @@ export interface LogConnection {
 
 export function logConnection(
   { kysely, target, pool, withAppendSession = kyselySessions(kysely), close }: Connection,
-  facts: Pick<LogConnection, 'id' | 'partitions' | 'needsReadCommitted'> & Pick<Settings, 'role' | 'seesAllTenants'>,
+  facts: Pick<LogConnection, 'id' | 'partitions' | 'needsReadCommitted'> &
+    Pick<Settings, 'isCluster' | 'role' | 'seesAllTenants'>,
 ): LogConnection {
   const pending = new Set<Promise<unknown>>()
   let closing: Promise<void> | undefined
@@ -82,6 +85,7 @@ export function logConnection(
     kysely,
     id: facts.id,
     partitions: facts.partitions,
+    isCluster: facts.isCluster,
     needsReadCommitted: facts.needsReadCommitted,
     target,
     withAppendSession,

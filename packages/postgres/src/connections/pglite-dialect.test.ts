@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { PGlite } from '@electric-sql/pglite'
 import { Kysely, sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -106,4 +108,18 @@ test('any number of statements is possible: only so many stay prepared', async (
   for (let i = 0; i < 300; i++) expect((await sql.raw(`select ${i} as i`).execute(db)).rows).toEqual([{ i }])
   const { rows } = await sql<{ n: number }>`select count(*)::int as n from pg_prepared_statements`.execute(db)
   expect(rows[0]?.n).toBeLessThanOrEqual(200)
+})
+
+test('nothing of an answer is kept', async () => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+  const heapBytes = (): number => {
+    collectGarbage()
+    return process.memoryUsage().heapUsed
+  }
+  const read = sql`select repeat('x', 100000)`
+  await read.execute(db)
+  const before = heapBytes()
+  for (let i = 0; i < 200; i++) await read.execute(db)
+  expect(heapBytes() - before).toBeLessThan(5_000_000)
 })

@@ -4,6 +4,7 @@ import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } f
 import type { CustomTypesConfig, Pool, PoolClient, PoolConfig, QueryConfig } from 'pg'
 import { appendFailure } from '../append/append-failure.ts'
 import type { AppendSession, WithAppendSession } from '../append/append-session.ts'
+import { preparedFeeds } from '../read/feed.ts'
 import { preparedReads } from '../read/read-actions.ts'
 import type { Database } from '../schema/database.ts'
 import type { Connection } from './connection.ts'
@@ -167,7 +168,7 @@ function adopt(client: PoolClient, types: CustomTypesConfig, target: string): Ad
   return {
     send,
     query: ((text: string, values: unknown[]) => {
-      const name = preparedReads.get(text)
+      const name = preparedReads.get(text) ?? preparedFeeds.get(text)
       return send({ text, values, ...(name !== undefined && { name }) })
     }) as unknown as PostgresPoolClient['query'],
     release: (destroy) => client.release(isUnsure || destroy),

@@ -8,15 +8,18 @@ export interface Field {
   readonly type: number
 }
 
+/** The bytes of one or more messages, in pieces: a batch of bodies is copied once, when it leaves. */
+export type Message = readonly Uint8Array[]
+
 const byteaOid = 17
 
 /** Prepares a statement by a name, and asks what it takes and gives. */
-export function parseMessage(name: string, sql: string): Uint8Array {
-  return Buffer.concat([message('P', text(name), text(sql), int16(0)), message('D', Buffer.from('S'), text(name))])
+export function parseMessage(name: string, sql: string): Message {
+  return [...message('P', text(name), text(sql), int16(0)), ...message('D', Buffer.from('S'), text(name))]
 }
 
 /** Runs a prepared statement. Bytes are sent in binary format, and asked for in it. */
-export function bindMessage(name: string, values: readonly (string | Uint8Array | null)[], fields: readonly Field[]): Uint8Array {
+export function bindMessage(name: string, values: readonly (string | Uint8Array | null)[], fields: readonly Field[]): Message {
   const formats = values.map((value) => int16(value instanceof Uint8Array ? 1 : 0))
   const encoded = values.flatMap((value) => {
     if (value === null) return [int32(-1)]
@@ -24,8 +27,8 @@ export function bindMessage(name: string, values: readonly (string | Uint8Array 
     return [int32(bytes.length), bytes]
   })
   const resultFormats = fields.map(({ type }) => int16(type === byteaOid ? 1 : 0))
-  return Buffer.concat([
-    message(
+  return [
+    ...message(
       'B',
       text(''),
       text(name),
@@ -36,11 +39,11 @@ export function bindMessage(name: string, values: readonly (string | Uint8Array 
       int16(fields.length),
       ...resultFormats,
     ),
-    message('E', text(''), int32(0)),
-  ])
+    ...message('E', text(''), int32(0)),
+  ]
 }
 
-export const closeMessage = (name: string): Uint8Array => message('C', Buffer.from('S'), text(name))
+export const closeMessage = (name: string): Message => message('C', Buffer.from('S'), text(name))
 
 export const syncMessage = message('S')
 
@@ -109,7 +112,7 @@ function readRow(
       continue
     }
     const end = at + length
-    row[name] = type === byteaOid ? Uint8Array.from(bytes.subarray(at, end)) : parse(bytes.toString('utf8', at, end), type)
+    row[name] = type === byteaOid ? new Uint8Array(bytes.subarray(at, end)) : parse(bytes.toString('utf8', at, end), type)
     at = end
   }
   return row
@@ -162,9 +165,9 @@ function readError(bytes: Buffer, body: number): Error {
   return Object.assign(new Error(problem), details)
 }
 
-function message(kind: string, ...parts: readonly Uint8Array[]): Buffer {
+function message(kind: string, ...parts: readonly Uint8Array[]): Message {
   const length = parts.reduce((sum, part) => sum + part.length, 4)
-  return Buffer.concat([Buffer.from(kind), int32(length), ...parts])
+  return [Buffer.from(kind), int32(length), ...parts]
 }
 
 function int16(value: number): Buffer {

@@ -8,10 +8,10 @@ import type { Connection } from '../connections/connection.ts'
 import { toColloquyError } from '../connections/failures.ts'
 import { int8Oid, safeInteger } from '../connections/int8.ts'
 import { pgliteDialect } from '../connections/pglite-dialect.ts'
-import { openLog, type PostgresLog } from '../postgres-log.ts'
+import { logOver, type PostgresLog } from '../postgres-log.ts'
 import type { Database } from '../schema/database.ts'
 import { applyMigrations, migrationsHash, schemaVersion } from '../schema/migrate.ts'
-import { ensureLogId, forgetLogId } from '../schema/partitions.ts'
+import { forgetLogId, readOwnPartitions } from '../schema/partitions.ts'
 import { lockDirectory } from './directory-lock.ts'
 import { cachedTemplate, type Template, unpackTemplate } from './embedded-template.ts'
 
@@ -37,13 +37,15 @@ export async function openEmbeddedLog(options: EmbeddedOptions): Promise<Postgre
   try {
     const { found, needed } = await schemaVersion(connection.kysely)
     if (found !== needed) await applyMigrations(connection, partitions)
-    await ensureLogId(connection.kysely)
-    return await openLog(connection, options)
+    return logOver(connection, { ...settings, ...(await readOwnPartitions(connection.kysely, options.partitions)) }, options)
   } catch (error) {
     await connection.close()
     throw toColloquyError(error, 'open the log', connection.target)
   }
 }
+
+/** Not asked for: the database is ours alone, and the session is started by us. To ask takes a tenth of an opening. */
+const settings = { isCluster: false, isolation: 'read committed', role: 'postgres', seesAllTenants: true } as const
 
 async function startInDirectory(directory: string, partitions: number): Promise<Connection> {
   // Conversations are nobody else's business on this machine.
@@ -66,6 +68,14 @@ async function startInDirectory(directory: string, partitions: number): Promise<
   }
 }
 
+const sessionSettings = [
+  `default_transaction_isolation=${settings.isolation}`,
+  // Nothing gathers statistics here, and a planner without them would rather sort a whole feed than follow its index. Nor may a plan that
+  // was made over small tables be kept while they grow.
+  'enable_bitmapscan=off',
+  'plan_cache_mode=force_custom_plan',
+]
+
 async function startPglite({
   directory,
   template: beginning,
@@ -78,10 +88,8 @@ async function startPglite({
     ...(directory !== undefined && { dataDir: join(directory, 'postgres') }),
     ...(beginning !== undefined && { loadDataDir: new Blob([beginning]) }),
     parsers: { [int8Oid]: safeInteger },
+    startParams: [...PGlite.defaultStartParams, ...sessionSettings.flatMap((setting) => ['-c', setting])],
   })
-  // Nothing gathers statistics here, and a planner without them would rather sort a whole feed than follow its index. Nor may a plan that
-  // was made over small tables be kept while they grow.
-  await pglite.exec('set enable_bitmapscan = off; set plan_cache_mode = force_custom_plan')
   return {
     kysely: new Kysely<Database>({ dialect: pgliteDialect(pglite) }),
     target: directory ?? 'memory',

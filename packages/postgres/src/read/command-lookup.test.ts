@@ -16,7 +16,7 @@ function counted() {
   const counts = { statements: 0 }
   const connection = logConnection(
     { kysely: log.kysely, target: 'test', close: () => Promise.resolve() },
-    { id: '00000000', partitions: 4, needsReadCommitted: false, role: 'test', seesAllTenants: true },
+    { id: '00000000', partitions: 4, needsReadCommitted: false, isCluster: false, role: 'test', seesAllTenants: true },
   )
   const asTenant: typeof connection.asTenant = (tenant, work) => {
     counts.statements += 1

@@ -24,7 +24,7 @@ export const envelopeColumns = [
   'recorded_at',
 ] as const satisfies readonly (keyof Database['envelope'])[]
 
-type EnvelopeRow = Pick<Selectable<Database['envelope']>, (typeof envelopeColumns)[number]>
+export type EnvelopeRow = Pick<Selectable<Database['envelope']>, (typeof envelopeColumns)[number]>
 
 export function toStoredEnvelope(row: EnvelopeRow, conversationId: string): StoredEnvelope {
   return {

@@ -19,9 +19,13 @@ export async function forgetLogId(kysely: Kysely<Database>): Promise<void> {
   await kysely.updateTable('partition').set({ log_id: '' }).execute()
 }
 
-/** Gives the log an id where it was made of a template just now. For who has the database to itself. */
-export async function ensureLogId(kysely: Kysely<Database>): Promise<void> {
-  await kysely.updateTable('partition').set({ log_id: newLogId() }).where('log_id', '=', '').execute()
+/** As `readPartitions`; a log that was made of a template just now gets its id. For who has the database to itself. */
+export async function readOwnPartitions(kysely: Kysely<Database>, asked?: number): Promise<CursorLog> {
+  const found = await readPartitions(kysely, asked)
+  if (found.id !== '') return found
+  const id = newLogId()
+  await kysely.updateTable('partition').set({ log_id: id }).execute()
+  return { ...found, id }
 }
 
 /**
