@@ -15,8 +15,7 @@ afterAll(() => postgres?.stop())
 for (const row of rows.filter(({ byHand }) => byHand !== true)) {
   test(`${row.id}: ${row.promise}`, async (context) => {
     const { verdict, wrong } = await runRow(row, { seed, scale: 'quick', mutant: undefined, minutes: 1, postgres })
-    // In CI there is a Postgres, or nothing came so far: what is missing is a right that this machine does not give.
-    if (verdict === 'skipped') {
+    if (verdict === 'skipped' && process.env['CI'] !== 'true') {
       console.warn(`SKIPPED: ${row.id}: ${wrong.join('; ')}`)
       context.skip()
     }
