@@ -10,7 +10,7 @@ const failure = (code: string): Error => Object.assign(new Error(`it failed with
 const connectionLost = (): Error => new Error('Connection terminated unexpectedly')
 
 /** An appender whose sends do what `script` says, one entry a send; after its end each succeeds. */
-function scripted(script: readonly (Error | 'local')[], options: AppendOptions = {}) {
+function scripted(script: readonly (Error | 'local')[], options: AppendOptions & { readonly isReadOnly?: boolean } = {}) {
   const sent: (readonly unknown[])[] = []
   let isLocalOnly = false
   const query = async <Row>({ text }: { text: string }, values: readonly unknown[]) => {
@@ -34,6 +34,7 @@ function appenderOver(answers: Pick<AppendSession, 'query' | 'isLocalOnly'>, opt
     kysely: { isTransaction: false },
     partitions: 1,
     needsReadCommitted: false,
+    isReadOnly: options.isReadOnly ?? false,
     withAppendSession: <T>(work: (session: AppendSession) => Promise<T>) => work(session),
   } as unknown as LogConnection
   return appender(log, options, () => {})
@@ -72,6 +73,24 @@ describe('an append', () => {
     const { append, sent } = scripted([error])
     expect(await append([aRequest()])).toMatchObject([{ status: 'appended' }])
     expect(sent[1]).toEqual(sent[0])
+  })
+
+  test('waits for the fail-over of a server that took writes when the log was opened', async () => {
+    const { append, sent } = scripted([failure('25006'), failure('25006')])
+    expect(await append([aRequest()])).toMatchObject([{ status: 'appended' }])
+    expect(sent).toHaveLength(3)
+    const never = scripted(
+      Array.from({ length: 100 }, () => failure('25006')),
+      { deadlineMs: 20 },
+    )
+    await expect(never.append([aRequest()])).rejects.toMatchObject({ code: 'log_read_only', details: { target: 'db:5432/talk' } })
+  })
+
+  test('is refused at once by a server that took no writes when the log was opened either, until it is promoted', async () => {
+    const { append, sent } = scripted([failure('25006')], { isReadOnly: true })
+    await expect(append([aRequest()])).rejects.toMatchObject({ code: 'log_read_only', retryable: true })
+    expect(sent).toHaveLength(1)
+    expect(await append([aRequest()])).toMatchObject([{ status: 'appended' }])
   })
 
   test('is refused at once when the disk is full', async () => {
