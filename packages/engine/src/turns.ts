@@ -1,0 +1,58 @@
+/**
+ * Turns of writers in several processes at one conversation.
+ *
+ * An append stands on the envelope before it, so whoever loses a race must apply what it missed before it tries again; by then a winner
+ * that never pauses has the next one under way. Trying faster does not help the loser, and waiting makes what it knows older still. Only
+ * who wins can let the other one in, so the winner waits a little between its appends: longer with each one that it wins in a row, until
+ * it loses one. One that has not lost for long cannot know whether there is somebody to wait for, and gives way rarely.
+ *
+ * Measured 2026-11-27, two processes that dispatch without a pause: one had 99.3 % of the turns, and all of them when the other took 2 ms
+ * longer.
+ */
+
+/** How long a lost race says that there is another writer. */
+const rivalryMs = 1_000
+/** The longest pause between two appends of a writer that has a rival: longer than most take for an attempt. */
+const longestMs = 64
+/** How long a writer appends without a pause before it gives way to whom it does not know of, and for how long: 3 % of its time. */
+const unbrokenMs = 1_000
+const unknownMs = 64
+/** Between appends so far apart others had their chance. */
+const chanceMs = 10
+
+export class Turns {
+  #wonInARow = 0
+  #wonAt = Number.NEGATIVE_INFINITY
+  #lostAt = Number.NEGATIVE_INFINITY
+  /** Since when there was no pause. */
+  #unbrokenSince = Number.NEGATIVE_INFINITY
+
+  /** An append of this process is stored. */
+  won(): void {
+    this.#wonInARow += 1
+    this.#wonAt = performance.now()
+  }
+
+  /** Another writer came first. */
+  lost(): void {
+    this.#wonInARow = 0
+    this.#lostAt = performance.now()
+  }
+
+  /** Waits before the next append, if it is another one's turn. The time since the last append counts. */
+  async giveWay(): Promise<void> {
+    const now = performance.now()
+    const sinceWon = now - this.#wonAt
+    if (sinceWon > chanceMs) this.#unbrokenSince = now
+    const leftMs = this.#pauseMs(now) - sinceWon
+    if (leftMs <= 0) return
+    await new Promise((resolve) => setTimeout(resolve, leftMs))
+    this.#unbrokenSince = performance.now()
+  }
+
+  #pauseMs(now: number): number {
+    if (this.#wonInARow === 0) return 0
+    if (now - this.#lostAt < rivalryMs) return Math.random() * Math.min(2 ** this.#wonInARow - 2, longestMs)
+    return now - this.#unbrokenSince > unbrokenMs ? Math.random() * unknownMs : 0
+  }
+}
