@@ -6,8 +6,10 @@
  */
 import { type ConversationKey, type ConversationState, type EventLog, isColloquyError } from '@colloquy/core'
 import { type Conversation, createEngine, type Engine, type Seen, sha256, verifyChain } from '@colloquy/engine'
-import { doctor, openPostgresLog } from '@colloquy/postgres'
+import { doctor, migrate, openPostgresLog, type PostgresLog } from '@colloquy/postgres'
+import { sql } from 'kysely'
 import { afterAll, describe, expect, test, vi } from 'vitest'
+import { freePort } from '../support/free-port.ts'
 import { say, storedIn } from '../support/given.ts'
 import { appendTo, newKey } from '../support/log-writer.ts'
 import { type ClusterServer, caughtUp, startPrimary, startStandby } from '../support/standby.ts'
@@ -64,6 +66,47 @@ describe.runIf(primary && standby)('a standby', () => {
     }
     expect(fed).toEqual((await storedIn(onPrimary, key.conversationId)).map(({ hash }) => Buffer.from(hash).toString('hex')))
     expect((await doctor({ url: second.url })).map(({ name }) => name)).toContain('fsync')
+  })
+
+  test('is what `log.reader` reads from, and nothing else', async () => {
+    await using logs = await opened()
+    const warnings: string[] = []
+    const onWarning = (warning: string) => void warnings.push(warning)
+    const log = await openPostgresLog({ url: first.url, readUrl: second.url, onWarning })
+    const inRecovery = async ({ kysely }: PostgresLog) =>
+      (await sql<{ found: boolean }>`select pg_is_in_recovery() as found`.execute(kysely)).rows[0]?.found
+    expect([await inRecovery(log), await inRecovery(log.reader)]).toEqual([false, true])
+    await using there = createEngine({ log })
+    await using here = createEngine({ log: log.reader })
+    expect((await here.replay(logs.key.conversationId)).state.messages).toHaveLength(10)
+    await expect((await here.open(logs.key.conversationId)).dispatch(say('no'))).rejects.toMatchObject({ code: 'log_read_only' })
+    await expect((await there.open(logs.key.conversationId)).dispatch(say('yes'))).resolves.toMatchObject({ position: 11 })
+    await caughtUp(first, second)
+    expect(await verifyChain(log.reader, logs.key, sha256)).toMatchObject({ ok: true, positions: 11 })
+    await log.close()
+    await expect(log.reader.head(logs.key)).rejects.toMatchObject({ code: 'log_closed' })
+    expect(warnings.filter((warning) => warning.includes('cannot be used'))).toEqual([])
+  })
+
+  test('that is away is missed by nobody who writes, and one of another log is refused', async () => {
+    await using logs = await opened()
+    const warnings: string[] = []
+    const onWarning = (warning: string) => void warnings.push(warning)
+    const readUrl = `postgres://colloquy@127.0.0.1:${await freePort()}/postgres`
+    await using log = await openPostgresLog({ url: first.url, readUrl, onWarning })
+    expect(log.reader.kysely).toBe(log.kysely)
+    expect(warnings).toContainEqual(expect.stringContaining('The standby to read from cannot be used'))
+    await using engine = createEngine({ log: log.reader })
+    expect((await engine.replay(logs.key.conversationId)).state.messages).toHaveLength(10)
+
+    await first.query('create database other')
+    const other = new URL(first.url)
+    other.pathname = '/other'
+    await migrate({ url: other.href, partitions })
+    await expect(openPostgresLog({ url: first.url, readUrl: other.href, onWarning })).rejects.toMatchObject({
+      code: 'settings_invalid',
+      details: { field: 'readUrl' },
+    })
   })
 
   test('feeds what the primary gets from now on', async () => {

@@ -20,6 +20,11 @@ import { type Growth, growthBy, type Signals } from './signals/growth.ts'
 export interface PostgresLog extends EventLog {
   /** The database itself, for reads of your own and for `doctor`. The log's tables are written by the log only. */
   readonly kysely: Kysely<Database>
+  /**
+   * The same log as the standby of `readUrl` has it, for what only reads and may be a moment behind: replays, verifications, exports,
+   * lists, feeds. Whatever decides what is appended reads from the log itself. Without a `readUrl` it is the log itself.
+   */
+  readonly reader: PostgresLog
 }
 
 /**
@@ -47,8 +52,11 @@ function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth)
     await log.close()
     await growth.close()
   }
-  return {
+  const own: PostgresLog = {
     kysely: log.kysely,
+    get reader() {
+      return own
+    },
     id: log.id,
     partitions: log.partitions,
     append,
@@ -77,6 +85,7 @@ function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth)
     close,
     [Symbol.asyncDispose]: close,
   }
+  return own
 }
 
 async function* readPages(
