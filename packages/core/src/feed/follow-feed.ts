@@ -83,7 +83,9 @@ export function followFeed(log: EventLog, options: FollowOptions): FollowedFeed 
         // Before they are read: a hint that comes meanwhile may be about what the page does not have.
         for (const partition of asked) grown.delete(partition)
         const read = await Promise.allSettled(
-          asked.map((partition) => readFeedPage(log, { ...filter, partition, after: positions[partition] as number, limit })),
+          asked.map((partition) =>
+            readFeedPage(log, { ...filter, partition, after: positions[partition] as number, limit }, watch.headOf(partition)),
+          ),
         )
         for (const [i, partition] of asked.entries()) {
           const result = read[i] as (typeof read)[number]
