@@ -5,10 +5,12 @@ import {
   envelopeProblem,
   forkHash,
   genesisHash,
+  isColloquyError,
   type Reducer,
   readAction,
   resolverOf,
   type Sha256,
+  type StoredEnvelope,
   segmentsOf,
   stateHash,
   toHex,
@@ -52,25 +54,45 @@ export async function verifyChain(log: EventLog, key: ConversationKey, sha256: S
     headHash: toHex(head.hash),
     problem: { position, text },
   })
-  for await (const page of log.read(key, { to: head.position })) {
-    for (const envelope of page) {
-      follow(positions + 1)
-      const owner = segments[next - 1]?.conversationId
-      const problem =
-        envelope.conversationId === owner
-          ? envelopeProblem(envelope, { position: positions + 1, previousHash }, sha256)
-          : `the envelope is of ${envelope.conversationId}, not of ${owner}`
-      if (problem !== undefined) return broken(positions + 1, problem)
-      positions += 1
-      if (envelope.salt === null) erased += 1
-      previousHash = envelope.hash
+  try {
+    for await (const page of readToFirstHole(log, key, head.position)) {
+      for (const envelope of page) {
+        follow(positions + 1)
+        const owner = segments[next - 1]?.conversationId
+        const problem =
+          envelope.conversationId === owner
+            ? envelopeProblem(envelope, { position: positions + 1, previousHash }, sha256)
+            : `the envelope is of ${envelope.conversationId}, not of ${owner}`
+        if (problem !== undefined) return broken(positions + 1, problem)
+        positions += 1
+        if (envelope.salt === null) erased += 1
+        previousHash = envelope.hash
+      }
     }
+  } catch (error) {
+    if (!isColloquyError(error, 'log_corrupt')) throw error
+    return broken(error.details.position, error.details.problem)
   }
   follow(positions + 1)
   if (positions !== head.position)
     return broken(positions + 1, `the head says ${head.position} envelopes, and the log has ${positions}`)
   if (toHex(previousHash) !== toHex(head.hash)) return broken(positions, 'the last envelope has another hash than the head')
   return { conversationId, ok: true, positions, erased, headHash: toHex(head.hash) }
+}
+
+/** A log gives no page with a hole in it: of one that has, what is before the hole is read by itself. @throws `log_corrupt` behind it */
+async function* readToFirstHole(log: EventLog, key: ConversationKey, to: number): AsyncGenerator<readonly StoredEnvelope[]> {
+  let next = 1
+  try {
+    for await (const page of log.read(key, { to })) {
+      yield page
+      next += page.length
+    }
+  } catch (error) {
+    if (isColloquyError(error, 'log_corrupt') && error.details.position > next)
+      yield* log.read(key, { from: next, to: error.details.position - 1 })
+    throw error
+  }
 }
 
 /** Whether a replay leads to the states that were kept. */
