@@ -38,8 +38,8 @@ export const mutants = {
     patches: [
       {
         file: 'packages/postgres/src/append/append.ts',
-        find: 'return prepared.lost === undefined ? refusal(',
-        replace: 'return true ? refusal(',
+        find: 'if (prepared.lost !== undefined) return afterLoss(',
+        replace: 'if (false) return afterLoss(',
       },
     ],
   },
@@ -72,6 +72,10 @@ export const mutants = {
         replace: 'if (Number.isNaN(head.position)) {',
       },
     ],
+  },
+  /** A writer that won goes on at once, as if it were alone. */
+  'nobody-gives-way': {
+    patches: [{ file: 'packages/engine/src/turns.ts', find: 'if (leftMs <= 0) return', replace: 'return' }],
   },
   /** A page of the feed begins one too late. */
   'feed-skips': {
