@@ -22,8 +22,8 @@ const noCommandCheck = {
   functions: [
     { name: 'log_append_one_v1', find: 'and (p_command_id is null or not exists (', replace: 'and (true or not exists (' },
     { name: 'log_append_one_v1', find: 'when p_command_id is not null and exists (', replace: 'when false and exists (' },
-    { name: 'log_append_v1', find: 'and (u.command_id is null or not exists (', replace: 'and (true or not exists (' },
-    { name: 'log_append_v1', find: 'u.n = any (v_repeated) or exists (', replace: 'false and exists (' },
+    { name: 'log_append_v1', find: 'and (u.command_id is null or (', replace: 'and (true or (' },
+    { name: 'log_append_v1', find: 'u.n = any (v_repeated) or (', replace: 'false and (' },
     { name: 'log_append_v1', find: 'if p_more_requests is not null then', replace: 'if false then' },
   ],
   statements: ['drop index envelope_command'],

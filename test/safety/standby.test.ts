@@ -249,6 +249,25 @@ async function startPair(): Promise<readonly [ClusterServer, ClusterServer]> {
   return [first, await startStandby(first)]
 }
 
+test.runIf(primary)('with several urls an append is stored on the standby that takes over', async () => {
+  const [first, second] = await startPair()
+  try {
+    await using log = await openPostgresLog({ urls: [first.url, second.url], migrate: true, partitions })
+    await using engine = createEngine({ log })
+    const conversation = await engine.open('c')
+    await conversation.dispatch(say('m1'))
+    await caughtUp(first, second)
+    await first.kill()
+    const dispatched = conversation.dispatch(say('m2'))
+    await second.promote()
+    await expect(dispatched).resolves.toMatchObject({ position: 2 })
+    expect(await second.query('select count(*)::int as stored from envelope')).toEqual([{ stored: 2 }])
+  } finally {
+    await first.remove()
+    await second.remove()
+  }
+})
+
 async function lostOf({ acknowledged, log }: FailedOver): Promise<Acknowledged[]> {
   const fates = await Promise.all(acknowledged.map(({ key, seen }) => log.outcome({ key, ...seen })))
   return acknowledged.filter((_, i) => fates[i] !== 'stored')
