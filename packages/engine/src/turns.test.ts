@@ -38,7 +38,7 @@ describe('a writer', () => {
       turns.won()
       waits.push(await waited(turns))
     }
-    expect(waits).toEqual([0, 2, 6, 14, 30, 62, 64, 64])
+    expect(waits).toEqual([0, 2, 6, 14, 30, 62, 126, 128])
     turns.lost()
     expect(await waited(turns)).toBe(0)
   })

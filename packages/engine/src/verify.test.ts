@@ -64,6 +64,11 @@ describe('verifyChain', () => {
       positions: 3,
       problem: { position: 4, text: 'missing' },
     })
+    expect(await verifyReplay(holed, key, createEngine({ log }).reducer, sha256)).toMatchObject({
+      verdict: 'log_changed',
+      positions: 3,
+      chain: { problem: { position: 4 } },
+    })
   })
 
   test('an erased body leaves the chain whole and is counted', async () => {

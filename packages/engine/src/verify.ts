@@ -100,9 +100,11 @@ export interface ReplayVerdict {
   readonly conversationId: string
   /**
    * 'same': every kept state hash is reached again. 'log_changed': the chain is broken, so the stored actions are not those that were
-   * appended. 'code_changed': the chain holds, and the same actions lead to another state than they did.
+   * appended. 'code_changed': the chain holds, and the same actions lead to another state than the kept hash says: the code changed, or
+   * the hash, which no chain protects.
    */
   readonly verdict: 'same' | 'log_changed' | 'code_changed'
+  /** Replayed: all, or as far as a changed log can be read. */
   readonly positions: number
   /** Kept state hashes that were compared. None: nothing vouches for the states. */
   readonly compared: number
@@ -117,7 +119,7 @@ export interface ReplayVerdict {
  * Replays action by action and compares with the state hashes that were kept with the snapshots.
  * Hashing after every action costs what the action changed, so the whole costs about one replay.
  * @param onPosition told the state hash at every position
- * @throws `conversation_not_found`, `log_corrupt`
+ * @throws `conversation_not_found`, `log_corrupt` where the chain is whole and an action cannot be read
  */
 export async function verifyReplay<State>(
   log: EventLog,
@@ -135,17 +137,22 @@ export async function verifyReplay<State>(
   let compared = 0
   let hash = stateHash(state, sha256)
   let difference: ReplayVerdict['difference']
-  for await (const page of log.read(key)) {
-    for (const envelope of page) {
-      state = reducer.reduce(state, await readAction(reducer, envelope, resolve), () => {})
-      hash = stateHash(state, sha256)
-      positions = envelope.position
-      onPosition(positions, hash)
-      const expected = kept.get(positions)
-      if (expected === undefined) continue
-      compared += 1
-      if (expected !== toHex(hash)) difference ??= { position: positions, kept: expected, replayed: toHex(hash) }
+  try {
+    for await (const page of readToFirstHole(log, key, Number.MAX_SAFE_INTEGER)) {
+      for (const envelope of page) {
+        state = reducer.reduce(state, await readAction(reducer, envelope, resolve), () => {})
+        hash = stateHash(state, sha256)
+        positions = envelope.position
+        onPosition(positions, hash)
+        const expected = kept.get(positions)
+        if (expected === undefined) continue
+        compared += 1
+        if (expected !== toHex(hash)) difference ??= { position: positions, kept: expected, replayed: toHex(hash) }
+      }
     }
+  } catch (error) {
+    // What was changed may be unreadable now. Where it was changed, the chain says.
+    if (chain.ok || !isColloquyError(error, 'log_corrupt')) throw error
   }
   const verdict = !chain.ok ? 'log_changed' : difference ? 'code_changed' : 'same'
   return { conversationId, verdict, positions, compared, stateHash: toHex(hash), chain, ...(difference && { difference }) }

@@ -56,7 +56,8 @@ export interface LogConnection {
 
 export function logConnection(
   { kysely, target, pool, withAppendSession = kyselySessions(kysely), close }: Connection,
-  facts: Pick<LogConnection, 'id' | 'partitions' | 'needsReadCommitted' | 'isReadOnly'> & Pick<Settings, 'role' | 'seesAllTenants'>,
+  facts: Pick<LogConnection, 'id' | 'partitions' | 'needsReadCommitted' | 'isReadOnly'> &
+    Pick<Settings, 'role' | 'seesAllTenants'>,
 ): LogConnection {
   const pending = new Set<Promise<unknown>>()
   let closing: Promise<void> | undefined

@@ -140,10 +140,7 @@ export async function readCommands(
     const rows = await log.asTenant(key.tenant, (kysely) =>
       pageQuery(
         kysely,
-        envelopesOf(kysely, log, key)
-          .select(envelopeColumns)
-          .where('command_id', 'in', commandIds)
-          .where('position', '>=', from),
+        envelopesOf(kysely, log, key).select(envelopeColumns).where('command_id', 'in', commandIds).where('position', '>=', from),
         'position',
       ).execute(),
     )
