@@ -75,7 +75,7 @@ export const mutants = {
   },
   /** A writer that won goes on at once, as if it were alone. */
   'nobody-gives-way': {
-    patches: [{ file: 'packages/engine/src/turns.ts', find: 'if (leftMs <= 0) return', replace: 'return' }],
+    patches: [{ file: 'packages/engine/src/turns.ts', find: 'if (leftMs <= 0) return undefined', replace: 'return undefined' }],
   },
   /** A page of the feed begins one too late. */
   'feed-skips': {

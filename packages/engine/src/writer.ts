@@ -197,7 +197,8 @@ export class Writer<State> {
     while (this.#queue.length > 0 || this.#tasks.length > 0) {
       for (const task of this.#tasks.splice(0)) await task()
       // Before they are gathered: what comes meanwhile shares the append.
-      if (this.#queue.length > 0) await this.#turns.giveWay()
+      const waiting = this.#queue.length > 0 ? this.#turns.giveWay() : undefined
+      if (waiting) await waiting
       const batch = this.#nextBatch()
       if (batch.length === 0) continue
       try {
