@@ -1,4 +1,5 @@
 import type { ConversationKey } from '@colloquy/core'
+import type { KyselyPlugin } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { appendTo, newKey } from '../../../../test/support/log-writer.ts'
 import { logConnection } from '../connections/connection.ts'
@@ -13,16 +14,24 @@ beforeAll(async () => {
 })
 afterAll(() => log.close())
 
-/** A lookup over the same tables, and how many statements it sent. */
+/** A lookup over the same tables, how many statements it sent, and how many bytes of bodies the largest answer had. */
 function counted() {
-  const counts = { statements: 0 }
+  const counts = { statements: 0, largestBytes: 0 }
+  const measuring: KyselyPlugin = {
+    transformQuery: ({ node }) => node,
+    transformResult({ result }) {
+      const bytes = (result.rows as { readonly body: Uint8Array }[]).reduce((sum, { body }) => sum + body.length, 0)
+      counts.largestBytes = Math.max(counts.largestBytes, bytes)
+      return Promise.resolve(result)
+    },
+  }
   const connection = logConnection(
     { kysely: log.kysely, target: 'test', close: () => Promise.resolve() },
     { id: '00000000', partitions: 4, needsReadCommitted: false, isReadOnly: false, role: 'test', seesAllTenants: true },
   )
   const asTenant: typeof connection.asTenant = (tenant, work) => {
     counts.statements += 1
-    return connection.asTenant(tenant, work)
+    return connection.asTenant(tenant, (kysely) => work(kysely.withPlugin(measuring)))
   }
   const bounded = { ...connection, asTenant }
   return {
@@ -71,8 +80,8 @@ test('no statement answers with more than a page of bytes, however much the comm
     lookup.look(keys[1], 'c'),
   ])
   expect(found).toEqual([one.slice(0, 2), [], two.slice(0, 2), two.slice(3)])
-  // Of five bodies each page has three, since the third is what fills it.
-  expect(lookup.counts.statements).toBe(2)
+  // Of five bodies a page has three, since the third is what fills it.
+  expect(lookup.counts).toEqual({ statements: 2, largestBytes: 3 * body.length })
 
   const all = counted()
   expect(await all.readAll(keys[0], ['a', 'b', 'c', 'none'])).toEqual(
@@ -82,5 +91,5 @@ test('no statement answers with more than a page of bytes, however much the comm
       ['c', one.slice(3)],
     ]),
   )
-  expect(all.counts.statements).toBe(2)
+  expect(all.counts).toEqual({ statements: 2, largestBytes: 3 * body.length })
 })
