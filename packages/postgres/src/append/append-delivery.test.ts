@@ -9,8 +9,13 @@ import type { AppendSession } from './append-session.ts'
 const failure = (code: string): Error => Object.assign(new Error(`it failed with ${code}`), { code })
 const connectionLost = (): Error => new Error('Connection terminated unexpectedly')
 
+type ScriptOptions = AppendOptions & {
+  /** The server took no writes when the log was opened. */
+  readonly isReadOnly?: boolean
+}
+
 /** An appender whose sends do what `script` says, one entry a send; after its end each succeeds. */
-function scripted(script: readonly (Error | 'local')[], options: AppendOptions & { readonly isReadOnly?: boolean } = {}) {
+function scripted(script: readonly (Error | 'local')[], options: ScriptOptions = {}) {
   const sent: (readonly unknown[])[] = []
   let isLocalOnly = false
   const query = async <Row>({ text }: { text: string }, values: readonly unknown[]) => {
@@ -27,7 +32,7 @@ function scripted(script: readonly (Error | 'local')[], options: AppendOptions &
 /** What the append function answers. */
 const appended = { outcome: 'appended', feed_position: 7, feed_positions: [6], refused: null, recorded_at: 1 }
 
-function appenderOver(answers: Pick<AppendSession, 'query' | 'isLocalOnly'>, options: AppendOptions = {}) {
+function appenderOver(answers: Pick<AppendSession, 'query' | 'isLocalOnly'>, options: ScriptOptions = {}) {
   const session: AppendSession = { ...answers, commit: () => Promise.resolve() }
   const log = {
     target: 'db:5432/talk',
