@@ -101,7 +101,7 @@ export const mutants = {
   /** Envelopes come in the order of the clocks of those who wrote them. */
   'feed-by-time': {
     patches: [
-      { file: 'packages/postgres/src/read/feed.ts', find: `.orderBy('feed_position')`, replace: `.orderBy('occurred_at')` },
+      { file: 'packages/postgres/src/read/page-query.ts', find: '.orderBy(sql.ref(order))', replace: `.orderBy('occurred_at')` },
       { file: 'packages/core/src/feed/feed-page.ts', find: 'if (feedPosition !== expected)', replace: 'if (false)' },
     ],
   },
