@@ -22,8 +22,8 @@ const noCommandCheck = {
   functions: [
     { name: 'log_append_one_v1', find: 'and (p_command_id is null or not exists (', replace: 'and (true or not exists (' },
     { name: 'log_append_one_v1', find: 'when p_command_id is not null and exists (', replace: 'when false and exists (' },
-    { name: 'log_append_v1', find: 'and (u.command_id is null or not exists (', replace: 'and (true or not exists (' },
-    { name: 'log_append_v1', find: 'u.n = any (v_repeated) or exists (', replace: 'false and exists (' },
+    { name: 'log_append_v1', find: 'and (u.command_id is null or (', replace: 'and (true or (' },
+    { name: 'log_append_v1', find: 'u.n = any (v_repeated) or (', replace: 'false and (' },
     { name: 'log_append_v1', find: 'if p_more_requests is not null then', replace: 'if false then' },
   ],
   statements: ['drop index envelope_command'],
@@ -38,8 +38,8 @@ export const mutants = {
     patches: [
       {
         file: 'packages/postgres/src/append/append.ts',
-        find: 'return prepared.lost === undefined ? refusal(',
-        replace: 'return true ? refusal(',
+        find: 'if (prepared.lost !== undefined) return afterLoss(',
+        replace: 'if (false) return afterLoss(',
       },
     ],
   },
@@ -73,6 +73,10 @@ export const mutants = {
       },
     ],
   },
+  /** A writer that won goes on at once, as if it were alone. */
+  'nobody-gives-way': {
+    patches: [{ file: 'packages/engine/src/turns.ts', find: 'if (leftMs <= 0) return undefined', replace: 'return undefined' }],
+  },
   /** A page of the feed begins one too late. */
   'feed-skips': {
     patches: [
@@ -97,7 +101,7 @@ export const mutants = {
   /** Envelopes come in the order of the clocks of those who wrote them. */
   'feed-by-time': {
     patches: [
-      { file: 'packages/postgres/src/read/feed.ts', find: `.orderBy('feed_position')`, replace: `.orderBy('occurred_at')` },
+      { file: 'packages/postgres/src/read/page-query.ts', find: '.orderBy(sql.ref(order))', replace: `.orderBy('occurred_at')` },
       { file: 'packages/core/src/feed/feed-page.ts', find: 'if (feedPosition !== expected)', replace: 'if (false)' },
     ],
   },

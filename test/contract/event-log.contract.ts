@@ -17,7 +17,7 @@ import {
   type StoredAction,
   type StoredEnvelope,
 } from '@colloquy/core'
-import { sha256 } from '@colloquy/engine'
+import { sha256, verifyChain } from '@colloquy/engine'
 import type { Database } from '@colloquy/postgres'
 import { type Kysely, sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -965,6 +965,7 @@ export function eventLogContract(
         await expect(readAll(log, key)).rejects.toMatchObject({ code: 'log_corrupt', details: { position: pageSize + 1 } })
         await remove(3, 3)
         await expect(readAll(log, key)).rejects.toMatchObject({ code: 'log_corrupt', details: { position: 3 } })
+        expect(await verifyChain(log, key, sha256)).toMatchObject({ ok: false, positions: 2, problem: { position: 3 } })
         await expect(log.actions(key, { from: 2, to: 5 })[Symbol.asyncIterator]().next()).rejects.toMatchObject({
           code: 'log_corrupt',
           details: { position: 3 },

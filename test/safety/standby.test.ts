@@ -6,8 +6,10 @@
  */
 import { type ConversationKey, type ConversationState, type EventLog, isColloquyError } from '@colloquy/core'
 import { type Conversation, createEngine, type Engine, type Seen, sha256, verifyChain } from '@colloquy/engine'
-import { doctor, openPostgresLog } from '@colloquy/postgres'
+import { doctor, migrate, openPostgresLog, type PostgresLog } from '@colloquy/postgres'
+import { sql } from 'kysely'
 import { afterAll, describe, expect, test, vi } from 'vitest'
+import { freePort } from '../support/free-port.ts'
 import { say, storedIn } from '../support/given.ts'
 import { appendTo, newKey } from '../support/log-writer.ts'
 import { type ClusterServer, caughtUp, startPrimary, startStandby } from '../support/standby.ts'
@@ -15,7 +17,7 @@ import { tampered } from '../support/tampered-log.ts'
 
 const rounds = Number(process.env['COLLOQUY_FAILOVER_ROUNDS'] ?? 1)
 const partitions = 4
-/** An append is tried again for so long: a server that takes no writes now may do so in a moment. */
+/** An append is tried again for so long: a server that was lost may be replaced in a moment. */
 const deadlineMs = 2_000
 const primary = await startPrimary()
 const standby = primary && (await startStandby(primary))
@@ -36,7 +38,7 @@ describe.runIf(primary && standby)('a standby', () => {
     for (let i = 0; i < 10; i++) await conversation.dispatch(say(`m${i}`))
     await engine.close()
     await caughtUp(first, second)
-    const onStandby = await openPostgresLog({ url: second.url, deadlineMs })
+    const onStandby = await openPostgresLog({ url: second.url })
     return {
       key,
       onPrimary,
@@ -66,6 +68,47 @@ describe.runIf(primary && standby)('a standby', () => {
     expect((await doctor({ url: second.url })).map(({ name }) => name)).toContain('fsync')
   })
 
+  test('is what `log.reader` reads from, and nothing else', async () => {
+    await using logs = await opened()
+    const warnings: string[] = []
+    const onWarning = (warning: string) => void warnings.push(warning)
+    const log = await openPostgresLog({ url: first.url, readUrl: second.url, onWarning })
+    const inRecovery = async ({ kysely }: PostgresLog) =>
+      (await sql<{ found: boolean }>`select pg_is_in_recovery() as found`.execute(kysely)).rows[0]?.found
+    expect([await inRecovery(log), await inRecovery(log.reader)]).toEqual([false, true])
+    await using there = createEngine({ log })
+    await using here = createEngine({ log: log.reader })
+    expect((await here.replay(logs.key.conversationId)).state.messages).toHaveLength(10)
+    await expect((await here.open(logs.key.conversationId)).dispatch(say('no'))).rejects.toMatchObject({ code: 'log_read_only' })
+    await expect((await there.open(logs.key.conversationId)).dispatch(say('yes'))).resolves.toMatchObject({ position: 11 })
+    await caughtUp(first, second)
+    expect(await verifyChain(log.reader, logs.key, sha256)).toMatchObject({ ok: true, positions: 11 })
+    await log.close()
+    await expect(log.reader.head(logs.key)).rejects.toMatchObject({ code: 'log_closed' })
+    expect(warnings.filter((warning) => warning.includes('cannot be used'))).toEqual([])
+  })
+
+  test('that is away is missed by nobody who writes, and one of another log is refused', async () => {
+    await using logs = await opened()
+    const warnings: string[] = []
+    const onWarning = (warning: string) => void warnings.push(warning)
+    const readUrl = `postgres://colloquy@127.0.0.1:${await freePort()}/postgres`
+    await using log = await openPostgresLog({ url: first.url, readUrl, onWarning })
+    expect(log.reader.kysely).toBe(log.kysely)
+    expect(warnings).toContainEqual(expect.stringContaining('The standby to read from cannot be used'))
+    await using engine = createEngine({ log: log.reader })
+    expect((await engine.replay(logs.key.conversationId)).state.messages).toHaveLength(10)
+
+    await first.query('create database other')
+    const other = new URL(first.url)
+    other.pathname = '/other'
+    await migrate({ url: other.href, partitions })
+    await expect(openPostgresLog({ url: first.url, readUrl: other.href, onWarning })).rejects.toMatchObject({
+      code: 'settings_invalid',
+      details: { field: 'readUrl' },
+    })
+  })
+
   test('feeds what the primary gets from now on', async () => {
     await using logs = await opened()
     await using here = createEngine({ log: logs.onStandby })
@@ -88,6 +131,7 @@ describe.runIf(primary && standby)('a standby', () => {
     const { key, onStandby } = logs
     await using here = createEngine({ log: onStandby })
     const conversation = await here.open(key.conversationId)
+    const begun = performance.now()
     const refused = (operation: RegExp) => ({
       code: 'log_read_only',
       retryable: true,
@@ -98,6 +142,8 @@ describe.runIf(primary && standby)('a standby', () => {
     await expect(here.fork(key.conversationId, 3)).rejects.toMatchObject(refused(/^fork/))
     const media = [{ hash: 'ab', mediaType: 'text/plain', bytes: new Uint8Array(1) }]
     await expect(onStandby.putMedia(key, media)).rejects.toMatchObject(refused(/^keep 1 media/))
+    // There is no fail-over to wait for: nothing is tried again until its deadline of half a minute.
+    expect(performance.now() - begun).toBeLessThan(15_000)
     expect((await conversation.refresh()).messages).toHaveLength(10)
     await using there = createEngine({ log: logs.onPrimary })
     await expect((await there.open(key.conversationId)).dispatch(say('yes'))).resolves.toMatchObject({ position: 11 })
@@ -202,6 +248,25 @@ async function startPair(): Promise<readonly [ClusterServer, ClusterServer]> {
   const first = (await startPrimary()) as ClusterServer
   return [first, await startStandby(first)]
 }
+
+test.runIf(primary)('with several urls an append is stored on the standby that takes over', async () => {
+  const [first, second] = await startPair()
+  try {
+    await using log = await openPostgresLog({ urls: [first.url, second.url], migrate: true, partitions })
+    await using engine = createEngine({ log })
+    const conversation = await engine.open('c')
+    await conversation.dispatch(say('m1'))
+    await caughtUp(first, second)
+    await first.kill()
+    const dispatched = conversation.dispatch(say('m2'))
+    await second.promote()
+    await expect(dispatched).resolves.toMatchObject({ position: 2 })
+    expect(await second.query('select count(*)::int as stored from envelope')).toEqual([{ stored: 2 }])
+  } finally {
+    await first.remove()
+    await second.remove()
+  }
+})
 
 async function lostOf({ acknowledged, log }: FailedOver): Promise<Acknowledged[]> {
   const fates = await Promise.all(acknowledged.map(({ key, seen }) => log.outcome({ key, ...seen })))

@@ -405,7 +405,7 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('PGlite')
 })
 
 describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('memory')))('the feed of %s', (_name, open) => {
-  test('calls a hole by its position: it is never an append under way', async () => {
+  test('calls a hole by its position, also one at the end: it is never an append under way', async () => {
     const { log, kysely, other } = await open()
     const key = newKey()
     const stored = await appendTo(log, key, [{}, {}, {}])
@@ -416,6 +416,10 @@ describe.each(Object.entries(logs).filter(([name]) => !name.startsWith('memory')
     await expect(first(engine, { tenant: null }, 3)).rejects.toMatchObject(hole)
     // Who asks for a part of it sees positions apart anyway.
     expect((await first(engine, {}, 2)).map(({ position }) => position)).toEqual([1, 3])
+    await kysely?.deleteFrom('envelope').where('partition', '=', partition).where('position', '>', 1).execute()
+    const [only] = stored as [StoredEnvelope]
+    const atTheEnd = { code: 'feed_hole', details: { partition, expected: only.feedPosition + 1, found: only.feedPosition + 3 } }
+    await expect(first(engine, { tenant: null }, 2)).rejects.toMatchObject(atTheEnd)
     await engine.close()
     await Promise.all([log.close(), other?.close()])
   })

@@ -5,6 +5,7 @@ import { openPostgresLog, type PostgresLog, postgresSignals, type SignalTranspor
 import { redisSignals } from '@colloquy/postgres/redis'
 import { sql } from 'kysely'
 import { afterAll, describe, expect, test, vi } from 'vitest'
+import { startCuttingProxy } from '../support/cutting-proxy.ts'
 import { appendTo, beginningOf, following, newKey } from '../support/log-writer.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { startRedis } from '../support/redis-server.ts'
@@ -102,6 +103,32 @@ describe.skipIf(!server)('a LISTEN connection that is killed', () => {
     }
     expect(warnings).toHaveLength(6)
     await expectAll(theirs, heard)
+  })
+})
+
+describe.skipIf(!server)('a line that breaks without a word', () => {
+  test('is noticed by the first signal that is not answered, and replaced', async () => {
+    const url = (await server?.createDatabase()) ?? ''
+    const proxy = await startCuttingProxy(url)
+    const warnings: string[] = []
+    const ours = postgresSignals({ url: proxy.url, onWarning: (problem) => warnings.push(problem) })
+    const theirs = postgresSignals({ url })
+    const heard: number[] = []
+    theirs.subscribe((partitions) => heard.push(...partitions))
+    const untilHeardAgain = () => {
+      const before = heard.length
+      return vi.waitFor(() => {
+        ours.publish([3])
+        expect(heard.length).toBeGreaterThan(before)
+      }, waiting)
+    }
+    await untilHeardAgain()
+    proxy.silence()
+    await untilHeardAgain()
+    expect(warnings).toEqual([expect.stringContaining('Signals by NOTIFY are down')])
+    proxy.silence()
+    await Promise.all([ours.close(), theirs.close()])
+    await proxy.close()
   })
 })
 

@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import { ColloquyError, cursorOf, encodeCursor, type OpenedEnvelope, partitionOf, type StoredEnvelope } from '@colloquy/core'
 import { sha256 } from '@colloquy/engine'
 import {
+  type DeadLetter,
   type DurableSubscription,
   forgetSubscription,
   openEmbeddedLog,
@@ -11,7 +12,7 @@ import {
   type SubscribeOptions,
   subscribe,
 } from '@colloquy/postgres'
-import { sql } from 'kysely'
+import { type KyselyPlugin, sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { appendTo, newKey } from '../support/log-writer.ts'
 import { startPostgres } from '../support/postgres-server.ts'
@@ -411,6 +412,67 @@ describe.each(Object.entries(logs))('a subscription on %s', (_name, open) => {
     await subscription.whenCaughtUp()
     expect(placesOf(handled)).toEqual(placesOf(stored))
     expect(errors[0]).toMatchObject({ error: { code: 'database_unreachable' } })
+  })
+
+  test('that fails to begin leaves nothing running, and its partitions to others', async () => {
+    const name = newName()
+    await appendMany(12, 1)
+    let leases = 0
+    const failing: KyselyPlugin = {
+      transformQuery({ node }) {
+        const isLease = node.kind === 'UpdateQueryNode' && JSON.stringify(node.updates).includes('leased_by')
+        if (isLease && ++leases === 3) throw new Error('no more of them')
+        return node
+      },
+      transformResult: ({ result }) => Promise.resolve(result),
+    }
+    const handled = vi.fn<() => void>()
+    const options = { name, onError: () => {}, handle: handled }
+    await expect(subscribe({ ...log, kysely: log.kysely.withPlugin(failing) }, options)).rejects.toMatchObject({
+      code: 'database_failed',
+    })
+    const calls = handled.mock.calls.length
+    const free = await sql<{ leased_by: string | null }>`select leased_by from subscription where name = ${name}`.execute(
+      log.kysely,
+    )
+    expect(free.rows).toEqual(Array.from({ length: partitions }, () => ({ leased_by: null })))
+    await appendMany(12, 1)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(handled).toHaveBeenCalledTimes(calls)
+  })
+
+  test('that is forgotten never says that it has caught up', async () => {
+    const name = newName()
+    await appendMany(4, 1)
+    const subscription = await start({ name, handle: () => {} })
+    await subscription.whenCaughtUp()
+    await forgetSubscription(log, name)
+    await expect(subscription.whenCaughtUp()).rejects.toMatchObject({ code: 'subscription_closed' })
+  })
+
+  test('does not take the next envelope for a dead letter whose own is gone', async () => {
+    const [name, from] = [newName(), await here()]
+    const key = newKey()
+    const [first] = (await appendTo(log, key, [{}, {}])) as [StoredEnvelope]
+    const isFirst = (envelope: OpenedEnvelope) => isAt(envelope, first)
+    const handle = vi.fn<(envelopes: readonly OpenedEnvelope[]) => void>((envelopes) => {
+      if (envelopes.some(isFirst)) throw new Error('no')
+    })
+    const subscription = await start({ name, from, tries: 1, onPoison: 'park', handle })
+    await subscription.whenCaughtUp()
+    const [letter] = await subscription.deadLetters()
+    const gone = tampered(log, (log) => ({
+      feed: async (query) => {
+        const page = await log.feed({ ...query, limit: query.limit + 1 })
+        return { ...page, envelopes: page.envelopes.filter((envelope) => !isAt(envelope, first)).slice(0, query.limit) }
+      },
+    })) as PostgresLog
+    const again = await subscribe(gone, { name, onPoison: 'park', onError: () => {}, handle })
+    running.push(again)
+    handle.mockClear()
+    await expect(again.redrive(letter as DeadLetter)).rejects.toMatchObject({ code: 'feed_hole' })
+    expect(handle).not.toHaveBeenCalled()
+    expect(await again.deadLetters()).toHaveLength(1)
   })
 
   test('refuses a name and a cursor that cannot be', async () => {

@@ -10,6 +10,8 @@ export interface CuttingProxy {
   readonly cutOnce: (when: 'before' | 'after' | 'late') => void
   /** From now on nothing that a client says arrives, until `false`. */
   readonly cutAll: (isCut: boolean) => void
+  /** From now on nothing arrives in either direction, and nobody is told: as when a cable is pulled. New connections are as before. */
+  readonly silence: () => void
   /** Resolves when the server has answered what came late. */
   readonly settled: () => Promise<void>
   readonly close: () => Promise<void>
@@ -21,6 +23,7 @@ export async function startCuttingProxy(serverUrl: string): Promise<CuttingProxy
   let cut: 'before' | 'after' | 'late' | undefined
   let isAllCut = false
   let late = Promise.resolve()
+  const silenced = new WeakSet<Socket>()
   const proxy = createServer((client) => {
     const server = connectTo(Number(target.port), target.hostname)
     let isLate = false
@@ -34,6 +37,7 @@ export async function startCuttingProxy(serverUrl: string): Promise<CuttingProxy
       })
     }
     const pass = (when: 'before' | 'after', to: Socket) => (chunk: Buffer) => {
+      if (silenced.has(client)) return
       if (cut === when || (isAllCut && when === 'before')) {
         cut = undefined
         client.destroy()
@@ -67,6 +71,9 @@ export async function startCuttingProxy(serverUrl: string): Promise<CuttingProxy
     },
     cutAll: (isCut) => {
       isAllCut = isCut
+    },
+    silence: () => {
+      for (const socket of sockets) silenced.add(socket)
     },
     settled: () => late,
     async close() {

@@ -272,13 +272,20 @@ test('a body that cannot be read is exit code 3 for everything that reads it', a
   for (const given of [
     ['show', id],
     ['replay', id],
-    ['replay', id, '--verify'],
     ['export', id, '--format', 'json'],
   ]) {
     const io = capturedIo({ log: broken })
     expect({ given, code: await run(given, io) }).toEqual({ given, code: 3 })
     expect(io.stderr.text).toMatch(/^log_corrupt: .*position 7/)
   }
+  const replayed = capturedIo({ log: broken })
+  expect(await run(['replay', id, '--verify', '--json'], replayed)).toBe(3)
+  expect(JSON.parse(replayed.stdout.text)).toMatchObject({
+    verdict: 'log_changed',
+    positions: 6,
+    chain: { problem: { position: 7 } },
+  })
+  expect(JSON.parse(replayed.stdout.text).envelopes).toHaveLength(6)
   const verified = capturedIo({ log: broken })
   expect(await run(['verify', id, '--json'], verified)).toBe(3)
   expect(JSON.parse(verified.stdout.text)).toMatchObject([{ id, ok: false, problem: { position: 7 } }])

@@ -254,7 +254,9 @@ const errorTable = {
     (d) =>
       `Subscription "${d.name}" stands still in partition ${d.partition} behind feed position ${d.feedPosition}: ${d.problem}. Remove the cause and subscribe again, or subscribe with onPoison: 'park'.`,
   ),
-  subscription_closed: row<{ name: string }>((d) => `Subscription "${d.name}" was closed by this process. Subscribe again.`),
+  subscription_closed: row<{ name: string }>(
+    (d) => `Subscription "${d.name}" was closed by this process, or forgotten. Subscribe again.`,
+  ),
   dead_letter_not_found: row<{ name: string; partition: number; feedPosition: number }>(
     (d) =>
       `Subscription "${d.name}" has no dead letter at feed position ${d.feedPosition} of partition ${d.partition}. List them to see which there are.`,

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
+import { runs } from '../../../test/formats/runs.ts'
 import { acceptedHistory, anyHistory } from '../../../test/support/core-arbitraries.ts'
 import {
   actionsIn,
@@ -67,7 +68,7 @@ describe('replay', () => {
           expect(hashOf(state)).toBe(hashOf(whole.state))
         }
       }),
-      { numRuns: 40 },
+      { numRuns: runs(40) },
     )
   })
 

@@ -10,7 +10,7 @@ export interface EffectApi<State = unknown> {
   /**
    * Dispatches to the conversation and says what became of it. What must happen once, in whichever process, gets a command id that
    * is derived from the state: `effect:<name>:<position>`.
-   * @throws as `Conversation.dispatch`
+   * @throws as `Conversation.dispatch`: `history_rewound` too, when the envelopes that the effect has heard of were lost in a fail-over
    */
   dispatch(actions: Action | readonly Action[], options?: { readonly commandId?: string }): Promise<DispatchResult<State>>
   /** Hands a problem to the engine's `onError`. */

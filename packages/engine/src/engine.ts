@@ -182,6 +182,7 @@ function engineOver<State>(
   })
   const residents = new Map<string, Resident<State>>()
   let closed = false
+  let closing: Promise<void> | undefined
 
   function conversation(conversationId: string, writer: Writer<State>): Conversation<State> {
     return new Conversation<State>(keyOf(conversationId), writer, {
@@ -259,8 +260,9 @@ function engineOver<State>(
       const where = `effect ${name} of ${conversationId}`
       const report = (error: unknown) => onError(error, where)
       const cause = `effect:${name}`
-      const dispatch: EffectApi<State>['dispatch'] = async (actions, options) =>
-        conversation(conversationId, await resident(conversationId)).dispatch(actions, { ...options, cause })
+      // A handle from now on: what an effect decided on a history that is lost meanwhile must not be stored in another one.
+      const handle = conversation(conversationId, writer)
+      const dispatch: EffectApi<State>['dispatch'] = (actions, options) => handle.dispatch(actions, { ...options, cause })
       const answers = new GuardedObservable<Action>(where, onError, (subscriber) => {
         const api = { conversationId, getState: () => writer.state, dispatch, reportError: report }
         const subscription = effect(appended$, api).subscribe(subscriber)
@@ -282,6 +284,19 @@ function engineOver<State>(
   )
   sweep.unref()
 
+  async function finish(): Promise<void> {
+    closed = true
+    clearInterval(sweep)
+    for (const entry of residents.values()) {
+      const writer = await entry.writer.catch(() => undefined)
+      await writer?.settled()
+    }
+    for (const [conversationId, entry] of residents) leave(conversationId, entry)
+    await snapshots.settled()
+    publisher.close()
+    feeds.close()
+  }
+
   const engine: Engine<State> = {
     tenant,
     reducer,
@@ -297,7 +312,8 @@ function engineOver<State>(
         assertForkId(conversationId)
         // A fork is made by `fork` only: it has a parent, which an empty conversation of that name had not.
         if ((await resident(conversationId)).head.position === 0) {
-          residents.delete(conversationId)
+          const entry = residents.get(conversationId)
+          if (entry) leave(conversationId, entry)
           throw new ColloquyError('conversation_not_found', { conversationId })
         }
       }
@@ -357,18 +373,9 @@ function engineOver<State>(
       return results
     },
 
-    async close() {
-      if (closed) return
-      closed = true
-      clearInterval(sweep)
-      for (const entry of residents.values()) {
-        const writer = await entry.writer.catch(() => undefined)
-        await writer?.settled()
-      }
-      for (const [conversationId, entry] of residents) leave(conversationId, entry)
-      await snapshots.settled()
-      publisher.close()
-      feeds.close()
+    close() {
+      closing ??= finish()
+      return closing
     },
 
     [Symbol.asyncDispose]: () => engine.close(),

@@ -1,4 +1,5 @@
 import { type ConversationState, compactionUndone, contextCompacted, messageAdded, textMessage } from '@colloquy/core'
+import { Observable } from 'rxjs'
 import { describe, expect, test } from 'vitest'
 import { createEngine } from './engine.ts'
 import { openMemoryLog } from './memory-log.ts'
@@ -113,6 +114,20 @@ describe('a fork', () => {
     const { engine } = await conversationOf('m1')
     await expect(engine.fork('nobody', 1)).rejects.toMatchObject({ code: 'conversation_not_found' })
     await expect(engine.open('root~made-up')).rejects.toMatchObject({ code: 'conversation_not_found' })
+  })
+
+  test('that is not there leaves nothing running behind', async () => {
+    const { log } = await conversationOf('m1')
+    let running = 0
+    const listening = () =>
+      new Observable<never>(() => {
+        running += 1
+        return () => void (running -= 1)
+      })
+    const engine = createEngine({ log, effects: [listening] })
+    await expect(engine.open('root~made-up')).rejects.toMatchObject({ code: 'conversation_not_found' })
+    expect(running).toBe(0)
+    await engine.close()
   })
 
   test('of a conversation whose id leaves no room for its own is refused', async () => {

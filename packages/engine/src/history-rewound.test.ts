@@ -1,9 +1,11 @@
-import { ColloquyError, conversationArchived, type EventLog } from '@colloquy/core'
+import { ColloquyError, conversationArchived, conversationTitled, type EventLog } from '@colloquy/core'
+import { NEVER } from 'rxjs'
 import { describe, expect, test } from 'vitest'
 import { given, say, storedIn } from '../../../test/support/given.ts'
 import { holdIdleTime } from '../../../test/support/idle-time.ts'
 import { openRewindableLog } from '../../../test/support/rewindable-log.ts'
 import { tampered } from '../../../test/support/tampered-log.ts'
+import type { EffectApi } from './effects.ts'
 import { createEngine } from './engine.ts'
 import { openMemoryLog } from './memory-log.ts'
 
@@ -130,6 +132,26 @@ test('an archived conversation that is open again after a fail-over is told at r
   await rewindTo(1)
   await expect(conversation.refresh()).rejects.toMatchObject(rewound(2, 1))
   await expect(dispatch(say('m2'))).resolves.toMatchObject({ position: 2 })
+})
+
+test('an effect is told too, also when others of its process have gone on from what the log has', async () => {
+  const effects: EffectApi[] = []
+  const title = (_: unknown, api: EffectApi) => {
+    effects.push(api)
+    return NEVER
+  }
+  const { dispatch, conversation, ids } = await givenALostTail({ options: { effects: [title] } })
+  const [before] = effects as [EffectApi]
+  await expect(conversation.refresh()).rejects.toMatchObject(rewound(5, 3))
+  await dispatch(say('m6'))
+  await expect(before.dispatch(conversationTitled({ title: 'of what is lost' }))).rejects.toMatchObject({
+    code: 'history_rewound',
+    details: { heldPosition: 5 },
+  })
+  expect(await ids()).toEqual(['m1', 'm2', 'm3', 'm6'])
+  // The one that began with the history there is now has nothing to be told.
+  const [, now] = effects as [EffectApi, EffectApi]
+  await expect(now.dispatch(conversationTitled({ title: 'of what there is' }))).resolves.toMatchObject({ position: 5 })
 })
 
 test('open with what was seen gives a conversation that has it', async () => {

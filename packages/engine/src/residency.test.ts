@@ -11,6 +11,7 @@ import {
 import { describe, expect, test, vi } from 'vitest'
 import { given, say, storedIn } from '../../../test/support/given.ts'
 import { holdIdleTime } from '../../../test/support/idle-time.ts'
+import { tampered } from '../../../test/support/tampered-log.ts'
 import { createEngine } from './engine.ts'
 import { openMemoryLog } from './memory-log.ts'
 import { sha256 } from './node-ports.ts'
@@ -56,6 +57,23 @@ test('a conversation that is used stays', async () => {
     pass(60)
   }
   expect(counts.loads).toBe(1)
+})
+
+test('who closes an engine that is being closed waits for the same end', async () => {
+  const inner = openMemoryLog()
+  const slow = tampered(inner, (log) => ({
+    append: async (requests) => {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      return log.append(requests)
+    },
+  }))
+  const { engine, dispatch } = await given([], { log: slow })
+  const dispatched = dispatch(say('m1'))
+  await Promise.resolve()
+  void engine.close()
+  await engine.close()
+  expect(await storedIn(inner, 'c')).toHaveLength(1)
+  await dispatched
 })
 
 test('close finishes what was dispatched, completes the streams and refuses what comes later', async () => {

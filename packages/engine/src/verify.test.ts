@@ -1,4 +1,5 @@
 import {
+  ColloquyError,
   combineSlices,
   compactionUndone,
   contextCompacted,
@@ -48,6 +49,26 @@ describe('verifyChain', () => {
   ])('finds %s and names the position', async (_name, change) => {
     const { log } = await given([say('m1'), say('m2'), say('m3')])
     expect(await verifyChain(tampered(log, change), key, sha256)).toMatchObject({ ok: false, problem: { position: 2 } })
+  })
+
+  test('finds what a log refuses to read: a page with a hole', async () => {
+    const { log } = await given(Array.from({ length: 5 }, (_, i) => say(`m${i}`)))
+    const holed = Object.assign(Object.create(log) as EventLog, {
+      async *read(...[of, { from = 1, to = 5 } = {}]: Parameters<EventLog['read']>) {
+        if (from <= 4 && to >= 4) throw new ColloquyError('log_corrupt', { conversationId: 'c', position: 4, problem: 'missing' })
+        yield* log.read(of, { from, to })
+      },
+    })
+    expect(await verifyChain(holed, key, sha256)).toMatchObject({
+      ok: false,
+      positions: 3,
+      problem: { position: 4, text: 'missing' },
+    })
+    expect(await verifyReplay(holed, key, createEngine({ log }).reducer, sha256)).toMatchObject({
+      verdict: 'log_changed',
+      positions: 3,
+      chain: { problem: { position: 4 } },
+    })
   })
 
   test('an erased body leaves the chain whole and is counted', async () => {

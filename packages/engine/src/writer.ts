@@ -34,6 +34,7 @@ import {
   type Unapplied,
 } from '@colloquy/core'
 import { composeMiddleware, type Middleware, type MiddlewareApi, type Next } from './middleware.ts'
+import { Turns } from './turns.ts'
 
 /** Who dispatches, why, and under which condition. */
 export interface DispatchOptions<State = unknown> {
@@ -78,11 +79,8 @@ export interface WriterPorts<State> {
 
 /** Dispatches that share one append at most. */
 const batchLimit = 256
-/**
- * Attempts before a dispatch gives up to other writers. Who lost needs a trip more than who won, so on a busy machine a process has lost
- * 64 times in a row to another that never paused.
- */
-const attemptLimit = 512
+/** Attempts before a dispatch gives up to other writers; they give way long before that (`Turns`). */
+const attemptLimit = 4_096
 
 /** After this action the log takes no more. */
 const archivingType = conversationArchived.type
@@ -133,6 +131,7 @@ export class Writer<State> {
   #tasks: (() => Promise<void>)[] = []
   #working: Promise<void> | undefined
   #damaged = false
+  readonly #turns = new Turns()
   #attempt: Attempt<State> | undefined
   #run: Run<State> | undefined
 
@@ -197,6 +196,9 @@ export class Writer<State> {
     await Promise.resolve()
     while (this.#queue.length > 0 || this.#tasks.length > 0) {
       for (const task of this.#tasks.splice(0)) await task()
+      // Before they are gathered: what comes meanwhile shares the append.
+      const waiting = this.#queue.length > 0 ? this.#turns.giveWay() : undefined
+      if (waiting) await waiting
       const batch = this.#nextBatch()
       if (batch.length === 0) continue
       try {
@@ -272,7 +274,6 @@ export class Writer<State> {
         for (const waiting of left) waiting.reject(error)
         return
       }
-      if (number > 4) await pause(number)
       left = await this.#try(left, number)
     }
   }
@@ -293,6 +294,7 @@ export class Writer<State> {
         this.#commit(runs, outcome.envelopes, archive)
         return []
       case 'conflict':
+        this.#turns.lost()
         await this.#rebase(outcome.head, outcome.missed)
         return batch
       case 'duplicate':
@@ -447,6 +449,7 @@ export class Writer<State> {
     const last = opened.at(-1) as OpenedEnvelope
     this.#state = (taken.at(-1) as Taken<State>).stateAfter
     this.#head = { position: last.position, hash: last.hash, occurredAt: last.occurredAt, archived }
+    this.#turns.won()
     this.#ports.onStored({ envelopes: opened, state: this.#state, own: true })
     let from = 0
     for (const run of runs) {
@@ -561,6 +564,3 @@ export function checked(
 }
 
 const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
-
-/** Writers that keep colliding step apart: at most 2 ms an attempt, at random. */
-const pause = (attempt: number) => new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(attempt, 16) * 2))

@@ -1,4 +1,4 @@
-import { ColloquyError } from '@colloquy/core'
+import { ColloquyError, isColloquyError } from '@colloquy/core'
 import { type AppendOptions, defaultDeadlineMs } from './append/append.ts'
 import { connect, type PostgresTarget } from './connections/connect.ts'
 import { toColloquyError } from './connections/failures.ts'
@@ -11,6 +11,12 @@ export type PostgresOptions = PostgresTarget &
   AppendOptions & {
     /** How many partitions the database must have; a new one gets them (default 64). */
     readonly partitions?: number
+    /**
+     * A standby, opened as `log.reader` beside the log and closed with it: `createEngine({ log: log.reader })` replays, verifies and
+     * feeds without burdening the server that appends. It looks for what is new every second. One that cannot be reached now is a
+     * warning, and the reader is the log itself: who writes need not wait for who reads.
+     */
+    readonly readUrl?: string
     /** Bring the schema up to date first. Needs the right to create tables; otherwise `migrate` is run once by somebody who has it. */
     readonly migrate?: boolean
     /** How long the server may work at a statement that is no append, on connections of our own (default 30,000). */
@@ -27,10 +33,49 @@ export type PostgresOptions = PostgresTarget &
 
 /**
  * The log in a Postgres on a server: also on a standby, which answers reads and refuses the rest with `log_read_only`.
- * @throws `database_unreachable`, `schema_missing`, `schema_newer`, `partitions_differ`, `durability_off`, `database_failed`
+ * @throws `database_unreachable`, `schema_missing`, `schema_newer`, `partitions_differ`, `durability_off`, `database_failed`,
+ * `settings_invalid` when `readUrl` is of another log
  */
 export async function openPostgresLog(options: PostgresOptions): Promise<PostgresLog> {
   if (options.migrate === true) await migrate(options)
+  const log = await openOne(options)
+  if (options.readUrl === undefined) return log
+  const reader = await openReader(log, options.readUrl, options).catch(async (error: unknown) => {
+    await log.close()
+    throw error
+  })
+  if (reader === undefined) return log
+  const close = async (): Promise<void> => void (await Promise.all([log.close(), reader.close()]))
+  return { ...log, reader, close, [Symbol.asyncDispose]: close }
+}
+
+/** @returns undefined, and a warning, when nobody answers there @throws as `openPostgresLog` */
+async function openReader(
+  { id }: PostgresLog,
+  url: string,
+  { statementTimeoutMs, allowFsyncOff, onWarning }: PostgresOptions,
+): Promise<PostgresLog | undefined> {
+  try {
+    // Hints of what this process appends would come before the standby has it.
+    const reader = await openOne({
+      url,
+      signals: 'none',
+      ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
+      ...(allowFsyncOff !== undefined && { allowFsyncOff }),
+      ...(onWarning && { onWarning }),
+    })
+    if (reader.id === id) return reader
+    await reader.close()
+    throw new ColloquyError('settings_invalid', { field: 'readUrl', problem: `it leads to log ${reader.id}, not to ${id}` })
+  } catch (error) {
+    if (!isColloquyError(error, 'database_unreachable')) throw error
+    const warn = onWarning ?? warnOnce
+    warn(`The standby to read from cannot be used, so that reads burden the server that appends. ${error.message}`)
+    return undefined
+  }
+}
+
+async function openOne(options: PostgresOptions): Promise<PostgresLog> {
   const { statementTimeoutMs = 30_000, deadlineMs = defaultDeadlineMs } = options
   // An append that got no answer has time for others within its deadline.
   const connection = await connect(options, { statementMs: statementTimeoutMs, appendMs: Math.ceil(deadlineMs / 4) })

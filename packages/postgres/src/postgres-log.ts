@@ -20,6 +20,11 @@ import { type Growth, growthBy, type Signals } from './signals/growth.ts'
 export interface PostgresLog extends EventLog {
   /** The database itself, for reads of your own and for `doctor`. The log's tables are written by the log only. */
   readonly kysely: Kysely<Database>
+  /**
+   * The same log as the standby of `readUrl` has it, for what only reads and may be a moment behind: replays, verifications, exports,
+   * lists, feeds. Whatever decides what is appended reads from the log itself. Without a `readUrl` it is the log itself.
+   */
+  readonly reader: PostgresLog
 }
 
 /**
@@ -42,7 +47,7 @@ export async function openLog(
 /** The log in a database of which all is known that an opening asks. */
 export function logOver(
   connection: Connection,
-  { isolation, ...facts }: CursorLog & Pick<Settings, 'isCluster' | 'isolation' | 'role' | 'seesAllTenants'>,
+  { isolation, ...facts }: CursorLog & Pick<Settings, 'isCluster' | 'isReadOnly' | 'isolation' | 'role' | 'seesAllTenants'>,
   asked: AppendOptions & { readonly signals?: Signals },
 ): PostgresLog {
   const log = logConnection(connection, { ...facts, needsReadCommitted: isolation !== 'read committed' })
@@ -56,8 +61,11 @@ function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth)
     await log.close()
     await growth.close()
   }
-  return {
+  const own: PostgresLog = {
     kysely: log.kysely,
+    get reader() {
+      return own
+    },
     id: log.id,
     partitions: log.partitions,
     append,
@@ -87,6 +95,7 @@ function postgresLog(log: LogConnection, options: AppendOptions, growth: Growth)
     close,
     [Symbol.asyncDispose]: close,
   }
+  return own
 }
 
 async function* readPages(

@@ -1,7 +1,7 @@
 /** Dispatches commands through an engine, and each until it knows what became of it, as a careful caller would. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isColloquyError, toHex } from '@colloquy/core'
-import { createEngine } from '@colloquy/engine'
+import { createEngine, type Middleware } from '@colloquy/engine'
 import { openPostgresLog } from '@colloquy/postgres'
 import { say } from '../../support/given.ts'
 import { randomFrom } from '../random.ts'
@@ -25,6 +25,8 @@ export interface DispatchJob {
   readonly pauseMs?: number
   /** When an idle conversation leaves memory. */
   readonly idleMs?: number
+  /** How long a middleware takes for each attempt. */
+  readonly slowMs?: number
   /** Of each message. */
   readonly textBytes?: number
   /** When an append gives up and says that its outcome is unknown. */
@@ -51,7 +53,17 @@ await work<DispatchJob>(async ({ job, record: write, start, isStopped }) => {
   const record = (entry: DispatchEntry) => write(entry)
   const random = randomFrom(job.seed)
   const log = await openPostgresLog({ url: job.url, ...(job.deadlineMs !== undefined && { deadlineMs: job.deadlineMs }) })
-  const engine = createEngine({ log, onError: () => {}, ...(job.idleMs !== undefined && { idleMs: job.idleMs }) })
+  const { slowMs } = job
+  const slow: Middleware = () => (next) => async (action) => {
+    await sleep(slowMs)
+    return next(action)
+  }
+  const engine = createEngine({
+    log,
+    onError: () => {},
+    ...(slowMs !== undefined && { middleware: [slow] }),
+    ...(job.idleMs !== undefined && { idleMs: job.idleMs }),
+  })
   const text = job.textBytes === undefined ? 'hi' : 'hi '.repeat(job.textBytes / 3)
   await start()
 

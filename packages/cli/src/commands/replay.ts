@@ -74,7 +74,7 @@ async function replayAndVerify(context: Context, store: Store, id: string, head:
   const { output } = context
   const hashes: string[] = []
   const verdict = await verifyWithProgress(store, id, head, hashes)
-  const rows = hashed(store, id, to, hashes)
+  const rows = hashed(store, id, Math.min(to, verdict.positions), hashes)
   if (output.json) {
     const envelopes: object[] = []
     for await (const page of rows) envelopes.push(...page.map(listing(true).json))
@@ -116,7 +116,8 @@ function verdictFacts({
   const words = {
     same: `same: every kept state hash (${compared}) is reached again`,
     log_changed: 'log_changed: the stored actions are not those that were appended',
-    code_changed: 'code_changed: the log is whole, but its actions lead to another state than they did',
+    code_changed:
+      'code_changed: the log is whole, but its actions lead to another state than was kept: the code changed, or what was kept',
   }[verdict]
   return [
     [

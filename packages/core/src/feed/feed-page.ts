@@ -2,28 +2,33 @@ import { ColloquyError } from '../errors.ts'
 import type { EventLog, FeedFilter, FeedPage } from '../ports/event-log.ts'
 import { pageBytes } from '../ports/page.ts'
 
+type FeedQuery = FeedFilter & { readonly partition: number; readonly after: number; readonly limit: number }
+
 /**
  * A page of a partition's feed, as `EventLog.feed` gives it. Without a filter each feed position is there, since they are gapless
  * and in the order of the commits: a hole is never an append under way, but something taken out.
+ * @param end of the partition, as far as the reader has heard of it: nothing up to there is a hole, too
  * @throws `feed_hole`
  */
-export async function readFeedPage(
-  log: Pick<EventLog, 'feed'>,
-  query: FeedFilter & { readonly partition: number; readonly after: number; readonly limit: number },
-): Promise<FeedPage> {
-  const page = await log.feed(query)
-  if (!isFiltered(query)) assertNoHole(page, query.partition, query.after)
-  return page
+export async function readFeedPage(log: Pick<EventLog, 'feed' | 'feedHeads'>, query: FeedQuery, end = 0): Promise<FeedPage> {
+  return withoutHole(log, query, await log.feed(query), end)
 }
 
-/** As `readFeedPage`, of several partitions: see `EventLog.feedPages`. @throws `feed_hole` */
+/**
+ * As `readFeedPage`, of several partitions: see `EventLog.feedPages`.
+ * @param endOf each partition, as far as the reader has heard of it
+ * @throws `feed_hole`
+ */
 export async function readFeedPages(
-  log: Pick<EventLog, 'feedPages'>,
+  log: Pick<EventLog, 'feed' | 'feedHeads' | 'feedPages'>,
   query: FeedFilter & { readonly after: ReadonlyMap<number, number>; readonly limit: number },
+  endOf: (partition: number) => number,
 ): Promise<ReadonlyMap<number, FeedPage>> {
-  const pages = await log.feedPages(query)
-  if (!isFiltered(query))
-    for (const [partition, page] of pages) assertNoHole(page, partition, query.after.get(partition) as number)
+  const pages = new Map(await log.feedPages(query))
+  for (const [partition, page] of pages) {
+    const after = query.after.get(partition) as number
+    pages.set(partition, await withoutHole(log, { ...query, partition, after }, page, endOf(partition)))
+  }
   return pages
 }
 
@@ -51,12 +56,30 @@ export async function feedPageByPage(
   return pages
 }
 
-function assertNoHole({ envelopes }: FeedPage, partition: number, after: number): void {
+async function withoutHole(
+  log: Pick<EventLog, 'feed' | 'feedHeads'>,
+  query: FeedQuery,
+  found: FeedPage,
+  end: number,
+): Promise<FeedPage> {
+  if (isFiltered(query)) return found
+  const { partition, after } = query
+  const page = found.envelopes.length === 0 && end > after ? await readToTheEnd(log, query) : found
   let expected = after
-  for (const { feedPosition } of envelopes) {
+  for (const { feedPosition } of page.envelopes) {
     expected += 1
     if (feedPosition !== expected) throw new ColloquyError('feed_hole', { partition, expected, found: feedPosition })
   }
+  return page
+}
+
+/** The end is asked for anew, and then the page: what was heard of it may be of the server before a fail-over. */
+async function readToTheEnd(log: Pick<EventLog, 'feed' | 'feedHeads'>, query: FeedQuery): Promise<FeedPage> {
+  const { partition, after } = query
+  const head = (await log.feedHeads())[partition] ?? 0
+  const page = await log.feed(query)
+  if (page.envelopes.length > 0 || head <= after) return page
+  throw new ColloquyError('feed_hole', { partition, expected: after + 1, found: head + 1 })
 }
 
 function isFiltered({ tenant, types, conversationId }: FeedFilter): boolean {

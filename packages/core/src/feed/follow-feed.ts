@@ -110,7 +110,7 @@ export function followFeed(log: EventLog, options: FollowOptions): FollowedFeed 
         const each = Math.min(limit, Math.max(1, Math.floor(envelopesAtOnce / after.size)))
         let read: ReadonlyMap<number, FeedPage>
         try {
-          read = await readFeedPages(log, { ...filter, after, limit: each })
+          read = await readFeedPages(log, { ...filter, after, limit: each }, watch.headOf)
         } catch (error) {
           // Whether it can be reached again, and what is new there, the next sweep tells.
           if (!isColloquyError(error, 'database_unreachable')) throw error

@@ -9,8 +9,13 @@ import type { AppendSession } from './append-session.ts'
 const failure = (code: string): Error => Object.assign(new Error(`it failed with ${code}`), { code })
 const connectionLost = (): Error => new Error('Connection terminated unexpectedly')
 
+type ScriptOptions = AppendOptions & {
+  /** The server took no writes when the log was opened. */
+  readonly isReadOnly?: boolean
+}
+
 /** An appender whose sends do what `script` says, one entry a send; after its end each succeeds. */
-function scripted(script: readonly (Error | 'local')[], options: AppendOptions = {}) {
+function scripted(script: readonly (Error | 'local')[], options: ScriptOptions = {}) {
   const sent: (readonly unknown[])[] = []
   let isLocalOnly = false
   const query = async <Row>({ text }: { text: string }, values: readonly unknown[]) => {
@@ -27,13 +32,14 @@ function scripted(script: readonly (Error | 'local')[], options: AppendOptions =
 /** What the append function answers. */
 const appended = { outcome: 'appended', feed_position: 7, feed_positions: [6], refused: null, recorded_at: 1 }
 
-function appenderOver(answers: Pick<AppendSession, 'query' | 'isLocalOnly'>, options: AppendOptions = {}) {
+function appenderOver(answers: Pick<AppendSession, 'query' | 'isLocalOnly'>, options: ScriptOptions = {}) {
   const session: AppendSession = { ...answers, commit: () => Promise.resolve() }
   const log = {
     target: 'db:5432/talk',
     kysely: { isTransaction: false },
     partitions: 1,
     needsReadCommitted: false,
+    isReadOnly: options.isReadOnly ?? false,
     withAppendSession: <T>(work: (session: AppendSession) => Promise<T>) => work(session),
   } as unknown as LogConnection
   return appender(log, options, () => {})
@@ -72,6 +78,24 @@ describe('an append', () => {
     const { append, sent } = scripted([error])
     expect(await append([aRequest()])).toMatchObject([{ status: 'appended' }])
     expect(sent[1]).toEqual(sent[0])
+  })
+
+  test('waits for the fail-over of a server that took writes when the log was opened', async () => {
+    const { append, sent } = scripted([failure('25006'), failure('25006')])
+    expect(await append([aRequest()])).toMatchObject([{ status: 'appended' }])
+    expect(sent).toHaveLength(3)
+    const never = scripted(
+      Array.from({ length: 100 }, () => failure('25006')),
+      { deadlineMs: 20 },
+    )
+    await expect(never.append([aRequest()])).rejects.toMatchObject({ code: 'log_read_only', details: { target: 'db:5432/talk' } })
+  })
+
+  test('is refused at once by a server that took no writes when the log was opened either, until it is promoted', async () => {
+    const { append, sent } = scripted([failure('25006')], { isReadOnly: true })
+    await expect(append([aRequest()])).rejects.toMatchObject({ code: 'log_read_only', retryable: true })
+    expect(sent).toHaveLength(1)
+    expect(await append([aRequest()])).toMatchObject([{ status: 'appended' }])
   })
 
   test('is refused at once when the disk is full', async () => {

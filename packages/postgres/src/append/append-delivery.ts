@@ -19,6 +19,8 @@ export interface Delivery {
   readonly needsTransaction: boolean
   /** The log was opened inside a transaction of the application, which a failure ends. */
   readonly isTransaction: boolean
+  /** The server took no writes when the log was opened: there is no fail-over to wait for. */
+  readonly isReadOnly: boolean
   readonly withSession: WithAppendSession
   readonly callFor: (batch: readonly PreparedRequest[]) => AppendCall
   /** Settles the requests that were answered. */
@@ -41,13 +43,18 @@ export async function deliver(delivery: Delivery, requests: readonly PreparedReq
       await deliver(delivery, batch.slice(middle))
       return
     }
-    const isFinal = failure.kind === 'refused' || failure.kind === 'storage_full' || delivery.isTransaction
+    const isFinal = isDefinite(failure.kind, delivery) || delivery.isTransaction
     const pauseMs = Math.random() * Math.min(longestPauseMs, firstPauseMs * 2 ** attempt)
     const giveUp = isFinal ? Number.POSITIVE_INFINITY : performance.now() + pauseMs
     for (const prepared of batch) if (prepared.deadline <= giveUp) prepared.reject(finalError(delivery, prepared, failure))
     batch = batch.filter(({ deadline }) => deadline > giveUp)
     if (batch.length > 0) await pause(pauseMs)
   }
+}
+
+/** Trying again would end the same way. A server that took writes before and takes none now is being replaced by one that will. */
+function isDefinite(kind: AppendFailure, { isReadOnly }: Delivery): boolean {
+  return kind === 'refused' || kind === 'storage_full' || (kind === 'read_only' && isReadOnly)
 }
 
 interface Failure {

@@ -3,7 +3,7 @@
  * stored" would be repeated under new hashes. Source: PostgreSQL's errcodes, and what a Citus cluster answers while its nodes die.
  */
 import { isColloquyError } from '@colloquy/core'
-import { codeOf, failureKind } from '../connections/failures.ts'
+import { codeOf, failureKind, readOnlyCode } from '../connections/failures.ts'
 
 export type AppendFailure =
   /** Nothing was sent. */
@@ -12,6 +12,8 @@ export type AppendFailure =
   | 'not_applied'
   /** The server undid it: its disk is full. */
   | 'storage_full'
+  /** The server takes no writes: a standby, perhaps since a moment ago. */
+  | 'read_only'
   /** The server will never take it. */
   | 'refused'
   /** Sent, perhaps; nobody knows whether it took effect, or will. */
@@ -25,7 +27,6 @@ const notApplied = new Set([
   '53200', // out of memory
   '53400', // a limit of the configuration
   '25P02', // an earlier statement of the transaction failed
-  '25006', // read-only: a standby, perhaps since a moment ago
 ])
 
 /** Data, constraint, syntax and privilege, "not supported", and `raise exception`. */
@@ -38,6 +39,7 @@ export function appendFailure(error: unknown): AppendFailure {
   const code = codeOf(error)
   if (kind === 'lost' || code === undefined) return 'lost'
   if (code === '53100') return 'storage_full'
+  if (code === readOnlyCode) return 'read_only'
   if (notApplied.has(code)) return 'not_applied'
   return /^[0-9A-Z]{5}$/.test(code) && refusedClasses.has(code.slice(0, 2)) ? 'refused' : 'lost'
 }

@@ -58,6 +58,7 @@ export function appender(log: LogConnection, options: AppendOptions, grew: (part
     target: log.target,
     needsTransaction: log.needsReadCommitted && !log.kysely.isTransaction,
     isTransaction: log.kysely.isTransaction,
+    isReadOnly: log.isReadOnly,
     withSession: log.withAppendSession,
     callFor(batch) {
       if (appendBy === 'statements') return callByStatements

@@ -30,6 +30,8 @@ export interface LogConnection {
   readonly isCluster: boolean
   /** Sessions do not start at read committed, so an append has to ask for it. */
   readonly needsReadCommitted: boolean
+  /** The server took no writes when the log was opened: a standby, or sessions that may only read. */
+  readonly isReadOnly: boolean
   readonly withAppendSession: WithAppendSession
   /**
    * Batches of appends that are worth having under way at once: over a pool the next one is made, and its locks are waited for, while the
@@ -56,7 +58,7 @@ export interface LogConnection {
 
 export function logConnection(
   { kysely, target, pool, withAppendSession = kyselySessions(kysely), close }: Connection,
-  facts: Pick<LogConnection, 'id' | 'partitions' | 'needsReadCommitted'> &
+  facts: Pick<LogConnection, 'id' | 'partitions' | 'needsReadCommitted' | 'isReadOnly'> &
     Pick<Settings, 'isCluster' | 'role' | 'seesAllTenants'>,
 ): LogConnection {
   const pending = new Set<Promise<unknown>>()
@@ -87,6 +89,7 @@ export function logConnection(
     partitions: facts.partitions,
     isCluster: facts.isCluster,
     needsReadCommitted: facts.needsReadCommitted,
+    isReadOnly: facts.isReadOnly,
     target,
     withAppendSession,
     batchesInFlight: pool ? 2 : 1,

@@ -20,7 +20,7 @@ const refusedCodes = new Set([
 const lostCodes = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', '40003', '57P01', '57P02', '57P05'])
 
 /** A write on a standby, or in a session that was made read-only. Found out by the write: a standby may be promoted meanwhile. */
-const readOnlyCode = '25006'
+export const readOnlyCode = '25006'
 
 /** The texts of node-postgres for what it gives no code to. */
 const lostTexts = new Set(['Connection terminated', 'Connection terminated unexpectedly', 'Query read timeout'])

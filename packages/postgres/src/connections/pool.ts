@@ -8,7 +8,7 @@ import { preparedFeeds } from '../read/feed.ts'
 import { preparedReads } from '../read/read-actions.ts'
 import type { Database } from '../schema/database.ts'
 import type { Connection } from './connection.ts'
-import { codeOf, textOf } from './failures.ts'
+import { textOf } from './failures.ts'
 import { safeInteger } from './int8.ts'
 
 /** What connections of our own are opened with. The server gives up first: a client that gave up would not know what became of it. */
@@ -161,7 +161,8 @@ function adopt(client: PoolClient, types: CustomTypesConfig, target: string): Ad
       return result
     } catch (error) {
       // An answer that comes late would be taken for that of the next statement, and a read-only server will not do.
-      isUnsure ||= appendFailure(error) === 'lost' || codeOf(error) === '25006'
+      const failure = appendFailure(error)
+      isUnsure ||= failure === 'lost' || failure === 'read_only'
       throw error
     }
   }

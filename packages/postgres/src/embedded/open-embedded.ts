@@ -45,7 +45,13 @@ export async function openEmbeddedLog(options: EmbeddedOptions): Promise<Postgre
 }
 
 /** Not asked for: the database is ours alone, and the session is started by us. To ask takes a tenth of an opening. */
-const settings = { isCluster: false, isolation: 'read committed', role: 'postgres', seesAllTenants: true } as const
+const settings = {
+  isCluster: false,
+  isReadOnly: false,
+  isolation: 'read committed',
+  role: 'postgres',
+  seesAllTenants: true,
+} as const
 
 async function startInDirectory(directory: string, partitions: number): Promise<Connection> {
   // Conversations are nobody else's business on this machine.

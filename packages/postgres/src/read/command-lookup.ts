@@ -1,4 +1,4 @@
-import { type ConversationKey, partitionOf, type StoredEnvelope } from '@colloquy/core'
+import { type ConversationKey, isFullPage, pageBytes, partitionOf, type StoredEnvelope } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
 import { int4Array, textArray } from '../connections/binary-array.ts'
 import type { LogConnection } from '../connections/connection.ts'
@@ -51,35 +51,58 @@ export function commandLookup(
 
 async function answer(log: LogConnection, tenant: string, batch: readonly Lookup[]): Promise<void> {
   try {
-    const rows = await log.run(`look up ${batch.length} commands`, () =>
-      log.asTenant(tenant, (kysely) => lookUp(kysely, log.partitions, tenant, batch)),
-    )
-    const found = Map.groupBy(rows, ({ n }) => Number(n) - 1)
-    for (const [i, { key, resolve }] of batch.entries()) {
-      resolve((found.get(i) ?? []).map((row) => toStoredEnvelope(row, key.conversationId)))
+    const found = batch.map((): StoredEnvelope[] => [])
+    for (let after: Place | undefined = beginning; after; ) {
+      const from: Place = after
+      const rows: readonly Row[] = await log.run(`look up ${batch.length} commands`, () =>
+        log.asTenant(tenant, (kysely) => lookUp(kysely, log.partitions, tenant, batch, from)),
+      )
+      const page = rows.map((row) => {
+        const n = Number(row.n)
+        const envelope = toStoredEnvelope(row, (batch[n - 1] as Lookup).key.conversationId)
+        found[n - 1]?.push(envelope)
+        return { n, position: envelope.position, body: envelope.body }
+      })
+      after = isFullPage(page, Number.POSITIVE_INFINITY) ? page.at(-1) : undefined
     }
+    for (const [i, { resolve }] of batch.entries()) resolve(found[i] as StoredEnvelope[])
   } catch (error) {
     for (const { reject } of batch) reject(error)
   }
 }
 
+/** A row of the answer: which lookup of the batch, counted from 1, and the position of the envelope. */
+interface Place {
+  readonly n: number
+  readonly position: number
+}
+
+const beginning: Place = { n: 0, position: 0 }
+
+/** What is found behind a place, up to where `pageBytes` ends the page: a thousand commands may have stored gigabytes. */
 async function lookUp(
   kysely: Kysely<Database>,
   partitions: number,
   tenant: string,
   batch: readonly Lookup[],
+  after: Place,
 ): Promise<readonly Row[]> {
   const columns = sql.join(envelopeColumns.map((column) => sql.ref(`e.${column}`)))
   const { rows } = await sql<Row>`
-    select u.n, ${columns}
-    from unnest(
-        ${int4Array(batch.map(({ key }) => partitionOf(key, partitions, sha256)))}::int[],
-        ${textArray(batch.map(({ key }) => key.conversationId))}::text[],
-        ${textArray(batch.map(({ commandId }) => commandId))}::text[]
-      ) with ordinality as u(partition, conversation_id, command_id, n)
-    join conversation c on c.partition = u.partition and c.tenant = ${tenant} and c.conversation_id = u.conversation_id
-    join envelope e on e.partition = u.partition and e.conversation_no = c.conversation_no and e.command_id = u.command_id
-    order by u.n, e.position
+    select * from (
+      select u.n, ${columns},
+        sum(octet_length(e.body)) over (order by u.n, e.position rows unbounded preceding) as bytes
+      from unnest(
+          ${int4Array(batch.map(({ key }) => partitionOf(key, partitions, sha256)))}::int[],
+          ${textArray(batch.map(({ key }) => key.conversationId))}::text[],
+          ${textArray(batch.map(({ commandId }) => commandId))}::text[]
+        ) with ordinality as u(partition, conversation_id, command_id, n)
+      join conversation c on c.partition = u.partition and c.tenant = ${tenant} and c.conversation_id = u.conversation_id
+      join envelope e on e.partition = u.partition and e.conversation_no = c.conversation_no and e.command_id = u.command_id
+      where (u.n, e.position) > (${after.n}::bigint, ${after.position}::bigint)
+    ) page
+    where bytes - octet_length(body) < ${pageBytes}
+    order by n, position
   `.execute(kysely)
   return rows
 }

@@ -129,23 +129,28 @@ async function readForkPage(log: LogConnection, key: ConversationKey, from: numb
   return { envelopes: await readForkRange(log, key, from, Math.min(last, headPosition)), headPosition }
 }
 
-/** The envelopes of those of the commands that are stored. */
+/** The envelopes of those of the commands that are stored, read page by page. */
 export async function readCommands(
   log: LogConnection,
   key: ConversationKey,
   commandIds: readonly string[],
 ): Promise<Map<string, StoredEnvelope[]>> {
-  const rows = await log.asTenant(key.tenant, (kysely) =>
-    envelopesOf(kysely, log, key).select(envelopeColumns).where('command_id', 'in', commandIds).orderBy('position').execute(),
-  )
-  const commands = new Map<string, StoredEnvelope[]>()
-  for (const row of rows) {
-    const commandId = row.command_id as string
-    const envelopes = commands.get(commandId) ?? []
-    envelopes.push(toStoredEnvelope(row, key.conversationId))
-    commands.set(commandId, envelopes)
+  const found: StoredEnvelope[] = []
+  for (let from = 1; ; ) {
+    const rows = await log.asTenant(key.tenant, (kysely) =>
+      pageQuery(
+        kysely,
+        envelopesOf(kysely, log, key).select(envelopeColumns).where('command_id', 'in', commandIds).where('position', '>=', from),
+        'position',
+      ).execute(),
+    )
+    const page = rows.map((row) => toStoredEnvelope(row, key.conversationId))
+    found.push(...page)
+    const last = page.at(-1)
+    if (!last || !isFullPage(page, Number.POSITIVE_INFINITY)) break
+    from = last.position + 1
   }
-  return commands
+  return Map.groupBy(found, ({ commandId }) => commandId as string)
 }
 
 /** See `EventLog.outcome`. What is at a position stays there, so another hash is a definite no. */

@@ -8,6 +8,8 @@ export interface Settings {
   /** PGlite is Postgres compiled to WebAssembly, and says so. */
   readonly isEmbedded: boolean
   readonly isStandby: boolean
+  /** A standby, or a server or a role whose transactions may only read. */
+  readonly isReadOnly: boolean
   /** Of Citus. */
   readonly isCluster: boolean
   readonly fsync: string
@@ -34,6 +36,7 @@ export async function readSettings(kysely: Kysely<Database>): Promise<Settings> 
       current_setting('server_version_num')::int as "versionNumber",
       version() like '%emscripten%' as "isEmbedded",
       pg_is_in_recovery() as "isStandby",
+      pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'on' as "isReadOnly",
       to_regproc('citus_version') is not null as "isCluster",
       current_setting('fsync') as fsync,
       current_setting('synchronous_commit') as "synchronousCommit",

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Client, ClientConfig, Notification } from 'pg'
 import {
   coalesce,
@@ -18,11 +19,15 @@ const channel = 'colloquy_growth'
 /** A payload has less than 8,000 bytes. A partition number takes at most 10 of them. */
 const partitionsAPayload = 700
 const reconnectMs = { least: 100, most: 5_000 }
+/** A line may break without a word to either end: what is not answered for so long is taken for that. */
+const answerMs = 5_000
 
 /** Signals by NOTIFY and LISTEN, on one connection of its own that is made again when it breaks. Closed with the log it is given to. */
 export function postgresSignals({ url, onWarning = warnOfSignals }: PostgresSignalsOptions): SignalTransport {
   const listeners = new Set<(partitions: readonly number[]) => void>()
   let client: Client | undefined
+  /** Gives `client` up, and makes another one. */
+  let lost: (error: unknown) => void = () => {}
   let processId: number | undefined
   let failures = 0
   let closed = false
@@ -34,6 +39,7 @@ export function postgresSignals({ url, onWarning = warnOfSignals }: PostgresSign
     const config: ClientConfig = {
       connectionString: url,
       connectionTimeoutMillis: 10_000,
+      query_timeout: answerMs,
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
       fallback_application_name: 'colloquy signals',
@@ -64,6 +70,7 @@ export function postgresSignals({ url, onWarning = warnOfSignals }: PostgresSign
       if (isLost) return
       processId = rows[0]?.pid
       client = made
+      lost = lose
       failures = 0
       if (closed) await made.end()
     } catch (error) {
@@ -80,7 +87,8 @@ export function postgresSignals({ url, onWarning = warnOfSignals }: PostgresSign
   const outbox = coalesce(async (partitions) => {
     for (let i = 0; i < partitions.length; i += partitionsAPayload) {
       const payload = encodePartitions(partitions.slice(i, i + partitionsAPayload))
-      await client?.query({ name: 'colloquy_notify', text: `select pg_notify('${channel}', $1)`, values: [payload] })
+      const query = { name: 'colloquy_notify', text: `select pg_notify('${channel}', $1)`, values: [payload] }
+      await client?.query(query).catch(lost)
     }
   })
 
@@ -104,7 +112,7 @@ export function postgresSignals({ url, onWarning = warnOfSignals }: PostgresSign
   }
 }
 
-/** Whatever state it is in. */
+/** Whatever state it is in. Of one that does not answer nobody waits for a farewell. */
 async function end(client: Client): Promise<void> {
-  await client.end().catch(() => undefined)
+  await Promise.race([client.end().catch(() => undefined), pause(answerMs, undefined, { ref: false })])
 }

@@ -17,6 +17,8 @@ export interface ReaderPorts {
   readonly handling: Handling
   readonly policy: HandlingPolicy
   readonly permits: Permits
+  /** The end of a partition, as far as it is known. */
+  readonly headOf: (partition: number) => number
   readonly onMoved: () => void
   readonly onError: (error: unknown, where: string) => void
 }
@@ -94,14 +96,11 @@ export class PartitionReader {
 
   /** `ended`: nothing is new. `failed`: the next envelope is to be tried again, later. `stands`: it is not. */
   async #step(): Promise<'moved' | 'ended' | 'failed' | 'stands'> {
-    const { log, policy } = this.#ports
+    const { log, policy, headOf } = this.#ports
+    const { partition } = this.lease
     const limit = this.#position < this.#singlyUntil ? 1 : policy.limit
-    const page = await readFeedPage(log, {
-      ...policy.filter,
-      partition: this.lease.partition,
-      after: this.#position,
-      limit,
-    }).catch((error: unknown) => {
+    const query = { ...policy.filter, partition, after: this.#position, limit }
+    const page = await readFeedPage(log, query, headOf(partition)).catch((error: unknown) => {
       if (!isColloquyError(error, 'feed_hole')) throw error
       return error
     })

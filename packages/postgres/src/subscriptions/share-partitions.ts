@@ -90,21 +90,26 @@ export async function sharePartitions(sharing: Sharing): Promise<SharedPartition
     )
   }
 
-  await look()
-  lookLater()
-  return {
-    readers,
-    async stop() {
-      stopped = true
-      clearTimeout(timeout)
-      await looking
-      for (const reader of readers.values()) giveBack(reader)
-      await Promise.all(leaving)
-      await leave(kysely, name, member).catch((error: unknown) =>
-        onError(error, `subscription ${name}: it did not say that it left`),
-      )
-    },
+  async function stop(): Promise<void> {
+    stopped = true
+    clearTimeout(timeout)
+    await looking
+    for (const reader of readers.values()) giveBack(reader)
+    await Promise.all(leaving)
+    await leave(kysely, name, member).catch((error: unknown) =>
+      onError(error, `subscription ${name}: it did not say that it left`),
+    )
   }
+
+  try {
+    await look()
+  } catch (error) {
+    // Some may be read already, for a caller who is told that nothing is.
+    await stop()
+    throw error
+  }
+  lookLater()
+  return { readers, stop }
 }
 
 /** As equal as it can be; the first members have the rest. */

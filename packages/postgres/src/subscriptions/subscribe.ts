@@ -6,8 +6,10 @@ import {
   decodeCursor,
   type FeedCursor,
   type FeedFilter,
+  type GrowthWatch,
   isColloquyError,
   openEnvelope,
+  readFeedPage,
   watchGrowth,
 } from '@colloquy/core'
 import { toColloquyError } from '../connections/failures.ts'
@@ -80,7 +82,7 @@ export interface DurableSubscription extends AsyncDisposable {
   }): Promise<readonly DeadLetter[]>
   /**
    * Handles a parked envelope once more, with the promise of the handler (in one transaction with the letter's end, or at least once).
-   * Rejects with what the handler throws; then the letter stays. @throws `dead_letter_not_found`
+   * Rejects with what the handler throws; then the letter stays. @throws `dead_letter_not_found`, `feed_hole` when the envelope is gone
    */
   redrive(letter: Pick<DeadLetter, 'partition' | 'feedPosition'>): Promise<void>
   /** Finishes the pages under way, moves their checkpoints and gives the partitions back. Close it before its log. */
@@ -126,6 +128,10 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
     progress = Promise.withResolvers()
   }
 
+  // The readers are there before the watch that wakes them.
+  let watch: GrowthWatch | undefined
+  const headOf = (partition: number): number => watch?.headOf(partition) ?? 0
+
   const start = from === 'end' ? await log.feedHeads() : from === undefined ? undefined : decodeCursor(from, log)
   const shared = await run('take partitions', async () => {
     await createCheckpoints(kysely, name, start ?? Array.from({ length: partitions }, () => 0))
@@ -135,11 +141,11 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
       member,
       leaseMs,
       startReader: (lease, position) =>
-        new PartitionReader(lease, position, { log, handling: options, policy, permits, onMoved, onError }),
+        new PartitionReader(lease, position, { log, handling: options, policy, permits, headOf, onMoved, onError }),
       onError,
     })
   })
-  const watch = watchGrowth(log, {
+  watch = watchGrowth(log, {
     positionOf: (partition) => shared.readers.get(partition)?.position,
     onGrown(grown) {
       for (const partition of grown) shared.readers.get(partition)?.wake()
@@ -164,6 +170,8 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
         if (closing) throw new ColloquyError('subscription_closed', { name })
         const moved = progress.promise
         const rows = await run('give the checkpoints', () => readCheckpoints(kysely, name))
+        // Forgotten, here or elsewhere: nobody will deal with what is missing.
+        if (rows.length === 0) throw new ColloquyError('subscription_closed', { name })
         const behind = rows.filter(({ partition, feedPosition }) => feedPosition < (target[partition] ?? 0))
         if (behind.length === 0) return
         for (const { partition, feedPosition, problem } of behind) {
@@ -195,13 +203,13 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
 
     async redrive(place) {
       const { partition, feedPosition } = place
-      const { envelopes } = await log.feed({ partition, after: feedPosition - 1, limit: 1 })
       const [letter] = await run('find a dead letter', () =>
         readLetters(kysely, name, { after: { partition, feedPosition: feedPosition - 1 }, limit: 1 }),
       )
       if (letter?.partition !== partition || letter.feedPosition !== feedPosition) {
         throw new ColloquyError('dead_letter_not_found', { name, partition, feedPosition })
       }
+      const { envelopes } = await readFeedPage(log, { partition, after: feedPosition - 1, limit: 1 }, feedPosition)
       try {
         if (options.transactional === true) {
           await kysely
@@ -226,7 +234,7 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
     },
 
     close() {
-      watch.stop()
+      watch?.stop()
       closing ??= shared.stop()
       onMoved()
       return closing
