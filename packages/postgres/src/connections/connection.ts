@@ -7,6 +7,19 @@ import type { Settings } from '../schema/settings.ts'
 import { toColloquyError } from './failures.ts'
 import { setTenant, tenantSessions } from './tenant-session.ts'
 
+/** A statement that is worth preparing, by its name, on each connection that it is sent on. */
+export interface RowQuery {
+  readonly name: string
+  readonly text: string
+  readonly values: readonly unknown[]
+}
+
+/**
+ * Rows one by one, as they arrive, by the order of their fields. `bytea` that is UTF-8 may come as text; where it is not UTF-8, that text
+ * holds U+FFFD. With a tenant, as `asTenant`. @returns when all have arrived
+ */
+export type ReadRows = (tenant: string | null, query: RowQuery, onRow: (row: readonly unknown[]) => void) => Promise<void>
+
 /** A database and how to let go of it. */
 export interface Connection {
   readonly kysely: Kysely<Database>
@@ -16,6 +29,8 @@ export interface Connection {
   readonly withAppendSession?: WithAppendSession
   /** What `kysely` takes its connections from, where that is known. */
   readonly pool?: PostgresPool
+  /** Where rows can be had before the last of them has come. */
+  readonly readRows?: ReadRows
   /** Frees what was opened here, and only that: a pool or a Kysely that was handed in stays open. */
   readonly close: () => Promise<void>
 }
@@ -46,6 +61,8 @@ export interface LogConnection {
    * each statement of `work` is a transaction of its own and one round trip.
    */
   readonly asTenant: <T>(tenant: string | null, work: (kysely: Kysely<Database>) => Promise<T>) => Promise<T>
+  /** As `ReadRows`; where rows come only all together, all of them then. */
+  readonly readRows: (tenant: string, query: RowQuery, onRow: (row: readonly unknown[]) => void) => Promise<void>
   /** As `asTenant`, in a transaction at read committed: each statement sees what was committed before it. */
   readonly inTransaction: <T>(tenant: string | null, work: (trx: Kysely<Database>) => Promise<T>) => Promise<T>
   /** Where the histories of forks lie, once looked up: it never changes. */
@@ -57,7 +74,7 @@ export interface LogConnection {
 }
 
 export function logConnection(
-  { kysely, target, pool, withAppendSession = kyselySessions(kysely), close }: Connection,
+  { kysely, target, pool, readRows, withAppendSession = kyselySessions(kysely), close }: Connection,
   facts: Pick<LogConnection, 'id' | 'partitions' | 'needsReadCommitted' | 'isReadOnly'> &
     Pick<Settings, 'isCluster' | 'role' | 'seesAllTenants'>,
 ): LogConnection {
@@ -83,6 +100,11 @@ export function logConnection(
     })
   }
 
+  function asTenant<T>(tenant: string | null, work: (kysely: Kysely<Database>) => Promise<T>): Promise<T> {
+    if (tenant === null || facts.seesAllTenants) return work(kysely)
+    return sessions ? work(sessions(tenant)) : inTransaction(tenant, work)
+  }
+
   return {
     kysely,
     id: facts.id,
@@ -97,9 +119,12 @@ export function logConnection(
     assertSeesAllTenants(operation) {
       if (!facts.seesAllTenants) throw new ColloquyError('tenant_missing', { role: facts.role, operation })
     },
-    asTenant(tenant, work) {
-      if (tenant === null || facts.seesAllTenants) return work(kysely)
-      return sessions ? work(sessions(tenant)) : inTransaction(tenant, work)
+    asTenant,
+    async readRows(tenant, query, onRow) {
+      if (readRows) return readRows(facts.seesAllTenants ? null : tenant, query, onRow)
+      const all = CompiledQuery.raw(query.text, [...query.values])
+      const { rows } = await asTenant(tenant, (kysely) => kysely.executeQuery<Record<string, unknown>>(all))
+      for (const row of rows) onRow(Object.values(row))
     },
     inTransaction,
     async run(operation, work) {

@@ -5,11 +5,11 @@ import type { CustomTypesConfig, Pool, PoolClient, PoolConfig, QueryConfig } fro
 import { appendFailure } from '../append/append-failure.ts'
 import type { AppendSession, WithAppendSession } from '../append/append-session.ts'
 import { preparedFeeds } from '../read/feed.ts'
-import { preparedReads } from '../read/read-actions.ts'
 import type { Database } from '../schema/database.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, ReadRows, RowQuery } from './connection.ts'
 import { textOf } from './failures.ts'
 import { safeInteger } from './int8.ts'
+import { inTenant } from './tenant-session.ts'
 
 /** What connections of our own are opened with. The server gives up first: a client that gave up would not know what became of it. */
 export interface Timeouts {
@@ -117,7 +117,8 @@ async function connectionOver(
   target: string,
   appendSettings: { readonly query_timeout?: number },
 ): Promise<Omit<Connection, 'close'>> {
-  const { types } = await import('pg').then((module) => module.default)
+  const driver = await import('pg').then((module) => module.default)
+  const { types } = driver
   // Given with each query: the application's own parsers stay as they are, in its pool and everywhere.
   const ourTypes: CustomTypesConfig = {
     getTypeParser: (oid, format) =>
@@ -126,7 +127,7 @@ async function connectionOver(
   const known = new WeakMap<PoolClient, Adopted>()
   const adopted = async (from: Connect): Promise<Adopted> => {
     const client = await from()
-    const found = known.get(client) ?? adopt(client, ourTypes, target)
+    const found = known.get(client) ?? adopt(client, ourTypes, driver, target)
     known.set(client, found)
     return found
   }
@@ -135,17 +136,19 @@ async function connectionOver(
     target,
     kysely: new Kysely<Database>({ dialect: new PostgresDialect({ pool: ourPool }) }),
     pool: ourPool,
+    readRows: overPool(() => adopted(connect)),
     withAppendSession: overClients(() => adopted(connectToAppend), appendSettings),
   }
 }
 
 interface Adopted extends PostgresPoolClient {
   readonly send: <Row>(query: QueryConfig) => Promise<{ readonly rows: Row[]; readonly command: string | null }>
+  readonly rows: (query: RowQuery, onRow: (row: readonly unknown[]) => void) => Promise<void>
   /** Commits whose wait for a standby was cancelled, since the client was opened. */
   readonly localCommits: () => number
 }
 
-function adopt(client: PoolClient, types: CustomTypesConfig, target: string): Adopted {
+function adopt(client: PoolClient, types: CustomTypesConfig, driver: Driver, target: string): Adopted {
   let isUnsure = false
   let localCommits = 0
   listen(client)
@@ -153,12 +156,9 @@ function adopt(client: PoolClient, types: CustomTypesConfig, target: string): Ad
   client.on('notice', ({ routine }) => {
     if (routine === 'SyncRepWaitForLSN') localCommits++
   })
-  const send = async (query: QueryConfig) => {
+  const watched = async <T>(answer: Promise<T>): Promise<T> => {
     try {
-      const result = await client.query({ ...query, types })
-      // The commit of a transaction in which a statement failed answers with ROLLBACK, and is no error to a driver.
-      if (result.command === 'ROLLBACK' && query.text === 'commit') throw new ColloquyError('transaction_aborted', { target })
-      return result
+      return await answer
     } catch (error) {
       // An answer that comes late would be taken for that of the next statement, and a read-only server will not do.
       const failure = appendFailure(error)
@@ -166,14 +166,67 @@ function adopt(client: PoolClient, types: CustomTypesConfig, target: string): Ad
       throw error
     }
   }
+  const send = async (query: QueryConfig) => {
+    const result = await watched(client.query({ ...query, types }))
+    // The commit of a transaction in which a statement failed answers with ROLLBACK, and is no error to a driver.
+    if (result.command === 'ROLLBACK' && query.text === 'commit') throw new ColloquyError('transaction_aborted', { target })
+    return result
+  }
   return {
     send,
+    rows: (query, onRow) => watched(sendForRows(client, driver, query, types, onRow)),
     query: ((text: string, values: unknown[]) => {
-      const name = preparedReads.get(text) ?? preparedFeeds.get(text)
+      const name = preparedFeeds.get(text)
       return send({ text, values, ...(name !== undefined && { name }) })
     }) as unknown as PostgresPoolClient['query'],
     release: (destroy) => client.release(isUnsure || destroy),
     localCommits: () => localCommits,
+  }
+}
+
+type Driver = Pick<typeof import('pg'), 'Client' | 'Query'>
+
+/**
+ * pg decodes every field as UTF-8 before it looks at its format. So bytes that are text come as text, neither written in hex by the
+ * server nor read from it here: half of what a row costs.
+ */
+async function sendForRows(
+  client: PoolClient,
+  { Client, Query }: Driver,
+  query: RowQuery,
+  types: CustomTypesConfig,
+  onRow: (row: readonly unknown[]) => void,
+): Promise<void> {
+  const config = { name: query.name, text: query.text, values: [...query.values], rowMode: 'array' as const }
+  // An application's pool may be of another copy of pg, or of its native twin: that gives all rows at the end.
+  if (!((client as object) instanceof Client)) {
+    for (const row of (await client.query<unknown[]>({ ...config, types })).rows) onRow(row)
+    return
+  }
+  const binary = { ...config, binary: true, types: { getTypeParser: () => asItCame } }
+  await new Promise<void>((resolve, reject) => {
+    const asked = new Query(binary)
+    asked.on('row', (row) => onRow(row as unknown as readonly unknown[]))
+    // With a callback errors come to it, and pg's timeout holds. Its types know one for other forms of a query only.
+    const { query: send } = client as unknown as { query: (query: object, ended: (error: Error | null) => void) => void }
+    send.call(client, asked, (error) => {
+      if (error) reject(error)
+      else resolve()
+    })
+  })
+}
+
+const asItCame = (value: unknown): unknown => value
+
+function overPool(connect: () => Promise<Adopted>): ReadRows {
+  return async (tenant, query, onRow) => {
+    const client = await connect()
+    try {
+      const read = () => client.rows(query, onRow)
+      await (tenant === null ? read() : inTenant(client, tenant, read))
+    } finally {
+      client.release()
+    }
   }
 }
 

@@ -38,16 +38,19 @@ function tenantPool(pool: PostgresPool, tenant: string): PostgresPool {
 }
 
 function tenantClient(client: PostgresPoolClient, tenant: string): PostgresPoolClient {
-  const query = async (text: string, values: readonly unknown[]) => {
-    const steps = await Promise.allSettled([
-      client.query('begin isolation level read committed', []),
-      client.query(setTenant(tenant), []),
-      client.query<unknown>(text, values),
-      client.query('commit', []),
-    ])
-    // The first that failed is the reason why those after it did.
-    for (const step of steps) if (step.status === 'rejected') throw step.reason
-    return (steps[2] as PromiseFulfilledResult<unknown>).value
-  }
+  const query = (text: string, values: readonly unknown[]) => inTenant(client, tenant, () => client.query<unknown>(text, values))
   return { query: query as unknown as PostgresPoolClient['query'], release: (destroy) => client.release(destroy) }
+}
+
+/** Does one statement on the client where row-level security sees this tenant, and nobody after it. */
+export async function inTenant<T>(client: PostgresPoolClient, tenant: string, statement: () => Promise<T>): Promise<T> {
+  const steps = await Promise.allSettled([
+    client.query('begin isolation level read committed', []),
+    client.query(setTenant(tenant), []),
+    statement(),
+    client.query('commit', []),
+  ])
+  // The first that failed is the reason why those after it did.
+  for (const step of steps) if (step.status === 'rejected') throw step.reason
+  return (steps[2] as PromiseFulfilledResult<Awaited<T>>).value
 }

@@ -29,5 +29,5 @@ export function pageQuery<Row extends { readonly body: Uint8Array }>(
 }
 
 /** SQL: the bytes of the bodies up to a row, its own included. */
-export const bytesUpTo = (order: 'position' | 'feed_position'): string =>
+const bytesUpTo = (order: 'position' | 'feed_position'): string =>
   `sum(octet_length(body)) over (order by ${order} rows unbounded preceding)`
