@@ -7,7 +7,7 @@ const [url = '', consumer] = process.argv.slice(2)
 const log = await openPostgresLog({ url })
 const engine = createEngine({ log, tenant: 'tenant' })
 let handled = 0
-let atFirst = 0
+let atFirst: number | undefined
 
 /** Once the first page is through: what a program and its page take anyway is not growth. */
 function count(): void {
@@ -41,6 +41,6 @@ if (consumer === 'observable') {
 }
 
 process.stdin.on('data', () => {
-  process.stdout.write(`${JSON.stringify({ handled, grownBytes: memory() - atFirst })}\n`)
+  process.stdout.write(`${JSON.stringify({ handled, grownBytes: atFirst === undefined ? 0 : memory() - atFirst })}\n`)
 })
 process.stdout.write('listening\n')
