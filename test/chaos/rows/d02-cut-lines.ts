@@ -12,10 +12,8 @@ const figures = {
   full: { cuts: 500 },
 }
 const modes: readonly AppendCut[] = ['after', 'before', 'late', 'mid-message', 'half-open']
-const processes = 2
 const lanes = 8
-/** For all cuts: what hangs is found. */
-/** 2,500 cuts take two minutes on a quiet machine. */
+/** For all cuts: what hangs is found. 2,500 of them take two minutes on a quiet machine. */
 const patienceMs = { quick: 120_000, full: 400_000 }
 
 export const cutLines: Row = {
@@ -25,16 +23,30 @@ export const cutLines: Row = {
   mutants: ['check-then-retry', 'no-second-look'],
 
   async run({ seed, scale, mutant, directory, postgres }) {
-    const wanted = figures[scale].cuts * modes.length
     const random = randomFrom(seed)
     const url = await createLogDatabase(postgres, { mutant })
-    // Every mode in turn, at one append in two: what is sent again may be cut again.
-    let next = 0
-    const proxy = await startFramingProxy(url, {
-      cut: () => (next < wanted && random.below(2) === 0 ? modes[next++ % modes.length] : undefined),
-    })
+    /** Each mode in turn, at so many appends of four: what is sent again may be cut again. */
+    const cutting = async (modes: readonly AppendCut[], ofFour: number) => {
+      const wanted = figures[scale].cuts * modes.length
+      let next = 0
+      const proxy = await startFramingProxy(url, {
+        cut: () => (next < wanted && random.below(4) < ofFour ? modes[next++ % modes.length] : undefined),
+      })
+      return { ...proxy, wanted }
+    }
+    const [all, late] = [await cutting(modes, 2), await cutting(['late'], 3)]
+    const proxies = [all, late]
+    const cuts = (): number => all.cuts() + late.cuts()
+    const wanted = all.wanted + late.wanted
     try {
-      const workers = Array.from({ length: processes }, (_, i) => {
+      // The first sends again by itself until it knows, the second has to tell its caller that it does not. The third does so before what
+      // was cut off arrives: whoever looks then and finds nothing knows nothing.
+      const callers = [
+        { proxy: all, deadlineMs: 2_500 },
+        { proxy: all, deadlineMs: 500 },
+        { proxy: late, deadlineMs: 100 },
+      ]
+      const workers = callers.map(({ proxy, deadlineMs }, i) => {
         const job: DispatchJob = {
           url: proxy.url,
           seed: seed + i + 1,
@@ -43,8 +55,7 @@ export const cutLines: Row = {
           lanes,
           // Past the 300 ms of a late append: some are sent again before it arrives, some after.
           retryWaitMs: 600,
-          // The one sends again by itself until it knows; the other has to tell its caller that it does not.
-          deadlineMs: i === 0 ? 2_500 : 500,
+          deadlineMs,
         }
         return startWorker<DispatchEntry>('dispatch', `w${i}`, job, { directory, mutant })
       })
@@ -54,19 +65,22 @@ export const cutLines: Row = {
         done = true
       })
       const deadline = performance.now() + patienceMs[scale]
-      while (!done && proxy.cuts() < wanted && performance.now() < deadline) await sleep(20)
+      while (!done && cuts() < wanted && performance.now() < deadline) {
+        await sleep(20)
+        // Who is not cut any more appends as fast as it can.
+        for (const [i, { proxy }] of callers.entries()) if (proxy.cuts() >= proxy.wanted) workers[i]?.stop()
+      }
       for (const worker of workers) worker.stop()
       const wrong = await ended
-      if (proxy.cuts() < wanted)
-        wrong.push(`only ${proxy.cuts()} of ${wanted} cuts could be made: appends do not go on after a cut`)
-      await proxy.settled()
+      if (cuts() < wanted) wrong.push(`only ${cuts()} of ${wanted} cuts could be made: appends do not go on after a cut`)
+      for (const proxy of proxies) await proxy.settled()
       const check = await checkWork(url, workers)
       return {
-        facts: { cuts: proxy.cuts(), appends: proxy.appends(), ...check.facts },
+        facts: { cuts: cuts(), appends: all.appends() + late.appends(), ...check.facts },
         wrong: [...wrong, ...check.wrong],
       }
     } finally {
-      await proxy.close()
+      for (const proxy of proxies) await proxy.close()
     }
   },
 }
