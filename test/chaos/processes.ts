@@ -85,7 +85,8 @@ export function startWorker<Entry>(role: Role, name: string, job: object, option
   // Whoever waits hears of it; a row that failed elsewhere must not end the run by this one.
   ready.catch(() => {})
   ended.catch(() => {})
-  const tell = (word: string) => void (child.connected && child.send(word))
+  // One that is just ending hears nothing, and needs not: `ended` says how.
+  const tell = (word: string) => void (child.connected && child.send(word, () => {}))
   return {
     name,
     pid: child.pid as number,

@@ -65,10 +65,15 @@ export const cutLines: Row = {
         done = true
       })
       const deadline = performance.now() + patienceMs[scale]
+      const stillCut = new Set(callers)
       while (!done && cuts() < wanted && performance.now() < deadline) {
         await sleep(20)
         // Who is not cut any more appends as fast as it can.
-        for (const [i, { proxy }] of callers.entries()) if (proxy.cuts() >= proxy.wanted) workers[i]?.stop()
+        for (const caller of stillCut) {
+          if (caller.proxy.cuts() < caller.proxy.wanted) continue
+          stillCut.delete(caller)
+          workers[callers.indexOf(caller)]?.stop()
+        }
       }
       for (const worker of workers) worker.stop()
       const wrong = await ended
