@@ -137,23 +137,31 @@ export function stamp(
   }
 }
 
-const headerNumbers = [
-  { name: 'position', least: 1, most: Number.MAX_SAFE_INTEGER },
-  { name: 'schemaVersion', least: 1, most: 0xffffffff },
-  { name: 'occurredAt', least: Number.MIN_SAFE_INTEGER, most: Number.MAX_SAFE_INTEGER },
-  { name: 'commandIndex', least: 0, most: Number.MAX_SAFE_INTEGER },
-] as const
-const headerTexts = ['tenant', 'conversationId', 'type', 'commandId', 'actor', 'cause', 'keyId'] as const
-
 /** Why the hash of this header would be that of another one too: only whole numbers and well-formed text are written injectively. */
 function headerProblem(header: EnvelopeHeader): string | undefined {
-  for (const { name, least, most } of headerNumbers) {
-    const value = header[name]
-    if (value === null && name === 'commandIndex') continue
-    if (value === null || !Number.isInteger(value) || value < least || value > most) return `${name} is ${value}`
-  }
-  const halved = headerTexts.find((name) => header[name]?.isWellFormed() === false)
-  return halved && `${halved} holds half of a surrogate pair`
+  const { position, schemaVersion, occurredAt, commandIndex } = header
+  // Each by its name: a loop over names reads a header, which every append has, many times slower.
+  return (
+    numberProblem('position', position, 1, Number.MAX_SAFE_INTEGER) ??
+    numberProblem('schemaVersion', schemaVersion, 1, 0xffffffff) ??
+    numberProblem('occurredAt', occurredAt, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER) ??
+    (commandIndex === null ? undefined : numberProblem('commandIndex', commandIndex, 0, Number.MAX_SAFE_INTEGER)) ??
+    textProblem('tenant', header.tenant) ??
+    textProblem('conversationId', header.conversationId) ??
+    textProblem('type', header.type) ??
+    textProblem('commandId', header.commandId) ??
+    textProblem('actor', header.actor) ??
+    textProblem('cause', header.cause) ??
+    textProblem('keyId', header.keyId)
+  )
+}
+
+function numberProblem(name: string, value: number, least: number, most: number): string | undefined {
+  return Number.isInteger(value) && value >= least && value <= most ? undefined : `${name} is ${value}`
+}
+
+function textProblem(name: string, value: string | null): string | undefined {
+  return value === null || value.isWellFormed() ? undefined : `${name} holds half of a surrogate pair`
 }
 
 /** Of another length, bytes could move between salt and body without changing the commitment. */

@@ -30,7 +30,7 @@ function scripted(script: readonly (Error | 'local')[], options: ScriptOptions =
 }
 
 /** What the append function answers. */
-const appended = { outcome: 'appended', feed_position: 7, feed_positions: [6], refused: null, recorded_at: 1 }
+const appended = { answer: ['appended', '7', '1'], feed_positions: [6], refused: null, recorded_at: 1 }
 
 function appenderOver(answers: Pick<AppendSession, 'query' | 'isLocalOnly'>, options: ScriptOptions = {}) {
   const session: AppendSession = { ...answers, commit: () => Promise.resolve() }

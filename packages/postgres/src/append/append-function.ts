@@ -3,7 +3,7 @@ import type { Envelope, Head } from '@colloquy/core'
 import { boolColumn, byteaColumn, int4Array, int4Column, int8Column, textArray, textColumn } from '../connections/binary-array.ts'
 import { safeInteger } from '../connections/int8.ts'
 import { plainBytes } from '../read/stored-envelope.ts'
-import type { AppendSession } from './append-session.ts'
+import type { AppendSession, Statement } from './append-session.ts'
 import type { PreparedRequest } from './prepared-request.ts'
 
 /** What the database did with a batch. */
@@ -34,17 +34,18 @@ type Int8 = string | number | bigint
 
 const placeholders = (count: number): string => Array.from({ length: count }, (_, i) => `$${i + 1}`).join(', ')
 
-interface OneRow {
-  readonly outcome: 'appended' | Refusal['outcome']
-  readonly feed_position: Int8
-  readonly recorded_at: Int8
-  readonly head_position: Int8 | null
-  readonly head_hash: Uint8Array | null
-  readonly head_occurred_at: Int8
-  readonly head_archived: boolean
-}
+/** Postgres' type numbers, of a value and of an array. */
+const oid = { int8: 20, boolArray: 1000, byteaArray: 1001, int4Array: 1007, textArray: 1009, int8Array: 1016 }
 
-const appendOne = { name: 'colloquy_append_one_v1', text: `select * from log_append_one_v1(${placeholders(19)})` }
+type OneAnswer =
+  | readonly ['appended', feedPosition: string, recordedAt: string]
+  | readonly [Refusal['outcome'], headPosition?: string, headHash?: string, headOccurredAt?: string, headArchived?: 'true' | 'false']
+
+const appendOne: Statement = {
+  name: 'colloquy_append_one_v1',
+  text: `select log_append_one_v1(${placeholders(19)}) as answer`,
+  columns: [['answer', oid.textArray]],
+}
 
 /** For a batch of one request with one envelope. */
 export const callForOne: AppendCall = {
@@ -75,12 +76,13 @@ export const callForOne: AppendCall = {
       envelope.inputHash,
     ]
     return async (session) => {
-      const [row] = (await session.query<OneRow>(appendOne, parameters)) as [OneRow]
-      if (row.outcome !== 'appended') {
-        const head = headOf(row.head_position, row.head_hash, row.head_occurred_at, row.head_archived)
-        return { refused: new Map([[0, { outcome: row.outcome, head }]]), feedPositions: [0], recordedAt: 0 }
+      const [{ answer }] = (await session.query<{ answer: OneAnswer }>(appendOne, parameters)) as [{ answer: OneAnswer }]
+      if (answer[0] === 'appended') {
+        return { refused: noRefusals, feedPositions: [safeInteger(answer[1])], recordedAt: safeInteger(answer[2]) }
       }
-      return { refused: noRefusals, feedPositions: [safeInteger(row.feed_position)], recordedAt: safeInteger(row.recorded_at) }
+      const [outcome, position = null, hash = '', occurredAt = 0, archived] = answer
+      const head = headOf(position, Buffer.from(hash, 'hex'), occurredAt, archived === 'true')
+      return { refused: new Map([[0, { outcome, head }]]), feedPositions: [0], recordedAt: 0 }
     }
   },
 }
@@ -96,7 +98,20 @@ interface ManyRow {
   readonly head_archived: readonly boolean[]
 }
 
-const appendMany = { name: 'colloquy_append_v1', text: `select * from log_append_v1(${placeholders(35)})` }
+const appendMany: Statement = {
+  name: 'colloquy_append_v1',
+  text: `select * from log_append_v1(${placeholders(35)})`,
+  columns: [
+    ['recorded_at', oid.int8],
+    ['feed_positions', oid.int8Array],
+    ['refused', oid.int4Array],
+    ['outcomes', oid.textArray],
+    ['head_positions', oid.int8Array],
+    ['head_hashes', oid.byteaArray],
+    ['head_occurred_at', oid.int8Array],
+    ['head_archived', oid.boolArray],
+  ],
+}
 
 export const callForMany: AppendCall = {
   isSeveralStatements: false,

@@ -11,9 +11,11 @@ export interface AppendSession {
   readonly isLocalOnly: () => boolean
 }
 
-interface Statement {
+export interface Statement {
   readonly text: string
   readonly name?: string
+  /** What it answers with, where that is known beforehand: names and Postgres' type numbers, in order. */
+  readonly columns?: readonly (readonly [name: string, type: number])[]
 }
 
 /** Gives `work` a session. What the connection cannot tell any more, for example after a timeout, is not used again. */

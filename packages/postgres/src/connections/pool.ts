@@ -3,12 +3,13 @@ import { ColloquyError, isColloquyError } from '@colloquy/core'
 import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely'
 import type { CustomTypesConfig, Pool, PoolClient, PoolConfig, QueryConfig } from 'pg'
 import { appendFailure } from '../append/append-failure.ts'
-import type { AppendSession, WithAppendSession } from '../append/append-session.ts'
+import type { AppendSession, Statement, WithAppendSession } from '../append/append-session.ts'
 import { preparedFeeds } from '../read/feed.ts'
 import type { Database } from '../schema/database.ts'
 import type { Connection, ReadRows, RowQuery } from './connection.ts'
 import { textOf } from './failures.ts'
 import { safeInteger } from './int8.ts'
+import { type PreparedCall, preparedCalls } from './prepared-call.ts'
 import { inTenant } from './tenant-session.ts'
 
 /** What connections of our own are opened with. The server gives up first: a client that gave up would not know what became of it. */
@@ -117,8 +118,8 @@ async function connectionOver(
   target: string,
   appendSettings: { readonly query_timeout?: number },
 ): Promise<Omit<Connection, 'close'>> {
-  const driver = await import('pg').then((module) => module.default)
-  const { types } = driver
+  const { Client, Query, types } = await import('pg').then((module) => module.default)
+  const driver: Driver = { Client, Query, PreparedCall: preparedCalls({ Query }) }
   // Given with each query: the application's own parsers stay as they are, in its pool and everywhere.
   const ourTypes: CustomTypesConfig = {
     getTypeParser: (oid, format) =>
@@ -143,6 +144,8 @@ async function connectionOver(
 
 interface Adopted extends PostgresPoolClient {
   readonly send: <Row>(query: QueryConfig) => Promise<{ readonly rows: Row[]; readonly command: string | null }>
+  /** A prepared statement that answers with one row. */
+  readonly call: (query: QueryConfig, columns: NonNullable<Statement['columns']>) => Promise<Record<string, unknown>>
   readonly rows: (query: RowQuery, onRow: (row: readonly unknown[]) => void) => Promise<void>
   /** Commits whose wait for a standby was cancelled, since the client was opened. */
   readonly localCommits: () => number
@@ -174,6 +177,22 @@ function adopt(client: PoolClient, types: CustomTypesConfig, driver: Driver, tar
   }
   return {
     send,
+    async call(query, columns) {
+      // An application's pool may be of another copy of pg, or of its native twin.
+      if (!((client as object) instanceof driver.Client)) return (await send(query)).rows[0] as Record<string, unknown>
+      const values = await watched(
+        new Promise<readonly (string | null)[]>((resolve, reject) => {
+          const { query: submit } = client as unknown as { query: (query: object) => void }
+          submit.call(client, new driver.PreparedCall(query, (error, row) => (error ? reject(error) : resolve(row ?? []))))
+        }),
+      )
+      const row: Record<string, unknown> = {}
+      for (const [i, [name, type]] of columns.entries()) {
+        const value = values[i] ?? null
+        row[name] = value === null ? null : types.getTypeParser(type)(value)
+      }
+      return row
+    },
     rows: (query, onRow) => watched(sendForRows(client, driver, query, types, onRow)),
     query: ((text: string, values: unknown[]) => {
       const name = preparedFeeds.get(text)
@@ -184,7 +203,7 @@ function adopt(client: PoolClient, types: CustomTypesConfig, driver: Driver, tar
   }
 }
 
-type Driver = Pick<typeof import('pg'), 'Client' | 'Query'>
+type Driver = Pick<typeof import('pg'), 'Client' | 'Query'> & { readonly PreparedCall: PreparedCall }
 
 /**
  * pg decodes every field as UTF-8 before it looks at its format. So bytes that are text come as text, neither written in hex by the
@@ -235,8 +254,10 @@ function overClients(connect: () => Promise<Adopted>, settings: { readonly query
     const client = await connect()
     const before = client.localCommits()
     const session: AppendSession = {
-      query: async <Row>({ text, name }: { text: string; name?: string }, values: readonly unknown[]) =>
-        (await client.send<Row>({ text, values: [...values], ...settings, ...(name !== undefined && { name }) })).rows,
+      async query<Row>({ text, name, columns }: Statement, values: readonly unknown[]) {
+        const query = { text, values: [...values], ...settings, ...(name !== undefined && { name }) }
+        return columns ? [(await client.call(query, columns)) as Row] : (await client.send<Row>(query)).rows
+      },
       commit: async () => void (await client.send({ text: 'commit' })),
       isLocalOnly: () => client.localCommits() > before,
     }

@@ -43,9 +43,50 @@ export function bindMessage(name: string, values: readonly (string | Uint8Array 
   ]
 }
 
+/**
+ * Runs a prepared statement up to the sync, as one piece. Bytes are sent in binary format, all else as text; the answer is text.
+ * Bind `B`, execute `E`, sync `S`.
+ */
+export function callMessage(name: string, values: readonly unknown[]): Buffer {
+  const texts = values.map((value) => (value === null || value instanceof Uint8Array ? undefined : String(value)))
+  const bytesOf = (value: unknown, i: number): number => {
+    const text = texts[i]
+    if (text !== undefined) return Buffer.byteLength(text)
+    return value === null ? 0 : (value as Uint8Array).length
+  }
+  const sizes = values.map(bytesOf)
+  const nameBytes = Buffer.byteLength(name)
+  const bindBytes = 4 + 1 + nameBytes + 1 + 2 + 2 * values.length + 2 + 4 * values.length + sizes.reduce((a, b) => a + b, 0) + 2
+  const message = Buffer.allocUnsafe(1 + bindBytes + executeAndSync.length)
+  message.writeUInt8(0x42, 0)
+  let at = message.writeInt32BE(bindBytes, 1)
+  // The portal without a name.
+  at = message.writeUInt8(0, at)
+  at += message.write(name, at)
+  at = message.writeUInt8(0, at)
+  at = message.writeInt16BE(values.length, at)
+  for (const text of texts) at = message.writeInt16BE(text === undefined ? 1 : 0, at)
+  at = message.writeInt16BE(values.length, at)
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]
+    const text = texts[i]
+    at = message.writeInt32BE(value === null ? -1 : (sizes[i] as number), at)
+    if (text !== undefined) at += message.write(text, at)
+    else if (value !== null) {
+      message.set(value as Uint8Array, at)
+      at += sizes[i] as number
+    }
+  }
+  at = message.writeInt16BE(0, at)
+  message.set(executeAndSync, at)
+  return message
+}
+
 export const closeMessage = (name: string): Message => message('C', Buffer.from('S'), text(name))
 
 export const syncMessage = message('S')
+
+const executeAndSync = Buffer.concat([...message('E', text(''), int32(0)), ...syncMessage])
 
 export interface Answers {
   readonly parameterTypes: readonly number[]
@@ -182,4 +223,6 @@ function int32(value: number): Buffer {
   return buffer
 }
 
-const text = (value: string): Buffer => Buffer.from(`${value}\0`)
+function text(value: string): Buffer {
+  return Buffer.from(`${value}\0`)
+}
