@@ -130,9 +130,9 @@ async function ours(
   name: string,
   url: string,
   next: (talk: Talk, i: number) => ReturnType<typeof stamped>,
-  partitions = 64,
+  partitions?: number,
 ): Promise<Variant> {
-  await migrate({ url, partitions })
+  await migrate({ url, ...(partitions !== undefined && { partitions }) })
   let log: PostgresLog | undefined
   let talks: Talk[] = []
   let appended = 0
