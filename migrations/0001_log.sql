@@ -269,7 +269,8 @@ $$
 -- envelopes of the requests before it in its partition. p_commands is its command, the first where it has several; the others stand in p_more_*. p_commands is null when no
 -- request has any.
 -- One element per envelope in p_requests (which one it belongs to, from 1) and after, in the order of the requests. Arrays of nulls only
--- are null themselves.
+-- are null themselves, and so are p_archives when nothing is archived, and p_last_hashes, p_last_occurred_at and p_envelope_tenants when
+-- each request has one envelope: an array that need not be sent, read and stepped through is a part of what an append costs.
 --
 -- The counting of the feed is the lock, as above, in the order of p_partitions; it is put right when something is refused.
 --
@@ -386,12 +387,13 @@ begin
     set head_position = u.expected_position + u.envelopes,
       head_hash = coalesce(u.last_hash, c.head_hash),
       head_occurred_at = coalesce(u.last_occurred_at, c.head_occurred_at),
-      archived = u.archive
+      archived = coalesce(u.archive, false)
     from (
       select generate_series(1, v_total) as n, unnest(p_slots) as slot, unnest(p_tenants) as tenant,
         unnest(p_conversation_ids) as conversation_id, unnest(p_expected_positions) as expected_position,
-        unnest(p_expected_hashes) as expected_hash, unnest(p_counts) as envelopes, unnest(p_last_hashes) as last_hash,
-        unnest(p_last_occurred_at) as last_occurred_at, unnest(p_archives) as archive, unnest(p_commands) as command_id
+        unnest(p_expected_hashes) as expected_hash, unnest(p_counts) as envelopes,
+        unnest(coalesce(p_last_hashes, p_hashes)) as last_hash, unnest(coalesce(p_last_occurred_at, p_occurred_at)) as last_occurred_at,
+        unnest(p_archives) as archive, unnest(p_commands) as command_id
     ) u
     where c.partition = p_partitions[u.slot] and c.tenant = u.tenant and c.conversation_id = u.conversation_id
       and c.head_position = u.expected_position and c.head_hash = u.expected_hash and not c.archived
@@ -458,11 +460,13 @@ begin
 
     insert into conversation
       (partition, conversation_no, tenant, conversation_id, head_position, head_hash, head_occurred_at, archived)
-    select p_partitions[u.slot], u.conversation_no, u.tenant, u.conversation_id, u.envelopes, u.last_hash, u.last_occurred_at, u.archive
+    select p_partitions[u.slot], u.conversation_no, u.tenant, u.conversation_id, u.envelopes, u.last_hash, u.last_occurred_at,
+      coalesce(u.archive, false)
     from (
       select unnest(v_is_new) as is_new, unnest(v_nos) as conversation_no, unnest(p_slots) as slot, unnest(p_tenants) as tenant,
-        unnest(p_conversation_ids) as conversation_id, unnest(p_counts) as envelopes, unnest(p_last_hashes) as last_hash,
-        unnest(p_last_occurred_at) as last_occurred_at, unnest(p_archives) as archive
+        unnest(p_conversation_ids) as conversation_id, unnest(p_counts) as envelopes,
+        unnest(coalesce(p_last_hashes, p_hashes)) as last_hash, unnest(coalesce(p_last_occurred_at, p_occurred_at)) as last_occurred_at,
+        unnest(p_archives) as archive
     ) u
     where u.is_new;
   end if;
@@ -501,7 +505,7 @@ begin
     e.tenant, recorded_at, e.type, e.schema_version, e.occurred_at,
     e.command_id, e.command_index, e.actor, e.cause, e.key_id, e.body, e.salt, e.commitment, e.hash, e.input_hash
   from (
-    select unnest(p_requests) as request, unnest(p_positions) as position, unnest(p_envelope_tenants) as tenant,
+    select unnest(p_requests) as request, unnest(p_positions) as position, unnest(coalesce(p_envelope_tenants, p_tenants)) as tenant,
       unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_occurred_at) as occurred_at,
       unnest(p_command_ids) as command_id, unnest(p_command_indexes) as command_index, unnest(p_actors) as actor,
       unnest(p_causes) as cause, unnest(p_key_ids) as key_id, unnest(p_bodies) as body, unnest(p_salts) as salt,

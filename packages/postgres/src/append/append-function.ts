@@ -145,6 +145,8 @@ function manyParameters(batch: readonly PreparedRequest[], partitions: readonly 
     taken[slot] = before + envelopes
     return before
   })
+  // Then what is said of a request is said of its envelope.
+  const areSingle = rows.length === batch.length && batch.every(({ envelopes }) => envelopes === 1)
   const isCommanded = batch.some(({ commandIds }) => commandIds.length > 0)
   const more = batch.flatMap(({ commandIds, request: { key } }, n) =>
     commandIds.length > 1 ? commandIds.slice(1).map((commandId) => ({ n: n + 1, key, commandId })) : [],
@@ -161,9 +163,9 @@ function manyParameters(batch: readonly PreparedRequest[], partitions: readonly 
     byteaColumn(batch, ({ request }) => request.expected.hash),
     int4Column(batch, ({ envelopes }) => envelopes),
     int4Array(offsets),
-    byteaColumn(batch, ({ request }) => request.envelopes.at(-1)?.hash ?? null),
-    int8Column(batch, ({ request }) => request.envelopes.at(-1)?.occurredAt ?? null),
-    boolColumn(batch, ({ request }) => request.archive === true),
+    areSingle ? null : byteaColumn(batch, ({ request }) => request.envelopes.at(-1)?.hash ?? null),
+    areSingle ? null : int8Column(batch, ({ request }) => request.envelopes.at(-1)?.occurredAt ?? null),
+    batch.some(({ request }) => request.archive === true) ? boolColumn(batch, ({ request }) => request.archive === true) : null,
     isCommanded ? textColumn(batch, ({ commandIds }) => commandIds[0] ?? null) : null,
     ...(more.length === 0
       ? [null, null, null, null]
@@ -175,7 +177,7 @@ function manyParameters(batch: readonly PreparedRequest[], partitions: readonly 
         ]),
     int4Column(rows, ({ n }) => n),
     int8Column(rows, ({ envelope }) => envelope.position),
-    textColumn(rows, ({ envelope }) => envelope.tenant),
+    areSingle ? null : textColumn(rows, ({ envelope }) => envelope.tenant),
     textColumn(rows, ({ envelope }) => envelope.type),
     int4Column(rows, ({ envelope }) => envelope.schemaVersion),
     int8Column(rows, ({ envelope }) => envelope.occurredAt),
