@@ -38,6 +38,8 @@ export const soak: Row = {
           seed: seed + i,
           count: null,
           conversations,
+          // Twenty messages each. A conversation that grows for an hour takes more memory to load, which is no leak and would hide one.
+          renewEvery: 40_000,
           lanes: 4,
           pauseMs: 40,
           idleMs: 1_000,

@@ -13,6 +13,8 @@ export interface DispatchJob {
   /** Commands; null: until it is stopped. */
   readonly count: number | null
   readonly conversations: readonly string[]
+  /** After so many commands each conversation is left for a new one, so that none grows on. Otherwise they stay. */
+  readonly renewEvery?: number
   /** Takes a quarter of the commands, of every worker. */
   readonly shared?: string
   /** Commands under way at a time. */
@@ -95,12 +97,15 @@ await work<DispatchJob>(async ({ job, record: write, start, isStopped }) => {
   async function lane(number: number): Promise<void> {
     for (let i = number; !isStopped() && (job.count === null || i < job.count); i += job.lanes) {
       const commandId = `${job.name}-${i}`
-      const conversationId = job.shared !== undefined && random.below(4) === 0 ? job.shared : random.pick(job.conversations)
+      const isShared = job.shared !== undefined && random.below(4) === 0
+      const conversationId = isShared ? job.shared : `${random.pick(job.conversations)}${generationAt(i)}`
       await command(commandId, conversationId)
       if (job.pauseMs !== undefined) await sleep(random.below(job.pauseMs))
       if (job.repeatEvery !== undefined && i % job.repeatEvery === 0) await command(commandId, conversationId)
     }
   }
+
+  const generationAt = (i: number): string => (job.renewEvery === undefined ? '' : `.${Math.floor(i / job.renewEvery)}`)
 
   await Promise.all(Array.from({ length: job.lanes }, (_, number) => lane(number)))
   await engine.close()
