@@ -117,17 +117,18 @@ export const callForMany: AppendCall = {
   isSeveralStatements: false,
   prepare(batch) {
     const partitions = partitionsOf(batch)
-    const slots = new Map(partitions.map((partition, i) => [partition, i]))
-    const parameters = manyParameters(batch, partitions, slots)
+    const placeOf = new Map(partitions.map((partition, place) => [partition, place]))
+    const places = batch.map(({ partition }) => placeOf.get(partition) as number)
+    const parameters = manyParameters(batch, partitions, places)
     return async (session) => {
       const [row] = (await session.query<ManyRow>(appendMany, parameters)) as [ManyRow]
       const refused = row.refused === null ? noRefusals : refusalsOf(row, row.refused)
       // Counted on as the function does: what is refused takes no place in the feed.
       const last = row.feed_positions.map((position) => safeInteger(position))
-      const feedPositions = batch.map(({ partition, envelopes }, n) => {
-        const slot = slots.get(partition) as number
-        const before = last[slot] as number
-        if (!refused.has(n)) last[slot] = before + envelopes
+      const feedPositions = batch.map(({ envelopes }, n) => {
+        const place = places[n] as number
+        const before = last[place] as number
+        if (!refused.has(n)) last[place] = before + envelopes
         return before + 1
       })
       return { refused, feedPositions, recordedAt: safeInteger(row.recorded_at) }
@@ -135,18 +136,21 @@ export const callForMany: AppendCall = {
   },
 }
 
-function manyParameters(batch: readonly PreparedRequest[], partitions: readonly number[], slots: ReadonlyMap<number, number>) {
-  const rows: EnvelopeRow[] = []
-  for (const [n, { request }] of batch.entries()) for (const envelope of request.envelopes) rows.push({ n: n + 1, envelope })
+/** `places`: of the partition of each request among `partitions`. */
+function manyParameters(batch: readonly PreparedRequest[], partitions: readonly number[], places: readonly number[]) {
+  // Then what is said of a request is said of its envelope.
+  const areSingle = batch.every(({ envelopes }) => envelopes === 1)
+  const envelopes = areSingle
+    ? batch.map(({ request }) => request.envelopes[0] as Envelope)
+    : batch.flatMap(({ request }) => request.envelopes)
+  const requests = areSingle ? batch.map((_, n) => n + 1) : batch.flatMap(({ request }, n) => request.envelopes.map(() => n + 1))
   const taken = partitions.map(() => 0)
-  const offsets = batch.map(({ partition, envelopes }) => {
-    const slot = slots.get(partition) as number
-    const before = taken[slot] as number
-    taken[slot] = before + envelopes
+  const offsets = batch.map(({ envelopes: count }, n) => {
+    const place = places[n] as number
+    const before = taken[place] as number
+    taken[place] = before + count
     return before
   })
-  // Then what is said of a request is said of its envelope.
-  const areSingle = rows.length === batch.length && batch.every(({ envelopes }) => envelopes === 1)
   const isCommanded = batch.some(({ commandIds }) => commandIds.length > 0)
   const more = batch.flatMap(({ commandIds, request: { key } }, n) =>
     commandIds.length > 1 ? commandIds.slice(1).map((commandId) => ({ n: n + 1, key, commandId })) : [],
@@ -156,12 +160,12 @@ function manyParameters(batch: readonly PreparedRequest[], partitions: readonly 
     int4Array(partitions),
     int4Array(taken),
     textArray([...new Set(batch.map(({ request }) => request.key.tenant))]),
-    int4Column(batch, ({ partition }) => (slots.get(partition) as number) + 1),
+    int4Column(places, (place) => place + 1),
     textColumn(batch, ({ request }) => request.key.tenant),
     textColumn(batch, ({ request }) => request.key.conversationId),
     int8Column(batch, ({ expectedPosition }) => expectedPosition),
     byteaColumn(batch, ({ request }) => request.expected.hash),
-    int4Column(batch, ({ envelopes }) => envelopes),
+    int4Column(batch, ({ envelopes: count }) => count),
     int4Array(offsets),
     areSingle ? null : byteaColumn(batch, ({ request }) => request.envelopes.at(-1)?.hash ?? null),
     areSingle ? null : int8Column(batch, ({ request }) => request.envelopes.at(-1)?.occurredAt ?? null),
@@ -175,33 +179,23 @@ function manyParameters(batch: readonly PreparedRequest[], partitions: readonly 
           textColumn(more, ({ key }) => key.conversationId),
           textColumn(more, ({ commandId }) => commandId),
         ]),
-    int4Column(rows, ({ n }) => n),
-    int8Column(rows, ({ envelope }) => envelope.position),
-    areSingle ? null : textColumn(rows, ({ envelope }) => envelope.tenant),
-    textColumn(rows, ({ envelope }) => envelope.type),
-    int4Column(rows, ({ envelope }) => envelope.schemaVersion),
-    int8Column(rows, ({ envelope }) => envelope.occurredAt),
-    isCommanded ? textColumn(rows, ({ envelope }) => envelope.commandId) : null,
-    isCommanded ? int4Column(rows, ({ envelope }) => envelope.commandIndex) : null,
-    someTexts(rows, ({ actor }) => actor),
-    someTexts(rows, ({ cause }) => cause),
-    someTexts(rows, ({ keyId }) => keyId),
-    byteaColumn(rows, ({ envelope }) => envelope.body),
-    byteaColumn(rows, ({ envelope }) => envelope.salt),
-    byteaColumn(rows, ({ envelope }) => envelope.commit),
-    byteaColumn(rows, ({ envelope }) => envelope.hash),
-    rows.some(({ envelope }) => envelope.inputHash !== null) ? byteaColumn(rows, ({ envelope }) => envelope.inputHash) : null,
+    int4Array(requests),
+    int8Column(envelopes, ({ position }) => position),
+    areSingle ? null : textColumn(envelopes, ({ tenant }) => tenant),
+    textColumn(envelopes, ({ type }) => type),
+    int4Column(envelopes, ({ schemaVersion }) => schemaVersion),
+    int8Column(envelopes, ({ occurredAt }) => occurredAt),
+    isCommanded ? textColumn(envelopes, ({ commandId }) => commandId) : null,
+    isCommanded ? int4Column(envelopes, ({ commandIndex }) => commandIndex) : null,
+    envelopes.some(({ actor }) => actor !== null) ? textColumn(envelopes, ({ actor }) => actor) : null,
+    envelopes.some(({ cause }) => cause !== null) ? textColumn(envelopes, ({ cause }) => cause) : null,
+    envelopes.some(({ keyId }) => keyId !== null) ? textColumn(envelopes, ({ keyId }) => keyId) : null,
+    byteaColumn(envelopes, ({ body }) => body),
+    byteaColumn(envelopes, ({ salt }) => salt),
+    byteaColumn(envelopes, ({ commit }) => commit),
+    byteaColumn(envelopes, ({ hash }) => hash),
+    envelopes.some(({ inputHash }) => inputHash !== null) ? byteaColumn(envelopes, ({ inputHash }) => inputHash) : null,
   ]
-}
-
-interface EnvelopeRow {
-  /** Of its request, from 1. */
-  readonly n: number
-  readonly envelope: Envelope
-}
-
-function someTexts(rows: readonly EnvelopeRow[], textOf: (envelope: Envelope) => string | null): Buffer | null {
-  return rows.some(({ envelope }) => textOf(envelope) !== null) ? textColumn(rows, ({ envelope }) => textOf(envelope)) : null
 }
 
 function refusalsOf(row: ManyRow, refused: readonly number[]): Map<number, Refusal> {

@@ -67,13 +67,13 @@ export function appender(log: LogConnection, options: AppendOptions, grew: (part
     settle(batch, answer, isLocalOnly) {
       if (isLocalOnly) onWarning(localOnlyWarning(batch.length))
       const grown = new Set<number>()
-      for (const [n, prepared] of batch.entries()) {
+      batch.forEach((prepared, n) => {
         const refusal = answer.refused.get(n)
         if (refusal === undefined || prepared.lost !== undefined) grown.add(prepared.partition)
         if (refusal === undefined)
           prepared.resolve(appended(storedAs(prepared, answer.feedPositions[n] as number, answer.recordedAt), isLocalOnly))
         else outcomeOf(log, prepared, refusal, isLocalOnly).then(prepared.resolve, prepared.reject)
-      }
+      })
       if (grown.size > 0) grew([...grown])
     },
   }

@@ -19,11 +19,11 @@ export interface PreparedRequest extends QueuedRequest<PreparedRequest> {
 
 /** A gap in the positions could never be closed again, so a caller's mistake ends here. @throws RangeError */
 export function assertPositions({ key, expected, envelopes }: AppendRequest): void {
-  for (const [i, { position }] of envelopes.entries()) {
-    if (position === expected.position + i + 1) continue
-    throw new RangeError(
-      `An envelope for ${key.conversationId} has position ${position} where ${expected.position + i + 1} follows.`,
-    )
+  let next = expected.position
+  for (const { position } of envelopes) {
+    next += 1
+    if (position === next) continue
+    throw new RangeError(`An envelope for ${key.conversationId} has position ${position} where ${next} follows.`)
   }
 }
 
