@@ -275,7 +275,7 @@ $$
 -- The counting of the feed is the lock, as above, in the order of p_partitions; it is put right when something is refused.
 --
 -- One row: the feed positions that p_partitions had before, from which the caller counts on as we do, and, null when all went well, the
--- requests that were refused, with the outcome and the head of each.
+-- requests that were refused, with the outcome and the head of each, hashes in hex.
 --
 -- `select unnest(a), unnest(b)` steps through arrays side by side without a copy of each, which `from unnest(a, b)` would make. Arrays are
 -- indexed only where their elements have one size and none is null: in others Postgres walks to the element from the start.
@@ -320,7 +320,7 @@ create function log_append_v1(
   out refused int[],
   out outcomes text[],
   out head_positions bigint[],
-  out head_hashes bytea[],
+  out head_hashes text[],
   out head_occurred_at bigint[],
   out head_archived boolean[]
 )
@@ -452,7 +452,7 @@ begin
         refused := refused || v_rest.n;
         outcomes := outcomes || v_outcome;
         head_positions := head_positions || v_rest.head_position;
-        head_hashes := head_hashes || v_rest.head_hash;
+        head_hashes := head_hashes || encode(v_rest.head_hash, 'hex');
         head_occurred_at := head_occurred_at || v_rest.head_occurred_at;
         head_archived := head_archived || v_rest.archived;
       end if;

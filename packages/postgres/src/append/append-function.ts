@@ -34,17 +34,32 @@ type Int8 = string | number | bigint
 
 const placeholders = (count: number): string => Array.from({ length: count }, (_, i) => `$${i + 1}`).join(', ')
 
-/** Postgres' type numbers, of a value and of an array. */
-const oid = { int8: 20, boolArray: 1000, byteaArray: 1001, int4Array: 1007, textArray: 1009, int8Array: 1016 }
+const asItIs = (text: string): string => text
+
+/** An array of numbers, words, hex: of what Postgres writes without quotes. */
+function list(text: string): (string | null)[] {
+  return text === '{}'
+    ? []
+    : text
+        .slice(1, -1)
+        .split(',')
+        .map((element) => (element === 'NULL' ? null : element))
+}
 
 type OneAnswer =
   | readonly ['appended', feedPosition: string, recordedAt: string]
-  | readonly [Refusal['outcome'], headPosition?: string, headHash?: string, headOccurredAt?: string, headArchived?: 'true' | 'false']
+  | readonly [
+      Refusal['outcome'],
+      headPosition?: string,
+      headHash?: string,
+      headOccurredAt?: string,
+      headArchived?: 'true' | 'false',
+    ]
 
 const appendOne: Statement = {
   name: 'colloquy_append_one_v1',
   text: `select log_append_one_v1(${placeholders(19)}) as answer`,
-  columns: [['answer', oid.textArray]],
+  columns: [['answer', list]],
 }
 
 /** For a batch of one request with one envelope. */
@@ -80,8 +95,8 @@ export const callForOne: AppendCall = {
       if (answer[0] === 'appended') {
         return { refused: noRefusals, feedPositions: [safeInteger(answer[1])], recordedAt: safeInteger(answer[2]) }
       }
-      const [outcome, position = null, hash = '', occurredAt = 0, archived] = answer
-      const head = headOf(position, Buffer.from(hash, 'hex'), occurredAt, archived === 'true')
+      const [outcome, position = null, hash = null, occurredAt = 0, archived] = answer
+      const head = headOf(position, hash, occurredAt, archived === 'true')
       return { refused: new Map([[0, { outcome, head }]]), feedPositions: [0], recordedAt: 0 }
     }
   },
@@ -90,26 +105,26 @@ export const callForOne: AppendCall = {
 interface ManyRow {
   readonly recorded_at: Int8
   readonly feed_positions: readonly Int8[]
-  readonly refused: readonly number[] | null
+  readonly refused: readonly Int8[] | null
   readonly outcomes: readonly Refusal['outcome'][]
   readonly head_positions: readonly (Int8 | null)[]
-  readonly head_hashes: readonly (Uint8Array | null)[]
-  readonly head_occurred_at: readonly Int8[]
-  readonly head_archived: readonly boolean[]
+  readonly head_hashes: readonly (string | null)[]
+  readonly head_occurred_at: readonly (Int8 | null)[]
+  readonly head_archived: readonly (boolean | 't' | 'f' | null)[]
 }
 
 const appendMany: Statement = {
   name: 'colloquy_append_v1',
   text: `select * from log_append_v1(${placeholders(35)})`,
   columns: [
-    ['recorded_at', oid.int8],
-    ['feed_positions', oid.int8Array],
-    ['refused', oid.int4Array],
-    ['outcomes', oid.textArray],
-    ['head_positions', oid.int8Array],
-    ['head_hashes', oid.byteaArray],
-    ['head_occurred_at', oid.int8Array],
-    ['head_archived', oid.boolArray],
+    ['recorded_at', asItIs],
+    ['feed_positions', list],
+    ['refused', list],
+    ['outcomes', list],
+    ['head_positions', list],
+    ['head_hashes', list],
+    ['head_occurred_at', list],
+    ['head_archived', list],
   ],
 }
 
@@ -156,7 +171,7 @@ function manyParameters(batch: readonly PreparedRequest[], partitions: readonly 
     commandIds.length > 1 ? commandIds.slice(1).map((commandId) => ({ n: n + 1, key, commandId })) : [],
   )
   return [
-    partitions.length === 1 ? partitions[0] : null,
+    partitions.length === 1 ? (partitions[0] as number) : null,
     int4Array(partitions),
     int4Array(taken),
     textArray([...new Set(batch.map(({ request }) => request.key.tenant))]),
@@ -198,16 +213,16 @@ function manyParameters(batch: readonly PreparedRequest[], partitions: readonly 
   ]
 }
 
-function refusalsOf(row: ManyRow, refused: readonly number[]): Map<number, Refusal> {
+function refusalsOf(row: ManyRow, refused: readonly Int8[]): Map<number, Refusal> {
   const refusals = new Map<number, Refusal>()
   for (const [i, request] of refused.entries()) {
     const head = headOf(
       row.head_positions[i] ?? null,
       row.head_hashes[i] ?? null,
       row.head_occurred_at[i] ?? 0,
-      row.head_archived[i] === true,
+      row.head_archived[i] === true || row.head_archived[i] === 't',
     )
-    refusals.set(request - 1, { outcome: row.outcomes[i] as Refusal['outcome'], head })
+    refusals.set(safeInteger(request) - 1, { outcome: row.outcomes[i] as Refusal['outcome'], head })
   }
   return refusals
 }
@@ -217,7 +232,12 @@ export function partitionsOf(batch: readonly PreparedRequest[]): number[] {
   return [...new Set(batch.map(({ partition }) => partition))].sort((a, b) => a - b)
 }
 
-function headOf(position: Int8 | null, hash: Uint8Array | null, occurredAt: Int8, archived: boolean): Head | null {
+function headOf(position: Int8 | null, hash: string | null, occurredAt: Int8, archived: boolean): Head | null {
   if (position === null || hash === null) return null
-  return { position: safeInteger(position), hash: plainBytes(hash), occurredAt: safeInteger(occurredAt), archived }
+  return {
+    position: safeInteger(position),
+    hash: plainBytes(Buffer.from(hash, 'hex')),
+    occurredAt: safeInteger(occurredAt),
+    archived,
+  }
 }

@@ -7,7 +7,7 @@ import { textArray } from '../connections/binary-array.ts'
 import { safeInteger } from '../connections/int8.ts'
 import { toHead } from '../read/conversation-row.ts'
 import { type AppendCall, partitionsOf, type Refusal } from './append-function.ts'
-import type { AppendSession } from './append-session.ts'
+import type { AppendSession, Parameter } from './append-session.ts'
 import type { PreparedRequest } from './prepared-request.ts'
 
 type Int8 = string | number | bigint
@@ -179,8 +179,8 @@ async function writeHeads(session: AppendSession, taken: readonly Taken[]): Prom
           tenant,
           conversationId,
           position,
-          last?.hash,
-          last?.occurredAt,
+          last?.hash ?? null,
+          last?.occurredAt ?? null,
           request.archive === true,
         ]
       }),
@@ -212,7 +212,7 @@ async function writeEnvelopes(session: AppendSession, taken: readonly Taken[], r
   }
 }
 
-function valuesOf(envelope: Envelope): unknown[] {
+function valuesOf(envelope: Envelope): Parameter[] {
   return [
     envelope.tenant,
     envelope.type,

@@ -3,7 +3,7 @@ import { ColloquyError, isColloquyError } from '@colloquy/core'
 import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely'
 import type { CustomTypesConfig, Pool, PoolClient, PoolConfig, QueryConfig } from 'pg'
 import { appendFailure } from '../append/append-failure.ts'
-import type { AppendSession, Statement, WithAppendSession } from '../append/append-session.ts'
+import type { AppendSession, Parameter, Statement, WithAppendSession } from '../append/append-session.ts'
 import { preparedFeeds } from '../read/feed.ts'
 import type { Database } from '../schema/database.ts'
 import type { Connection, ReadRows, RowQuery } from './connection.ts'
@@ -187,9 +187,9 @@ function adopt(client: PoolClient, types: CustomTypesConfig, driver: Driver, tar
         }),
       )
       const row: Record<string, unknown> = {}
-      for (const [i, [name, type]] of columns.entries()) {
+      for (const [i, [name, read]] of columns.entries()) {
         const value = values[i] ?? null
-        row[name] = value === null ? null : types.getTypeParser(type)(value)
+        row[name] = value === null ? null : read(value)
       }
       return row
     },
@@ -254,7 +254,7 @@ function overClients(connect: () => Promise<Adopted>, settings: { readonly query
     const client = await connect()
     const before = client.localCommits()
     const session: AppendSession = {
-      async query<Row>({ text, name, columns }: Statement, values: readonly unknown[]) {
+      async query<Row>({ text, name, columns }: Statement, values: readonly Parameter[]) {
         const query = { text, values: [...values], ...settings, ...(name !== undefined && { name }) }
         return columns ? [(await client.call(query, columns)) as Row] : (await client.send<Row>(query)).rows
       },

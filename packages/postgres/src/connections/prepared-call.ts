@@ -7,12 +7,13 @@
  * the second time on is ours.
  */
 import type { Connection, Query, QueryConfig } from 'pg'
+import type { Parameter } from '../append/append-session.ts'
 import { callMessage } from './protocol.ts'
 
 /** What of `Query` there is beside what its types tell (pg 8.23, `lib/query.js`). */
 interface QueryInside {
   readonly name: string
-  readonly values: readonly unknown[]
+  readonly values: readonly Parameter[]
   hasBeenParsed(connection: Connection): boolean
   prepare(connection: Connection): void
   callback: (error: Error | null | undefined, result?: unknown) => void
@@ -20,10 +21,9 @@ interface QueryInside {
 
 type QueryClass = new (config: QueryConfig, values: undefined, callback: QueryInside['callback']) => Query & QueryInside
 
-export type PreparedCall = new (
-  config: QueryConfig,
-  settle: (error: Error | null | undefined, row?: readonly (string | null)[]) => void,
-) => Query
+type Settle = (error: Error | null | undefined, row?: readonly (string | null)[]) => void
+
+export type PreparedCall = new (config: QueryConfig, settle: Settle) => Query
 
 /** The class of such calls, for one copy of the driver. A call answers with one row: its values as text, or null, unparsed. */
 export function preparedCalls(driver: Pick<typeof import('pg'), 'Query'>): PreparedCall {
@@ -31,7 +31,7 @@ export function preparedCalls(driver: Pick<typeof import('pg'), 'Query'>): Prepa
   return class extends Base {
     #row: readonly (string | null)[] = []
 
-    constructor(config: QueryConfig, settle: (error: Error | null | undefined, row?: readonly (string | null)[]) => void) {
+    constructor(config: QueryConfig, settle: Settle) {
       super(config, undefined, settle as QueryInside['callback'])
     }
 

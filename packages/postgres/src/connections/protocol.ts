@@ -47,35 +47,26 @@ export function bindMessage(name: string, values: readonly (string | Uint8Array 
  * Runs a prepared statement up to the sync, as one piece. Bytes are sent in binary format, all else as text; the answer is text.
  * Bind `B`, execute `E`, sync `S`.
  */
-export function callMessage(name: string, values: readonly unknown[]): Buffer {
-  const texts = values.map((value) => (value === null || value instanceof Uint8Array ? undefined : String(value)))
-  const bytesOf = (value: unknown, i: number): number => {
-    const text = texts[i]
-    if (text !== undefined) return Buffer.byteLength(text)
-    return value === null ? 0 : (value as Uint8Array).length
-  }
-  const sizes = values.map(bytesOf)
-  const nameBytes = Buffer.byteLength(name)
-  const bindBytes = 4 + 1 + nameBytes + 1 + 2 + 2 * values.length + 2 + 4 * values.length + sizes.reduce((a, b) => a + b, 0) + 2
+export function callMessage(name: string, values: readonly (string | number | boolean | Uint8Array | null)[]): Buffer {
+  const encoded = values.map((value) => (value === null || value instanceof Uint8Array ? value : String(value)))
+  const sizes = encoded.map((value) => (typeof value === 'string' ? Buffer.byteLength(value) : (value?.length ?? 0)))
+  const bindBytes = 12 + Buffer.byteLength(name) + 6 * values.length + sizes.reduce((sum, size) => sum + size, 0)
   const message = Buffer.allocUnsafe(1 + bindBytes + executeAndSync.length)
-  message.writeUInt8(0x42, 0)
-  let at = message.writeInt32BE(bindBytes, 1)
-  // The portal without a name.
+  let at = message.writeUInt8(0x42, 0)
+  at = message.writeInt32BE(bindBytes, at)
+  // The portal without a name, and the statement.
   at = message.writeUInt8(0, at)
   at += message.write(name, at)
   at = message.writeUInt8(0, at)
   at = message.writeInt16BE(values.length, at)
-  for (const text of texts) at = message.writeInt16BE(text === undefined ? 1 : 0, at)
+  for (const value of encoded) at = message.writeInt16BE(value instanceof Uint8Array ? 1 : 0, at)
   at = message.writeInt16BE(values.length, at)
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i]
-    const text = texts[i]
-    at = message.writeInt32BE(value === null ? -1 : (sizes[i] as number), at)
-    if (text !== undefined) at += message.write(text, at)
-    else if (value !== null) {
-      message.set(value as Uint8Array, at)
-      at += sizes[i] as number
-    }
+  for (const [i, value] of encoded.entries()) {
+    const size = sizes[i] as number
+    at = message.writeInt32BE(value === null ? -1 : size, at)
+    if (typeof value === 'string') message.write(value, at)
+    else if (value !== null) message.set(value, at)
+    at += size
   }
   at = message.writeInt16BE(0, at)
   message.set(executeAndSync, at)
