@@ -1,0 +1,62 @@
+/** PGlite as a log needs it: what its own start does for everybody and takes time here is left out, or done when somebody needs it. */
+import { PGlite, type PGliteOptions, types } from '@electric-sql/pglite'
+import { int8Oid, safeInteger } from '../connections/int8.ts'
+
+class Engine extends PGlite {
+  /**
+   * Asks the catalog for the array types of the database, which is the most expensive statement of a start (a fifth of it, PGlite 0.5.16,
+   * measured 2026-11-27). Those that the log uses are known below; `pgliteDialect` asks for the others when a statement has one.
+   */
+  override async _initArrayTypes(options: { force?: boolean } = {}): Promise<void> {
+    if (options.force === true) await super._initArrayTypes(options)
+  }
+}
+
+const settings = [
+  // Nothing gathers statistics here, and a planner without them would rather sort a whole feed than follow its index. Nor may a plan that
+  // was made over small tables be kept while they grow.
+  'enable_bitmapscan=off',
+  'plan_cache_mode=force_custom_plan',
+  // The engine zeroes them at its start, and they are this process' memory: 128 MB otherwise, a seventh of a start.
+  'shared_buffers=32MB',
+  // A file of the write-ahead log grows as it is written. To fill it with zeros first is for a disk that is synced.
+  'wal_init_zero=off',
+  // As if segments had the 16 MB for which Postgres chooses these.
+  'min_wal_size=80MB',
+  'max_wal_size=1GB',
+]
+
+export async function startEngine(
+  options: Pick<PGliteOptions, 'dataDir' | 'loadDataDir'> & { readonly settings: readonly string[] },
+): Promise<PGlite> {
+  const engine = new Engine({
+    ...options,
+    parsers: { [int8Oid]: safeInteger, ...arrayParsers },
+    serializers: arraySerializers,
+    startParams: [...PGlite.defaultStartParams, ...[...settings, ...options.settings].flatMap((setting) => ['-c', setting])],
+  })
+  await engine.waitReady
+  return engine
+}
+
+/** Of the elements and their arrays. Source: PostgreSQL's pg_type.dat. */
+const arrays = [
+  [types.BOOL, 1000],
+  [types.BYTEA, 1001],
+  [types.INT4, 1007],
+  [types.TEXT, 1009],
+  [types.INT8, 1016],
+] as const
+
+const elementParsers: Readonly<Record<number, types.Parser>> = { ...types.parsers, [int8Oid]: safeInteger }
+
+const arrayParsers = Object.fromEntries(
+  arrays.map(([element, array]) => [array, (text: string) => types.arrayParser(text, elementParsers[element] as types.Parser, array)]),
+)
+
+const arraySerializers = Object.fromEntries(
+  arrays.map(([element, array]) => [
+    array,
+    (values: unknown) => types.arraySerializer(values, types.serializers[element], array),
+  ]),
+)
