@@ -1,4 +1,5 @@
 /** PGlite as a log needs it: what its own start does for everybody and takes time here is left out, or done when somebody needs it. */
+import { readFile } from 'node:fs/promises'
 import { PGlite, type PGliteOptions, types } from '@electric-sql/pglite'
 import { int8Oid, safeInteger } from '../connections/int8.ts'
 
@@ -26,11 +27,28 @@ const settings = [
   'max_wal_size=1GB',
 ]
 
+/** The types of Node do not have it. */
+const { WebAssembly } = globalThis as unknown as { readonly WebAssembly: { readonly compile: (bytes: Uint8Array) => Promise<object> } }
+
+let compiling: Promise<object> | undefined
+
+/** Begins to compile the engine, which other threads do while this one has something else to do. @returns when it has begun */
+export async function beginCompiling(): Promise<void> {
+  if (compiling) return
+  const bytes = await readFile(new URL(import.meta.resolve('@electric-sql/pglite/pglite.wasm')))
+  if (compiling) return
+  compiling = WebAssembly.compile(bytes)
+  // Who never comes to start it, because something else failed, is not told.
+  compiling.catch(() => {})
+}
+
 export async function startEngine(
   options: Pick<PGliteOptions, 'dataDir' | 'loadDataDir'> & { readonly settings: readonly string[] },
 ): Promise<PGlite> {
+  await beginCompiling()
   const engine = new Engine({
     ...options,
+    pgliteWasmModule: await compiling,
     parsers: { [int8Oid]: safeInteger, ...arrayParsers },
     serializers: arraySerializers,
     startParams: [...PGlite.defaultStartParams, ...[...settings, ...options.settings].flatMap((setting) => ['-c', setting])],

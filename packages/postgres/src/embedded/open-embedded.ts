@@ -29,6 +29,8 @@ export type EmbeddedOptions = AppendOptions &
  */
 export async function openEmbeddedLog(options: EmbeddedOptions): Promise<PostgresLog> {
   const partitions = options.partitions ?? 1
+  const { beginCompiling } = await import('./engine.ts')
+  await beginCompiling()
   const connection =
     'memory' in options
       ? await startPglite({ template: await template(partitions) })
