@@ -97,9 +97,13 @@ async function startPglite({
 
 /** An empty log, as bytes. */
 async function template(partitions: number): Promise<Template> {
-  return cachedTemplate([await pgliteVersion(), await migrationsHash(), String(partitions), 'one database'], async () => {
+  const contents = [await pgliteVersion(), await migrationsHash(), String(partitions), 'one database', ...initdbSettings]
+  return cachedTemplate(contents, async () => {
     const { PGlite } = await import('@electric-sql/pglite')
-    const pglite = await PGlite.create({ initDbStartParams: [`--wal-segsize=${walSegmentMegabytes}`] })
+    const pglite = await PGlite.create({
+      initDbStartParams: initdbSettings,
+      startParams: [...PGlite.defaultStartParams, '-c', 'wal_recycle=off'],
+    })
     try {
       const connection = {
         kysely: new Kysely<Database>({ dialect: pgliteDialect(pglite) }),
@@ -113,7 +117,8 @@ async function template(partitions: number): Promise<Template> {
         await pglite.exec(`update pg_database set datistemplate = false where datname = '${unused}'`)
         await pglite.exec(`drop database ${unused}`)
       }
-      // So that who starts with it has no log to go through.
+      // So that who starts with it has no log to go through, and next to nothing of it to copy.
+      await pglite.exec('select pg_switch_wal()')
       await pglite.exec('checkpoint')
       const dump = await pglite.dumpDataDir('none')
       return new Uint8Array(await dump.arrayBuffer())
@@ -123,8 +128,8 @@ async function template(partitions: number): Promise<Template> {
   })
 }
 
-/** Postgres makes them of 16, nearly all of it empty, and a new log is copied with one. */
-const walSegmentMegabytes = 4
+/** A new log is copied with a segment of the write-ahead log that is nearly empty; Postgres makes them of 16 MB. */
+const initdbSettings = ['--wal-segsize=8']
 
 async function pgliteVersion(): Promise<string> {
   const main = fileURLToPath(import.meta.resolve('@electric-sql/pglite'))
