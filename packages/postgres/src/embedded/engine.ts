@@ -35,7 +35,7 @@ const { WebAssembly } = globalThis as unknown as {
 
 let compiling: Promise<object> | undefined
 
-/** Begins to compile the engine, which other threads do while this one has something else to do. @returns when it has begun */
+/** Begins to compile the engine, which other threads do while this one copies a template. @returns when it has begun */
 export async function beginCompiling(): Promise<void> {
   if (compiling) return
   const bytes = await readFile(new URL(import.meta.resolve('@electric-sql/pglite/pglite.wasm')))

@@ -29,8 +29,6 @@ export type EmbeddedOptions = AppendOptions &
  */
 export async function openEmbeddedLog(options: EmbeddedOptions): Promise<PostgresLog> {
   const partitions = options.partitions ?? 1
-  const { beginCompiling } = await import('./engine.ts')
-  await beginCompiling()
   const connection =
     'memory' in options
       ? await startPglite({ template: await template(partitions) })
@@ -60,6 +58,8 @@ async function startInDirectory(directory: string, partitions: number): Promise<
   const lock = await lockDirectory(directory)
   try {
     const database = join(directory, 'postgres')
+    const { beginCompiling } = await import('./engine.ts')
+    await beginCompiling()
     if (!existsSync(database)) await unpackTemplate(await template(partitions), database)
     const connection = await startPglite({ directory })
     return {
