@@ -95,6 +95,7 @@ class PgliteConnection implements DatabaseConnection {
   readonly #pglite: PGlite
   readonly #statements = new Map<string, Statement>()
   #prepared = 0
+  #hasLearnt = false
 
   constructor(pglite: PGlite) {
     this.#pglite = pglite
@@ -127,9 +128,17 @@ class PgliteConnection implements DatabaseConnection {
     }
     const name = `colloquy_${++this.#prepared}`
     const { parameterTypes, fields } = await this.#ask(parseMessage(name, sql))
+    await this.#learn([...parameterTypes, ...fields.map(({ type }) => type)])
     const statement = { name, parameterTypes, fields }
     this.#statements.set(sql, statement)
     return statement
+  }
+
+  /** PGlite parses arrays by what it asks the catalog, once: the first time that a type comes up which may be one. */
+  async #learn(typesOfStatement: readonly number[]): Promise<void> {
+    if (this.#hasLearnt || typesOfStatement.every((type) => type in this.#pglite.parsers)) return
+    this.#hasLearnt = true
+    await this.#pglite.refreshArrayTypes()
   }
 
   async #forget(sql: string, { name }: Statement): Promise<void> {

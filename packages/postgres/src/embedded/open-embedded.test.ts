@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { PGlite } from '@electric-sql/pglite'
 import { sql } from 'kysely'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { appendTo, newKey, readAll } from '../../../../test/support/log-writer.ts'
 import { openEmbeddedLog } from './open-embedded.ts'
 
@@ -86,6 +87,16 @@ describe('a log in a directory', () => {
     await appendTo(log, newKey(), [{}])
   })
 
+  test('is small when it is new, since each of its files takes time to make', async () => {
+    await using log = await openEmbeddedLog({ directory: join(base, 'small') })
+    const { rows } = await sql`select datname from pg_database`.execute(log.kysely)
+    expect(rows).toEqual([{ datname: 'postgres' }])
+    const files = (await readdir(join(base, 'small'), { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
+    const sizes = await Promise.all(files.map(async ({ parentPath, name }) => (await stat(join(parentPath, name))).size))
+    expect(files.length).toBeLessThan(450)
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(20_000_000)
+  })
+
   test('refuses another number of partitions than it has', async () => {
     await expect(openEmbeddedLog({ directory, partitions: 2 })).rejects.toMatchObject({
       code: 'partitions_differ',
@@ -124,6 +135,36 @@ test("a log in memory is nobody else's and gives bigints as numbers", async () =
     code: 'database_failed',
     message: expect.stringContaining('9007199254740993'),
   })
+})
+
+test('arrays come back as arrays, of whatever type', async () => {
+  await using log = await openEmbeddedLog({ memory: true })
+  const known = sql`select ${['a', 'b,c']}::text[] as texts, ${[true]}::bool[] as bools, array[9007199254740991] as bigs, ${[1, 2]}::int[] as ints`
+  expect((await known.execute(log.kysely)).rows).toEqual([
+    { texts: ['a', 'b,c'], bools: [true], bigs: [9007199254740991], ints: [1, 2] },
+  ])
+  await sql`create type mood as enum ('calm')`.execute(log.kysely)
+  await log.kysely.transaction().execute(async (trx) => {
+    const asked = sql`select array['calm']::mood[] as moods, ${[1, 2]}::smallint[] as smalls`
+    for (let round = 0; round < 2; round++) expect((await asked.execute(trx)).rows).toEqual([{ moods: ['calm'], smalls: [1, 2] }])
+  })
+})
+
+test('opening, appending and reading ask the catalog for no types: that would be a fifth of an opening', async () => {
+  // So that there is a template.
+  await (await openEmbeddedLog({ memory: true })).close()
+  const asked = vi.spyOn(PGlite.prototype, 'query')
+  try {
+    await using log = await openEmbeddedLog({ memory: true })
+    const key = newKey()
+    await appendTo(log, key, [{ commandId: 'a' }])
+    await appendTo(log, newKey(), [{}, {}])
+    expect(await readAll(log, key)).toHaveLength(1)
+    await log.feed({ partition: 0, after: 0, limit: 10 })
+    expect(asked).not.toHaveBeenCalled()
+  } finally {
+    asked.mockRestore()
+  }
 })
 
 /** Another process that opens the directory, says so, and closes when its stdin ends. */

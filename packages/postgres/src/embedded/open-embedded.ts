@@ -6,7 +6,6 @@ import { Kysely } from 'kysely'
 import type { AppendOptions } from '../append/append.ts'
 import type { Connection } from '../connections/connection.ts'
 import { toColloquyError } from '../connections/failures.ts'
-import { int8Oid, safeInteger } from '../connections/int8.ts'
 import { pgliteDialect } from '../connections/pglite-dialect.ts'
 import { logOver, type PostgresLog } from '../postgres-log.ts'
 import type { Database } from '../schema/database.ts'
@@ -59,6 +58,8 @@ async function startInDirectory(directory: string, partitions: number): Promise<
   const lock = await lockDirectory(directory)
   try {
     const database = join(directory, 'postgres')
+    const { beginCompiling } = await import('./engine.ts')
+    await beginCompiling()
     if (!existsSync(database)) await unpackTemplate(await template(partitions), database)
     const connection = await startPglite({ directory })
     return {
@@ -74,14 +75,6 @@ async function startInDirectory(directory: string, partitions: number): Promise<
   }
 }
 
-const sessionSettings = [
-  `default_transaction_isolation=${settings.isolation}`,
-  // Nothing gathers statistics here, and a planner without them would rather sort a whole feed than follow its index. Nor may a plan that
-  // was made over small tables be kept while they grow.
-  'enable_bitmapscan=off',
-  'plan_cache_mode=force_custom_plan',
-]
-
 async function startPglite({
   directory,
   template: beginning,
@@ -89,12 +82,11 @@ async function startPglite({
   readonly directory?: string
   readonly template?: Template
 }): Promise<Connection> {
-  const { PGlite } = await import('@electric-sql/pglite')
-  const pglite = await PGlite.create({
+  const { startEngine } = await import('./engine.ts')
+  const pglite = await startEngine({
     ...(directory !== undefined && { dataDir: join(directory, 'postgres') }),
     ...(beginning !== undefined && { loadDataDir: new Blob([beginning]) }),
-    parsers: { [int8Oid]: safeInteger },
-    startParams: [...PGlite.defaultStartParams, ...sessionSettings.flatMap((setting) => ['-c', setting])],
+    settings: [`default_transaction_isolation=${settings.isolation}`],
   })
   return {
     kysely: new Kysely<Database>({ dialect: pgliteDialect(pglite) }),
@@ -105,9 +97,13 @@ async function startPglite({
 
 /** An empty log, as bytes. */
 async function template(partitions: number): Promise<Template> {
-  return cachedTemplate([await pgliteVersion(), await migrationsHash(), String(partitions), 'without template0'], async () => {
+  const contents = [await pgliteVersion(), await migrationsHash(), String(partitions), 'one database', ...initdbSettings]
+  return cachedTemplate(contents, async () => {
     const { PGlite } = await import('@electric-sql/pglite')
-    const pglite = await PGlite.create()
+    const pglite = await PGlite.create({
+      initDbStartParams: initdbSettings,
+      startParams: [...PGlite.defaultStartParams, '-c', 'wal_recycle=off'],
+    })
     try {
       const connection = {
         kysely: new Kysely<Database>({ dialect: pgliteDialect(pglite) }),
@@ -116,10 +112,13 @@ async function template(partitions: number): Promise<Template> {
       }
       await applyMigrations(connection, partitions)
       await forgetLogId(connection.kysely)
-      // Nobody makes another database in here, and to copy the 300 files of one takes longer than all the rest of an opening.
-      await pglite.exec(`update pg_database set datistemplate = false where datname = 'template0'`)
-      await pglite.exec('drop database template0')
-      // So that who starts with it has no log to go through.
+      // Nobody makes another database in here, and to copy the 300 files of each takes longer than all the rest of an opening.
+      for (const unused of ['template0', 'template1']) {
+        await pglite.exec(`update pg_database set datistemplate = false where datname = '${unused}'`)
+        await pglite.exec(`drop database ${unused}`)
+      }
+      // So that who starts with it has no log to go through, and next to nothing of it to copy.
+      await pglite.exec('select pg_switch_wal()')
       await pglite.exec('checkpoint')
       const dump = await pglite.dumpDataDir('none')
       return new Uint8Array(await dump.arrayBuffer())
@@ -128,6 +127,9 @@ async function template(partitions: number): Promise<Template> {
     }
   })
 }
+
+/** A new log is copied with a segment of the write-ahead log that is nearly empty; Postgres makes them of 16 MB. */
+const initdbSettings = ['--wal-segsize=8']
 
 async function pgliteVersion(): Promise<string> {
   const main = fileURLToPath(import.meta.resolve('@electric-sql/pglite'))
