@@ -72,7 +72,6 @@ interface Run {
 
 interface AskedPage extends Run {
   readonly groups: AsyncIterable<Group>
-  /** How many of its size there could be. */
   readonly groupCount: number
 }
 
@@ -88,7 +87,7 @@ export async function* readActions(
   let groupLimit = groupsAtMost
   const askNext = (): AskedPage | undefined => {
     const run = takePage(toAsk, groupCount)
-    return run && ask(log, run, groupCount)
+    return run && ask(log, run)
   }
   let ahead: AskedPage | undefined
   for (let page = askNext(); page; page = ahead ?? askNext()) {
@@ -143,8 +142,9 @@ async function runsOf(log: LogConnection, key: ConversationKey, { from, to }: Om
   return (runs.length === 0 ? [{ key, from, to }] : runs).filter((run) => run.from <= run.to)
 }
 
-function ask(log: LogConnection, { key, from, to }: Run, groupCount: number): AskedPage {
+function ask(log: LogConnection, { key, from, to }: Run): AskedPage {
   const { tenant, conversationId } = key
+  const groupCount = Math.ceil((to - from + 1) / groupSize)
   const limits = [groupBytes(groupCount), bodyBytes(groupCount)]
   const values = [partitionOf(key, log.partitions, sha256), tenant, conversationId, from, to, ...limits]
   const query = { name: 'colloquy_actions_v3', text: groupsSql, values }
