@@ -31,7 +31,7 @@ const groupSize = 64
 const groupsAtFirst = 32
 const groupsAtMost = Math.floor(actionPageSize / groupSize)
 
-/** Part the values of a field, and the parts of a value. In an id no control character may be, and in JSON none is as it is. */
+/** Part the values of a field, and the parts of a value. Hardly any header has a control character; in JSON none is as it is. */
 const separator = '\u001e'
 const partSeparator = '\u001f'
 
@@ -46,7 +46,7 @@ from generate_series((select $4::bigint), (select $5::bigint), ${groupSize}) as 
 cross join lateral (
   select string_agg(body, '\x1e'::bytea) filter (where octet_length(body) <= $7) as bodies,
     string_agg(occurred_at::text, ',') as times,
-    string_agg(case when actor is null and schema_version = 1 then type
+    string_agg(case when actor is null and schema_version = 1 and strpos(type, e'\x1f') = 0 then type
       else type || e'\x1f' || schema_version || e'\x1f' || coalesce(actor, '') end, e'\x1e') as kinds
   from (
     select type, schema_version, occurred_at, actor, body
@@ -94,10 +94,12 @@ export async function* readActions(
     ahead = undefined
     let next = page.from
     let largest = 0
+    let isCut = false
     for await (const group of page.groups) {
       const last = Math.min(next + groupSize - 1, page.to)
       const grouped = toActions(group, kindsOf, page.key.conversationId, next, last)
-      if (!grouped && page.groupCount > 1 && isTooLarge(group)) break
+      isCut = !grouped && page.groupCount > 1 && isTooLarge(group)
+      if (isCut) break
       // Not before the first group: what is too large would be read twice over. Then the server makes it while this page is replayed.
       ahead ??= askNext()
       if (grouped) yield grouped
@@ -105,12 +107,14 @@ export async function* readActions(
       largest = Math.max(largest, group[1]?.length ?? 0)
       next = last + 1
     }
-    if (next <= page.to) {
+    if (isCut) {
       // What was asked ahead is too large as well, as a rule, and stands behind what is asked anew.
-      toAsk.unshift({ ...page, from: next }, ...(ahead ? [ahead] : []))
+      toAsk.unshift(runFrom(next, page), ...(ahead ? [runFrom(ahead.from, ahead)] : []))
       ahead = undefined
       groupLimit = Math.ceil(page.groupCount / 2)
       groupCount = Math.ceil(page.groupCount / 4)
+    } else if (next <= page.to) {
+      throw missing(page.key, next)
     } else {
       const more = Math.min(groupCount * 2, groupLimit)
       if (largest <= bodyBytes(more)) groupCount = more
@@ -123,12 +127,14 @@ const groupBytes = (groupCount: number): number => Math.floor(pageBytes / groupC
 /** Bytes of one body of such a group. The rest is read by itself. */
 const bodyBytes = (groupCount: number): number => Math.floor(Math.min(groupBytes(groupCount) / 2, pageBytes / groupSize))
 
+const runFrom = (from: number, { key, to }: Run): Run => ({ key, from, to })
+
 /** Takes the positions of the next page. */
 function takePage(runs: Run[], groupCount: number): Run | undefined {
   const run = runs.shift()
   if (!run) return undefined
   const to = Math.min(run.to, run.from + groupCount * groupSize - 1)
-  if (to < run.to) runs.unshift({ ...run, from: to + 1 })
+  if (to < run.to) runs.unshift(runFrom(to + 1, run))
   return { ...run, to }
 }
 
@@ -160,7 +166,7 @@ type Kind = Pick<StoredAction, 'type' | 'schemaVersion' | 'actor'>
 /** The actions at `from` to `to`; undefined where the group is not plainly these. */
 function toActions(
   [first, joined, times, joinedKinds]: Group,
-  kindsOf: (joined: string) => readonly Kind[],
+  kindsOf: (joined: string) => readonly Kind[] | undefined,
   conversationId: string,
   from: number,
   to: number,
@@ -170,7 +176,7 @@ function toActions(
   const occurredAt = JSON.parse(`[${times}]`) as readonly number[]
   const kinds = kindsOf(joinedKinds)
   const count = to - from + 1
-  if (bodies?.length !== count || occurredAt.length !== count || kinds.length !== count) return undefined
+  if (bodies?.length !== count || occurredAt.length !== count || kinds?.length !== count) return undefined
   return bodies.map((body, i) => {
     const { type, schemaVersion, actor } = kinds[i] as Kind
     return { conversationId, position: from + i, schemaVersion, occurredAt: occurredAt[i] as number, type, actor, body }
@@ -186,17 +192,24 @@ function isTooLarge([, joined, times]: Group): boolean {
 /** Kinds that are kept: an actor may be a new one each time. */
 const kindsKept = 1_000
 
-/** Reads the kinds of groups, most of which are those of the group before or of few others. */
-function kindReader(): (joined: string) => readonly Kind[] {
+/**
+ * Reads the kinds of groups, most of which are those of the group before or of few others. Undefined where one is not plain.
+ */
+function kindReader(): (joined: string) => readonly Kind[] | undefined {
   const known = new Map<string, Kind>()
-  let last: { readonly joined: string; readonly kinds: readonly Kind[] } | undefined
+  let last: { readonly joined: string; readonly kinds: readonly Kind[] | undefined } | undefined
   return (joined) => {
-    if (last?.joined !== joined) last = { joined, kinds: joined.split(separator).map((text) => known.get(text) ?? learn(text)) }
+    if (last?.joined !== joined) {
+      const kinds = joined.split(separator).map((text) => known.get(text) ?? learn(text))
+      last = { joined, kinds: kinds.every((kind) => kind !== undefined) ? kinds : undefined }
+    }
     return last.kinds
   }
 
-  function learn(text: string): Kind {
-    const [type, schemaVersion = '1', actor = ''] = text.split(partSeparator)
+  function learn(text: string): Kind | undefined {
+    const parts = text.split(partSeparator)
+    if (parts.length !== 1 && parts.length !== 3) return undefined
+    const [type, schemaVersion = '1', actor = ''] = parts
     const kind = { type: type as string, schemaVersion: Number(schemaVersion), actor: actor || null }
     if (known.size >= kindsKept) known.clear()
     known.set(text, kind)
