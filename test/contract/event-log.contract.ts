@@ -908,6 +908,38 @@ export function eventLogContract(
         await expect(actions(newKey(), 1, 1)).rejects.toMatchObject({ code: 'log_corrupt', details: { position: 1 } })
       })
 
+      test('gives for replay what turns from small to large and back, of many kinds', async () => {
+        const key = newKey()
+        const small = (count: number) =>
+          Array.from({ length: count }, (_, i) => ({
+            ...(i % 3 === 0 && { actor: `user:${i % 700}` }),
+            ...(i % 5 === 0 && { type: 'metadataChanged', schemaVersion: (i % 2) + 1 }),
+          }))
+        const large = (bytes: number, count: number) =>
+          Array.from({ length: count }, (_, i) => ({ body: utf8(`{"payload":{"i":${i},"text":"${'x'.repeat(bytes)}"}}`) }))
+        // Control characters, by which something else may be parted, one in a group.
+        const headers = [{ type: 'a\u001f2\u001fb' }, { type: 'a\u001fb' }, { type: 'a\u001e' }, { actor: 'a\u001fb' }]
+        const parted = headers.flatMap((header) => [header, ...small(63)])
+        const parts = [small(2_100), parted, large(5_000, 130), large(60_000, 40), small(200), large(200_000, 2), small(300)]
+        const stored: StoredEnvelope[] = []
+        for (const entries of parts) stored.push(...(await appendTo(log, key, entries)))
+        const found: StoredAction[] = []
+        let largest = 0
+        for await (const page of log.actions(key, { from: 2, to: stored.length })) {
+          found.push(...page)
+          largest = Math.max(
+            largest,
+            page.reduce((sum, { body }) => sum + body.length, 0),
+          )
+        }
+        const seen = ({ conversationId, schemaVersion, ...envelope }: StoredAction) => {
+          const { payload, ...action } = actionOf({ conversationId, schemaVersion, ...envelope })
+          return { conversationId, schemaVersion, ...action, payload: JSON.stringify(payload).slice(0, 40) }
+        }
+        expect(found.map(seen)).toEqual(stored.slice(1).map(seen))
+        expect(largest).toBeLessThanOrEqual(pageBytes)
+      })
+
       test('gives for replay also what is not text, which says so by its position', async () => {
         const key = newKey()
         for (const bytes of [

@@ -18,6 +18,8 @@ export interface Entry {
   readonly body?: Uint8Array
   readonly occurredAt?: number
   readonly actor?: string
+  readonly type?: string
+  readonly schemaVersion?: number
 }
 
 let conversations = 0
@@ -37,8 +39,8 @@ export function following(key: ConversationKey, expected: Expected, entries: rea
     const header = {
       ...key,
       position,
-      type: 'messageAdded',
-      schemaVersion: 1,
+      type: entry.type ?? 'messageAdded',
+      schemaVersion: entry.schemaVersion ?? 1,
       occurredAt: entry.occurredAt ?? 1_767_225_600_000_000 + position,
       commandId: entry.commandId ?? null,
       commandIndex: entry.commandId === undefined ? null : (entry.commandIndex ?? 0),

@@ -278,5 +278,6 @@ export function actionOf(envelope: StoredAction): StampedAction {
   if (payload === undefined)
     throw new ColloquyError('log_corrupt', { conversationId, position, problem: 'the body has no payload' })
   // Named one by one: a body is bytes that anyone with the log wrote, and `resolved` is ours to fill.
+  if (meta === undefined && derivedFrom === undefined) return { type, payload, position, occurredAt, actor }
   return { type, payload, ...(meta && { meta }), ...(derivedFrom && { derivedFrom }), position, occurredAt, actor }
 }

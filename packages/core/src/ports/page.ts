@@ -6,7 +6,7 @@
 /** Envelopes in one page of `read` and of a conflict's `missed`. */
 export const pageSize = 500
 
-/** Envelopes in one page of `actions` at most, and as many as a log asks its database for at once: a load whose tail fits asks twice. */
+/** Envelopes in one page of `actions` at most, and as many as a log asks its database for at once. */
 export const actionPageSize = 5_000
 
 /** Bytes of bodies with which a page of `read`, `actions`, `feed` or `missed` ends: as many as a request may bring (8 MiB). */

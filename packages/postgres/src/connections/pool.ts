@@ -222,10 +222,10 @@ async function sendForRows(
     for (const row of (await client.query<unknown[]>({ ...config, types })).rows) onRow(row)
     return
   }
-  const binary = { ...config, binary: true, types: { getTypeParser: () => asItCame } }
   await new Promise<void>((resolve, reject) => {
-    const asked = new Query(binary)
-    asked.on('row', (row) => onRow(row as unknown as readonly unknown[]))
+    // Taken before pg makes rows of them: it would also keep every row until the last has come, and the collector carries them around.
+    const handleDataRow = ({ fields }: { readonly fields: readonly unknown[] }): void => onRow(fields)
+    const asked = Object.assign(new Query({ ...config, binary: true } as QueryConfig), { handleDataRow })
     // With a callback errors come to it, and pg's timeout holds. Its types know one for other forms of a query only.
     const { query: send } = client as unknown as { query: (query: object, ended: (error: Error | null) => void) => void }
     send.call(client, asked, (error) => {
@@ -234,8 +234,6 @@ async function sendForRows(
     })
   })
 }
-
-const asItCame = (value: unknown): unknown => value
 
 function overPool(connect: () => Promise<Adopted>): ReadRows {
   return async (tenant, query, onRow) => {

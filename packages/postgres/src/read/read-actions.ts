@@ -1,8 +1,8 @@
 /**
  * Reads for replay. A client spends more on rows and their fields than on parsing bodies, so the server puts the envelopes of a group
  * into one row: each field of them as one text. Rows are taken as they arrive, so that the server makes the next ones while these are
- * replayed, and the next page is asked for before this one has ended. Measured on 2026-11-27 at 1,000 envelopes of 470 bytes, CPU without
- * parsing, in us an envelope: with a row each 1.9 of the server and 1.2 or more of the client, in groups 1.1 and 0.9.
+ * replayed, and the next page is asked for before this one has ended. Measured on 2026-11-27 at 5,000 envelopes of 470 bytes, CPU without
+ * parsing, in us an envelope: rows of jsonb 2.0 of the server and 1.9 of the client, in groups 1.0 and 0.8.
  *
  * Where a group is not plain (something is missing, a body is large or not UTF-8, or U+FFFD, to which such bytes are decoded, is in one),
  * its envelopes are read one by one, as they lie.
@@ -22,56 +22,46 @@ import { readSegments } from './ancestry.ts'
 import { arrivals } from './arrivals.ts'
 import { readRange } from './read.ts'
 
-/** Envelopes in one row. A body that is too large for them all to be a page together is left out. */
+/** Envelopes in one row. */
 const groupSize = 64
-const groupedBytes = pageBytes / groupSize
+/**
+ * Groups in one page. The first one has those of 2,000 envelopes, which a load then reads in one query; pages grow while their groups
+ * are small.
+ */
+const groupsAtFirst = 32
+const groupsAtMost = Math.floor(actionPageSize / groupSize)
 
-/** Parts the values of a field. In an id no control character may be, and in JSON none is as it is. */
+/** Part the values of a field, and the parts of a value. Hardly any header has a control character; in JSON none is as it is. */
 const separator = '\u001e'
-
-const perEnvelope = (value: string): string => String.raw`string_agg(${value}, e'\x1e')`
+const partSeparator = '\u001f'
 
 /**
- * Groups in order, up to the one that fills the page. In the order in which they are made: to sort them would be to wait for the last.
- * A group comes from one lookup by the primary key. The bounds are given to the series as what is not known beforehand: a plan for
- * these bounds looks cheaper than one for any, so Postgres would plan each time, for as long as 200 envelopes take to read.
+ * Groups in order: to sort them would be to wait for the last. A group comes from one lookup by the primary key, without the bodies that
+ * are too large for it, and without any where they are too large together. (To end the page there would take a window, which copies all
+ * that goes through it, a quarter of what the server does here.) The bounds are given to the series as what is not known beforehand: a
+ * plan for these bounds looks cheaper than one for any, so Postgres would plan each time, for as long as 200 envelopes take to read.
  */
-const groupsSql = String.raw`select first::text, bodies, times, types, actors, versions
-from (
-  select *, sum(coalesce(octet_length(bodies), 0)) over (rows unbounded preceding) as bytes
-  from generate_series((select $4::bigint), (select $5::bigint), ${groupSize}) as first
-  cross join lateral (
-    select string_agg(body, '\x1e'::bytea) filter (where octet_length(body) <= ${groupedBytes}) as bodies,
-      ${perEnvelope('occurred_at::text')} as times,
-      ${perEnvelope('type')} as types,
-      ${perEnvelope("coalesce(actor, '')")} as actors,
-      ${perEnvelope('schema_version::text')} as versions
-    from (
-      select type, schema_version, occurred_at, actor, body
-      from envelope
-      where partition = $1
-        and conversation_no = (
-          select conversation_no from conversation where partition = $1 and tenant = $2 and conversation_id = $3
-        )
-        and position >= first and position <= least(first + ${groupSize - 1}, $5)
-      order by position
-    ) of_group
-  ) grouped
-) page
-where bytes - coalesce(octet_length(bodies), 0) < ${pageBytes}`
+const groupsSql = String.raw`select first::text, case when octet_length(bodies) <= $6 then bodies end as bodies, times, kinds
+from generate_series((select $4::bigint), (select $5::bigint), ${groupSize}) as first
+cross join lateral (
+  select string_agg(body, '\x1e'::bytea) filter (where octet_length(body) <= $7) as bodies,
+    string_agg(occurred_at::text, ',') as times,
+    string_agg(case when actor is null and schema_version = 1 and strpos(type, e'\x1f') = 0 then type
+      else type || e'\x1f' || schema_version || e'\x1f' || coalesce(actor, '') end, e'\x1e') as kinds
+  from (
+    select type, schema_version, occurred_at, actor, body
+    from envelope
+    where partition = $1
+      and conversation_no = (
+        select conversation_no from conversation where partition = $1 and tenant = $2 and conversation_id = $3
+      )
+      and position >= first and position <= least(first + ${groupSize - 1}, $5)
+    order by position
+  ) of_group
+) grouped`
 
 /** In the order of the columns. */
-type Group = readonly [
-  first: string,
-  bodies: string | Uint8Array | null,
-  times: string | null,
-  types: string,
-  actors: string,
-  versions: string,
-]
-
-/** Pages that are asked for while one is replayed. */
-const pagesAhead = 1
+type Group = readonly [first: string, bodies: string | Uint8Array | null, times: string | null, kinds: string]
 
 /** Positions of a history that one conversation holds: a fork's own ones, or those that it shares with an ancestor. */
 interface Run {
@@ -82,6 +72,7 @@ interface Run {
 
 interface AskedPage extends Run {
   readonly groups: AsyncIterable<Group>
+  readonly groupCount: number
 }
 
 /** See `EventLog.actions`. */
@@ -90,86 +81,140 @@ export async function* readActions(
   key: ConversationKey,
   range: { readonly from: number; readonly to: number },
 ): AsyncGenerator<readonly StoredAction[]> {
-  const toAsk = pagesOf(await log.run(`read ${key.conversationId}`, () => runsOf(log, key, range)))
-  const asked: AskedPage[] = []
-  for (;;) {
-    while (toAsk.length > 0 && asked.length <= pagesAhead) asked.push(ask(log, toAsk.shift() as Run))
-    const page = asked.shift()
-    if (!page) return
+  const kindsOf = kindReader()
+  const toAsk = await log.run(`read ${key.conversationId}`, () => runsOf(log, key, range))
+  let groupCount = groupsAtFirst
+  let groupLimit = groupsAtMost
+  const askNext = (): AskedPage | undefined => {
+    const run = takePage(toAsk, groupCount)
+    return run && ask(log, run)
+  }
+  let ahead: AskedPage | undefined
+  for (let page = askNext(); page; page = ahead ?? askNext()) {
+    ahead = undefined
     let next = page.from
+    let largest = 0
+    let isCut = false
     for await (const group of page.groups) {
       const last = Math.min(next + groupSize - 1, page.to)
-      const grouped = toActions(group, page.key.conversationId, next, last)
+      const grouped = toActions(group, kindsOf, page.key.conversationId, next, last)
+      isCut = !grouped && page.groupCount > 1 && isTooLarge(group)
+      if (isCut) break
+      // Not before the first group: what is too large would be read twice over. Then the server makes it while this page is replayed.
+      ahead ??= askNext()
       if (grouped) yield grouped
       else yield* readOneByOne(log, { ...page, from: next, to: last })
+      largest = Math.max(largest, group[1]?.length ?? 0)
       next = last + 1
     }
-    if (next === page.from) throw missing(page.key, next)
-    // Cut off where it got too large. What was asked ahead waits behind it.
-    if (next <= page.to) asked.unshift(ask(log, { ...page, from: next }))
+    if (isCut) {
+      // What was asked ahead is too large as well, as a rule, and stands behind what is asked anew.
+      toAsk.unshift(runFrom(next, page), ...(ahead ? [runFrom(ahead.from, ahead)] : []))
+      ahead = undefined
+      groupLimit = Math.ceil(page.groupCount / 2)
+      groupCount = Math.ceil(page.groupCount / 4)
+    } else if (next <= page.to) {
+      throw missing(page.key, next)
+    } else {
+      const more = Math.min(groupCount * 2, groupLimit)
+      if (largest <= bodyBytes(more)) groupCount = more
+    }
   }
+}
+
+/** Bytes of the bodies of one group, where a page is to have so many: together they are at most `pageBytes`. */
+const groupBytes = (groupCount: number): number => Math.floor(pageBytes / groupCount)
+/** Bytes of one body of such a group. The rest is read by itself. */
+const bodyBytes = (groupCount: number): number => Math.floor(Math.min(groupBytes(groupCount) / 2, pageBytes / groupSize))
+
+const runFrom = (from: number, { key, to }: Run): Run => ({ key, from, to })
+
+/** Takes the positions of the next page. */
+function takePage(runs: Run[], groupCount: number): Run | undefined {
+  const run = runs.shift()
+  if (!run) return undefined
+  const to = Math.min(run.to, run.from + groupCount * groupSize - 1)
+  if (to < run.to) runs.unshift(runFrom(to + 1, run))
+  return { ...run, to }
 }
 
 async function runsOf(log: LogConnection, key: ConversationKey, { from, to }: Omit<Run, 'key'>): Promise<Run[]> {
   const segments = isForkId(key.conversationId) ? await readSegments(log, key) : []
-  if (segments.length === 0) return [{ key, from, to }]
-  return segments.map((segment) => ({
+  const runs = segments.map((segment) => ({
     key: { tenant: key.tenant, conversationId: segment.conversationId },
     from: Math.max(from, segment.from),
     to: Math.min(to, segment.to),
   }))
-}
-
-function pagesOf(runs: readonly Run[]): Run[] {
-  return runs.flatMap(({ key, from, to }) =>
-    Array.from({ length: Math.max(0, Math.ceil((to - from + 1) / actionPageSize)) }, (_, i) => {
-      const first = from + i * actionPageSize
-      return { key, from: first, to: Math.min(first + actionPageSize - 1, to) }
-    }),
-  )
+  return (runs.length === 0 ? [{ key, from, to }] : runs).filter((run) => run.from <= run.to)
 }
 
 function ask(log: LogConnection, { key, from, to }: Run): AskedPage {
   const { tenant, conversationId } = key
-  const values = [partitionOf(key, log.partitions, sha256), tenant, conversationId, from, to]
-  const query = { name: 'colloquy_actions_v2', text: groupsSql, values }
+  const groupCount = Math.ceil((to - from + 1) / groupSize)
+  const limits = [groupBytes(groupCount), bodyBytes(groupCount)]
+  const values = [partitionOf(key, log.partitions, sha256), tenant, conversationId, from, to, ...limits]
+  const query = { name: 'colloquy_actions_v3', text: groupsSql, values }
   const groups = arrivals<Group>((arrived) =>
     log.run(`read ${conversationId}`, () => log.readRows(tenant, query, (row) => arrived(row as unknown as Group))),
   )
-  return { key, from, to, groups }
+  return { key, from, to, groups, groupCount }
 }
+
+/** What many envelopes have in common. */
+type Kind = Pick<StoredAction, 'type' | 'schemaVersion' | 'actor'>
 
 /** The actions at `from` to `to`; undefined where the group is not plainly these. */
 function toActions(
-  [first, joined, times, types, actors, versions]: Group,
+  [first, joined, times, joinedKinds]: Group,
+  kindsOf: (joined: string) => readonly Kind[] | undefined,
   conversationId: string,
   from: number,
   to: number,
 ): StoredAction[] | undefined {
   if (Number(first) !== from || joined === null || times === null) return undefined
   const bodies = textOf(joined)?.split(separator)
-  const occurredAt = times.split(separator)
-  const type = types.split(separator)
-  const actor = actors.split(separator)
-  const schemaVersion = versions.split(separator)
+  const occurredAt = JSON.parse(`[${times}]`) as readonly number[]
+  const kinds = kindsOf(joinedKinds)
   const count = to - from + 1
-  if ([bodies, occurredAt, type, actor, schemaVersion].some((values) => values?.length !== count)) return undefined
-  const known = new Map<string, string>()
-  /** One string for all of the same text. A part of the joined one would keep that in memory as long as a state holds it. */
-  const shared = (text: string): string => {
-    const found = known.get(text)
-    if (found === undefined) known.set(text, text)
-    return found ?? text
+  if (bodies?.length !== count || occurredAt.length !== count || kinds?.length !== count) return undefined
+  return bodies.map((body, i) => {
+    const { type, schemaVersion, actor } = kinds[i] as Kind
+    return { conversationId, position: from + i, schemaVersion, occurredAt: occurredAt[i] as number, type, actor, body }
+  })
+}
+
+/** Whether bodies were left out: there are more times than bodies. */
+function isTooLarge([, joined, times]: Group): boolean {
+  if (times === null) return false
+  return joined === null || (textOf(joined)?.split(separator).length ?? Infinity) < times.split(',').length
+}
+
+/** Kinds that are kept: an actor may be a new one each time. */
+const kindsKept = 1_000
+
+/**
+ * Reads the kinds of groups, most of which are those of the group before or of few others. Undefined where one is not plain.
+ */
+function kindReader(): (joined: string) => readonly Kind[] | undefined {
+  const known = new Map<string, Kind>()
+  let last: { readonly joined: string; readonly kinds: readonly Kind[] | undefined } | undefined
+  return (joined) => {
+    if (last?.joined !== joined) {
+      const kinds = joined.split(separator).map((text) => known.get(text) ?? learn(text))
+      last = { joined, kinds: kinds.every((kind) => kind !== undefined) ? kinds : undefined }
+    }
+    return last.kinds
   }
-  return (bodies as string[]).map((body, i) => ({
-    conversationId,
-    position: from + i,
-    schemaVersion: Number(schemaVersion[i]),
-    occurredAt: Number(occurredAt[i]),
-    type: shared(type[i] as string),
-    actor: shared(actor[i] as string) || null,
-    body,
-  }))
+
+  function learn(text: string): Kind | undefined {
+    const parts = text.split(partSeparator)
+    if (parts.length !== 1 && parts.length !== 3) return undefined
+    const [type, schemaVersion = '1', actor = ''] = parts
+    const kind = { type: type as string, schemaVersion: Number(schemaVersion), actor: actor || null }
+    if (known.size >= kindsKept) known.clear()
+    known.set(text, kind)
+    return kind
+  }
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
