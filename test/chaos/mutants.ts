@@ -29,6 +29,20 @@ const noCommandCheck = {
   statements: ['drop index envelope_command'],
 }
 
+/** One partition is read by a query of its own, several together by another. */
+const skippingFeed: readonly Patch[] = [
+  {
+    file: 'packages/postgres/src/read/feed.ts',
+    find: `.where('feed_position', '>', after)`,
+    replace: `.where('feed_position', '>', after + 1)`,
+  },
+  {
+    file: 'packages/postgres/src/read/feed.ts',
+    find: 'e.feed_position > asked.after\n',
+    replace: 'e.feed_position > asked.after + 1\n',
+  },
+]
+
 export const mutants = {
   /** A command that is stored already is stored again. */
   'no-command-check': { sql: noCommandCheck },
@@ -79,22 +93,12 @@ export const mutants = {
   },
   /** A page of the feed begins one too late. */
   'feed-skips': {
-    patches: [
-      {
-        file: 'packages/postgres/src/read/feed.ts',
-        find: `.where('feed_position', '>', after)`,
-        replace: `.where('feed_position', '>', after + 1)`,
-      },
-    ],
+    patches: [...skippingFeed],
   },
   /** And the reader does not look whether a position is missing. */
   'feed-skips-in-silence': {
     patches: [
-      {
-        file: 'packages/postgres/src/read/feed.ts',
-        find: `.where('feed_position', '>', after)`,
-        replace: `.where('feed_position', '>', after + 1)`,
-      },
+      ...skippingFeed,
       { file: 'packages/core/src/feed/feed-page.ts', find: 'if (feedPosition !== expected)', replace: 'if (false)' },
     ],
   },
