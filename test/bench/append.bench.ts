@@ -130,9 +130,9 @@ async function ours(
   name: string,
   url: string,
   next: (talk: Talk, i: number) => ReturnType<typeof stamped>,
-  partitions?: number,
+  partitions = 64,
 ): Promise<Variant> {
-  await migrate({ url, ...(partitions !== undefined && { partitions }) })
+  await migrate({ url, partitions })
   let log: PostgresLog | undefined
   let talks: Talk[] = []
   let appended = 0

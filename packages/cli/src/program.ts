@@ -306,11 +306,7 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
       '--roles [names]',
       'narrow app=NAME,worker=NAME,auditor=NAME to what they need; made where missing (colloquy_app, ...)',
     )
-    .option(
-      '--partitions <count>',
-      'how many a new database gets, for ever (default 16; 64 on Citus)',
-      wholeNumber('--partitions'),
-    )
+    .option('--partitions <count>', 'how many a new database gets, for ever (default 64)', wholeNumber('--partitions'))
     .addOption(
       new Option('--engine <engine>', 'citus: spread the log over the nodes of the cluster').choices(['postgres', 'citus']),
     )

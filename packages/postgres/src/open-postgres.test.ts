@@ -31,12 +31,12 @@ describe.skipIf(!server)('opening', () => {
     })
   })
 
-  test('brings the schema up to date when asked to, with 16 partitions unless told otherwise', async () => {
+  test('brings the schema up to date when asked to, with 64 partitions unless told otherwise', async () => {
     const url = await newDatabase()
     await using log = await openPostgresLog({ url, migrate: true })
-    expect(log.partitions).toBe(16)
+    expect(log.partitions).toBe(64)
     await using again = await openPostgresLog({ url, migrate: true })
-    expect(again.partitions).toBe(16)
+    expect(again.partitions).toBe(64)
     await appendTo(again, newKey(), [{}])
   })
 

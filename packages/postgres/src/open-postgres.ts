@@ -9,7 +9,7 @@ import type { Signals } from './signals/growth.ts'
 
 export type PostgresOptions = PostgresTarget &
   AppendOptions & {
-    /** How many partitions the database must have; a new one gets them (default 16). */
+    /** How many partitions the database must have; a new one gets them (default 64). */
     readonly partitions?: number
     /**
      * A standby, opened as `log.reader` beside the log and closed with it: `createEngine({ log: log.reader })` replays, verifies and

@@ -13,16 +13,12 @@ import type { Database } from './database.ts'
 import { createPartitions, readPartitions } from './partitions.ts'
 import { grantRoles, type Roles } from './roles.ts'
 
-/**
- * Partitions of a new database; an embedded one gets 1, and with it a total order. Each that a batch touches costs a lock, so one server
- * likes few (`bench -- append`: 16 of 1, 16, 64 and 256); nodes of a cluster want enough to share.
- */
-const defaultPartitions = { postgres: 16, citus: 64 }
+/** Partitions of a new database on a server; an embedded one gets 1, and with it a total order. */
+const defaultServerPartitions = 64
 
 /**
- * Brings the schema up to date; a new database gets `partitions` (default 16; 64 on Citus), which never change. Any number of processes
- * may do this at once: one applies, the others wait and find nothing to do. `roles` are given what they need and nothing more, on every
- * call.
+ * Brings the schema up to date; a new database gets `partitions` (default 64), which never change. Any number of processes may do this
+ * at once: one applies, the others wait and find nothing to do. `roles` are given what they need and nothing more, on every call.
  * @returns the names of the migrations that were applied now
  * @throws `schema_newer`, `partitions_differ`, `id_invalid` for a role, `citus_unfit`, `database_unreachable`, `database_failed`
  */
@@ -37,7 +33,7 @@ export async function migrate(
   // The longest statement of a migration may take as long as it takes.
   const connection = await connect(options, { statementMs: 0, appendMs: 0 })
   try {
-    const applied = await applyMigrations(connection, options.partitions ?? defaultPartitions[options.engine ?? 'postgres'])
+    const applied = await applyMigrations(connection, options.partitions ?? defaultServerPartitions)
     await readPartitions(connection.kysely, options.partitions)
     if (options.engine === 'citus') await distribute(connection.kysely)
     if (options.roles) await grantRoles(connection.kysely, options.roles)
