@@ -51,6 +51,15 @@ export interface QueueShape {
   readonly batchesInFlight: number
 }
 
+/**
+ * The requests of one conversation. The map that holds it keeps no request itself: a map that has grown or shrunk leaves its former table
+ * behind, which points to the table after it and so keeps everything in both until the next full collection. With requests in it, all that
+ * an append had made grew old, and half of the client's time went into collecting it (measured 2026-11-27).
+ */
+interface Line<T> {
+  last: T | undefined
+}
+
 interface Lot<T> {
   readonly ready: Fifo<T>
   isInFlight: boolean
@@ -66,8 +75,8 @@ export class AppendQueue<T extends QueuedRequest<T>> {
   readonly #turns = new Fifo<Lot<T>>()
   /** In those. */
   #ready = 0
-  /** The last request of each conversation that has any. */
-  readonly #last = new Map<string, T>()
+  /** Of each conversation that has requests. */
+  readonly #lines = new Map<string, Line<T>>()
   readonly #outside = new Fifo<T>()
   #waitingEnvelopes = 0
   #waitingBytes = 0
@@ -105,25 +114,29 @@ export class AppendQueue<T extends QueuedRequest<T>> {
 
   /** Resolves when nothing is waiting or under way. */
   idle(): Promise<void> {
-    if (this.#last.size === 0) return Promise.resolve()
+    if (this.#lines.size === 0) return Promise.resolve()
     return new Promise((resolve) => this.#whenIdle.push(resolve))
   }
 
   /** One that is larger than the whole queue is taken when nothing else is there: it would never fit. */
   #hasRoomFor({ envelopes, bytes }: T): boolean {
     return (
-      this.#last.size === 0 ||
+      this.#lines.size === 0 ||
       (this.#waitingEnvelopes + envelopes <= this.#limits.limitEnvelopes && this.#waitingBytes + bytes <= this.#limits.limitBytes)
     )
   }
 
   #admit(request: T): void {
-    const last = this.#last.get(request.conversation)
-    this.#last.set(request.conversation, request)
     this.#waitingEnvelopes += request.envelopes
     this.#waitingBytes += request.bytes
-    if (last) last.next = request
-    else this.#makeReady(request)
+    const line = this.#lines.get(request.conversation)
+    if (line?.last) {
+      line.last.next = request
+      line.last = request
+      return
+    }
+    this.#lines.set(request.conversation, { last: request })
+    this.#makeReady(request)
   }
 
   #makeReady(request: T): void {
@@ -187,7 +200,7 @@ export class AppendQueue<T extends QueuedRequest<T>> {
       if (lot.ready.length > 0) this.#turns.push(lot)
     }
     for (const request of batch) this.#settle(request)
-    if (this.#last.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve()
+    if (this.#lines.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve()
     if (this.#turns.length > 0) this.#sendSoon()
   }
 
@@ -196,10 +209,15 @@ export class AppendQueue<T extends QueuedRequest<T>> {
     this.#waitingEnvelopes -= request.envelopes
     this.#waitingBytes -= request.bytes
     if (next) this.#makeReady(next)
-    else this.#last.delete(request.conversation)
+    else this.#leave(request)
     for (let first = this.#outside.peek(); first && this.#hasRoomFor(first); first = this.#outside.peek()) {
       this.#outside.shift()
       this.#admit(first)
     }
+  }
+  #leave({ conversation }: T): void {
+    const line = this.#lines.get(conversation)
+    if (line) line.last = undefined
+    this.#lines.delete(conversation)
   }
 }

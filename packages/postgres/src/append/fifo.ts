@@ -1,6 +1,6 @@
 /** First in, first out, at constant cost however many wait: `Array.shift` moves all that are left. */
 export class Fifo<T> {
-  #items: T[] = []
+  #items: (T | undefined)[] = []
   #taken = 0
 
   get length(): number {
@@ -17,7 +17,9 @@ export class Fifo<T> {
 
   shift(): T | undefined {
     if (this.length === 0) return undefined
-    const item = this.#items[this.#taken++]
+    const item = this.#items[this.#taken]
+    // The array may be old, and outlive the item.
+    this.#items[this.#taken++] = undefined
     // Each item is moved at most once for each one that was taken.
     if (this.#taken * 2 >= this.#items.length) {
       this.#items = this.#items.slice(this.#taken)

@@ -78,7 +78,10 @@ export function logConnection(
   facts: Pick<LogConnection, 'id' | 'partitions' | 'needsReadCommitted' | 'isReadOnly'> &
     Pick<Settings, 'isCluster' | 'role' | 'seesAllTenants'>,
 ): LogConnection {
-  const pending = new Set<Promise<unknown>>()
+  // Counted and not kept in a set: the former tables of a set keep what was in it, here whole pages of answers, until the next full
+  // collection (see `append-queue.ts`).
+  let pending = 0
+  let whenIdle = (): void => {}
   let closing: Promise<void> | undefined
   const sessions = pool && tenantSessions(pool)
 
@@ -129,18 +132,21 @@ export function logConnection(
     inTransaction,
     async run(operation, work) {
       if (closing) throw new ColloquyError('log_closed', { target })
-      const working = work()
-      pending.add(working)
+      pending += 1
       try {
-        return await working
+        return await work()
       } catch (error) {
         throw toColloquyError(error, operation, target)
       } finally {
-        pending.delete(working)
+        pending -= 1
+        if (pending === 0) whenIdle()
       }
     },
     close() {
-      closing ??= Promise.allSettled(pending).then(close)
+      closing ??= new Promise<void>((resolve) => {
+        whenIdle = resolve
+        if (pending === 0) resolve()
+      }).then(close)
       return closing
     },
   }

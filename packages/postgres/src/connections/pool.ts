@@ -1,7 +1,7 @@
 /** Connections of node-postgres, made fit for Kysely and for us. */
 import { ColloquyError, isColloquyError } from '@colloquy/core'
 import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely'
-import type { CustomTypesConfig, Pool, PoolClient, PoolConfig, QueryConfig } from 'pg'
+import type { Client, CustomTypesConfig, Pool, PoolClient, PoolConfig, QueryConfig, QueryResult } from 'pg'
 import { appendFailure } from '../append/append-failure.ts'
 import type { AppendSession, Parameter, Statement, WithAppendSession } from '../append/append-session.ts'
 import { preparedFeeds } from '../read/feed.ts'
@@ -38,7 +38,10 @@ export async function connectUrls(urls: readonly string[], timeouts: Timeouts): 
   const [pools, appendPools] = [open(timeouts.statementMs, 10), open(timeouts.appendMs, 4)]
   const appending = firstOf(appendPools, target)
   return {
-    ...(await connectionOver(firstOf(pools, target), appending, target, {})),
+    ...(await connectionOver(firstOf(pools, target), appending, target, {
+      readMs: answerMs(timeouts.statementMs),
+      appendMs: answerMs(timeouts.appendMs),
+    })),
     close: async () => void (await Promise.all([...pools, ...appendPools].map((pool) => pool.end()))),
   }
 }
@@ -51,9 +54,12 @@ function ownSettings(url: string, statementMs: number): PoolConfig {
     fallback_application_name: 'colloquy',
     // Lets a transaction of one statement leave in one go (`tenantSessions`).
     pipeline: true,
-    ...(statementMs > 0 && { statement_timeout: statementMs, query_timeout: Math.ceil(statementMs * 1.25) }),
+    ...(statementMs > 0 && { statement_timeout: statementMs }),
   }
 }
+
+/** How long an answer is waited for: longer than the server works on it. 0: for ever. */
+const answerMs = (statementMs: number): number => Math.ceil(statementMs * 1.25)
 
 /** A pool of the application's, which stays open when we let go of it. */
 export async function connectPool(pool: Pool, timeouts: Timeouts): Promise<Connection> {
@@ -63,7 +69,8 @@ export async function connectPool(pool: Pool, timeouts: Timeouts): Promise<Conne
   pool.on('error', ignore)
   pool.on('connect', listen)
   return {
-    ...(await connectionOver(connect, connect, target, { query_timeout: Math.ceil(timeouts.appendMs * 1.25) })),
+    // Its reads last as long as the application lets them.
+    ...(await connectionOver(connect, connect, target, { readMs: 0, appendMs: answerMs(timeouts.appendMs) })),
     close: async () => {
       pool.off('error', ignore)
       pool.off('connect', listen)
@@ -116,7 +123,7 @@ async function connectionOver(
   connect: Connect,
   connectToAppend: Connect,
   target: string,
-  appendSettings: { readonly query_timeout?: number },
+  patience: { readonly readMs: number; readonly appendMs: number },
 ): Promise<Omit<Connection, 'close'>> {
   const { Client, Query, types } = await import('pg').then((module) => module.default)
   const driver: Driver = { Client, Query, PreparedCall: preparedCalls({ Query }) }
@@ -128,7 +135,7 @@ async function connectionOver(
   const known = new WeakMap<PoolClient, Adopted>()
   const adopted = async (from: Connect): Promise<Adopted> => {
     const client = await from()
-    const found = known.get(client) ?? adopt(client, ourTypes, driver, target)
+    const found = known.get(client) ?? adopt(client, ourTypes, driver, target, patience.readMs)
     known.set(client, found)
     return found
   }
@@ -138,20 +145,27 @@ async function connectionOver(
     kysely: new Kysely<Database>({ dialect: new PostgresDialect({ pool: ourPool }) }),
     pool: ourPool,
     readRows: overPool(() => adopted(connect)),
-    withAppendSession: overClients(() => adopted(connectToAppend), appendSettings),
+    withAppendSession: overClients(() => adopted(connectToAppend), patience.appendMs),
   }
 }
 
 interface Adopted extends PostgresPoolClient {
-  readonly send: <Row>(query: QueryConfig) => Promise<{ readonly rows: Row[]; readonly command: string | null }>
+  readonly send: <Row>(
+    query: QueryConfig,
+    withinMs?: number,
+  ) => Promise<{ readonly rows: Row[]; readonly command: string | null }>
   /** A prepared statement that answers with one row. */
-  readonly call: (query: QueryConfig, columns: NonNullable<Statement['columns']>) => Promise<Record<string, unknown>>
+  readonly call: (
+    query: QueryConfig,
+    columns: NonNullable<Statement['columns']>,
+    withinMs: number,
+  ) => Promise<Record<string, unknown>>
   readonly rows: (query: RowQuery, onRow: (row: readonly unknown[]) => void) => Promise<void>
   /** Commits whose wait for a standby was cancelled, since the client was opened. */
   readonly localCommits: () => number
 }
 
-function adopt(client: PoolClient, types: CustomTypesConfig, driver: Driver, target: string): Adopted {
+function adopt(client: PoolClient, types: CustomTypesConfig, driver: Driver, target: string, readMs: number): Adopted {
   let isUnsure = false
   let localCommits = 0
   listen(client)
@@ -159,9 +173,9 @@ function adopt(client: PoolClient, types: CustomTypesConfig, driver: Driver, tar
   client.on('notice', ({ routine }) => {
     if (routine === 'SyncRepWaitForLSN') localCommits++
   })
-  const watched = async <T>(answer: Promise<T>): Promise<T> => {
+  const watched = async <T>(answer: Promise<T>, withinMs: number): Promise<T> => {
     try {
-      return await answer
+      return await (withinMs > 0 ? inTime(client, answer, withinMs) : answer)
     } catch (error) {
       // An answer that comes late would be taken for that of the next statement, and a read-only server will not do.
       const failure = appendFailure(error)
@@ -169,22 +183,23 @@ function adopt(client: PoolClient, types: CustomTypesConfig, driver: Driver, tar
       throw error
     }
   }
-  const send = async (query: QueryConfig) => {
-    const result = await watched(client.query({ ...query, types }))
+  const send = async (query: QueryConfig, withinMs = readMs) => {
+    const result = await watched(answerTo(client, { ...query, types }), withinMs)
     // The commit of a transaction in which a statement failed answers with ROLLBACK, and is no error to a driver.
     if (result.command === 'ROLLBACK' && query.text === 'commit') throw new ColloquyError('transaction_aborted', { target })
     return result
   }
   return {
     send,
-    async call(query, columns) {
+    async call(query, columns, withinMs) {
       // An application's pool may be of another copy of pg, or of its native twin.
-      if (!((client as object) instanceof driver.Client)) return (await send(query)).rows[0] as Record<string, unknown>
+      if (!((client as object) instanceof driver.Client)) return (await send(query, withinMs)).rows[0] as Record<string, unknown>
       const values = await watched(
         new Promise<readonly (string | null)[]>((resolve, reject) => {
           const { query: submit } = client as unknown as { query: (query: object) => void }
           submit.call(client, new driver.PreparedCall(query, (error, row) => (error ? reject(error) : resolve(row ?? []))))
         }),
+        withinMs,
       )
       const row: Record<string, unknown> = {}
       for (const [i, [name, read]] of columns.entries()) {
@@ -193,7 +208,7 @@ function adopt(client: PoolClient, types: CustomTypesConfig, driver: Driver, tar
       }
       return row
     },
-    rows: (query, onRow) => watched(sendForRows(client, driver, query, types, onRow)),
+    rows: (query, onRow) => watched(sendForRows(client, driver, query, types, onRow), readMs),
     query: ((text: string, values: unknown[]) => {
       const name = preparedFeeds.get(text)
       return send({ text, values, ...(name !== undefined && { name }) })
@@ -201,6 +216,40 @@ function adopt(client: PoolClient, types: CustomTypesConfig, driver: Driver, tar
     release: (destroy) => client.release(isUnsure || destroy),
     localCommits: () => localCommits,
   }
+}
+
+/**
+ * By a callback, and not by the promise of pg. For that, and for its `query_timeout`, pg writes `query.callback = (...) => {...}`, and a
+ * function that is written as the value of a property is made straight in V8's old generation: the query, its parameters and its answer
+ * grew old with it, whatever became of them. Half of all that appends and reads had made outlived every collection but a full one
+ * (measured 2026-11-27, Node 24).
+ */
+function answerTo(client: PoolClient, query: QueryConfig): Promise<QueryResult> {
+  return new Promise((resolve, reject) => {
+    client.query(query, (error, result) => (error ? reject(error) : resolve(result)))
+  })
+}
+
+/** What pg's `query_timeout` does. What was sent behind a query that is not answered would wait for ever too, so the connection goes. */
+function inTime<T>(client: PoolClient, answer: Promise<T>, ms: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(Object.assign(new Error(`no answer within ${ms} ms`), { code: 'ETIMEDOUT' }))
+      // pg's native twin has no such thing.
+      const { connection } = client as Partial<Pick<Client, 'connection'>>
+      connection?.stream.destroy()
+    }, ms)
+    answer.then(
+      (value) => {
+        clearTimeout(timer)
+        resolve(value)
+      },
+      (error: unknown) => {
+        clearTimeout(timer)
+        reject(error)
+      },
+    )
+  })
 }
 
 type Driver = Pick<typeof import('pg'), 'Client' | 'Query'> & { readonly PreparedCall: PreparedCall }
@@ -247,16 +296,16 @@ function overPool(connect: () => Promise<Adopted>): ReadRows {
   }
 }
 
-function overClients(connect: () => Promise<Adopted>, settings: { readonly query_timeout?: number }): WithAppendSession {
+function overClients(connect: () => Promise<Adopted>, withinMs: number): WithAppendSession {
   return async (work) => {
     const client = await connect()
     const before = client.localCommits()
     const session: AppendSession = {
       async query<Row>({ text, name, columns }: Statement, values: readonly Parameter[]) {
-        const query = { text, values: [...values], ...settings, ...(name !== undefined && { name }) }
-        return columns ? [(await client.call(query, columns)) as Row] : (await client.send<Row>(query)).rows
+        const query = { text, values: [...values], ...(name !== undefined && { name }) }
+        return columns ? [(await client.call(query, columns, withinMs)) as Row] : (await client.send<Row>(query, withinMs)).rows
       },
-      commit: async () => void (await client.send({ text: 'commit' })),
+      commit: async () => void (await client.send({ text: 'commit' }, withinMs)),
       isLocalOnly: () => client.localCommits() > before,
     }
     try {
