@@ -215,6 +215,7 @@ export class AppendQueue<T extends QueuedRequest<T>> {
       this.#admit(first)
     }
   }
+
   #leave({ conversation }: T): void {
     const line = this.#lines.get(conversation)
     if (line) line.last = undefined
