@@ -1,4 +1,7 @@
-import { GCProfiler } from 'node:v8'
+import { GCProfiler, setFlagsFromString } from 'node:v8'
+
+// V8 also makes literals old at birth, at places where they often lived long: a guess that depends on what else the process has done.
+setFlagsFromString('--no-allocation-site-pretenuring')
 
 /**
  * How many bytes outlive V8's collections of new objects while `work` runs. What gets old is found to be dead only by a full collection,
