@@ -53,14 +53,21 @@ const stateFormatVersion = 1
 /** Our own instance: an application that calls immer's `setAutoFreeze(false)` must not thaw conversations. */
 const { produce } = new Immer({ autoFreeze: true })
 
+/** What is known of a type of action. */
+interface Known {
+  readonly creator: AnyActionCreator
+  /** The slices that it is for. */
+  readonly listening: Slice[]
+}
+
+/** Every type that is known has somebody who listens. */
 const nobody: readonly Slice[] = []
 
 /** @throws `slice_invalid` for a name or an action type that is taken */
 export function combineSlices<const Slices extends readonly Slice[]>(slices: Slices): Reducer<StateOf<Slices>> {
   type State = StateOf<Slices>
   type Open = Record<string, unknown>
-  const definitions = new Map<string, AnyActionCreator>()
-  const listeners = new Map<string, Slice[]>()
+  const knownTypes = new Map<string, Known>()
   const names = new Set<string>()
 
   for (const slice of slices) {
@@ -70,36 +77,40 @@ export function combineSlices<const Slices extends readonly Slice[]>(slices: Sli
     if (new Set(slice.actions).size < slice.actions.length)
       throw new ColloquyError('slice_invalid', { slice: slice.name, problem: 'it lists an action twice' })
     for (const creator of slice.actions) {
-      const known = definitions.get(creator.type)
-      if (known !== undefined && known !== creator) {
+      const known = knownTypes.get(creator.type)
+      if (known === undefined) {
+        knownTypes.set(creator.type, { creator, listening: [slice] })
+        continue
+      }
+      if (known.creator !== creator) {
         throw new ColloquyError('slice_invalid', {
           slice: slice.name,
           problem: `another slice defines "${creator.type}" differently`,
         })
       }
-      definitions.set(creator.type, creator)
-      const listening = listeners.get(creator.type) ?? []
-      listeners.set(creator.type, [...listening, slice])
+      known.listening.push(slice)
     }
   }
 
   /** The slices that an action is for. One of a newer schema is for none: today's recipes would misread it. */
   const listening = ({ type, newerSchemaVersion }: StampedAction): readonly Slice[] =>
-    newerSchemaVersion === undefined ? (listeners.get(type) ?? nobody) : nobody
+    newerSchemaVersion === undefined ? (knownTypes.get(type)?.listening ?? nobody) : nobody
 
-  /** Why no slice can apply a stored action at all. */
-  function strangerProblem({ type, newerSchemaVersion }: StampedAction): string | undefined {
-    const known = definitions.get(type)
+  /** Why a stored action is for nobody. */
+  function strangerProblem({ type, newerSchemaVersion }: StampedAction): string {
+    const known = knownTypes.get(type)
     if (known === undefined) return 'no slice knows this action'
-    if (newerSchemaVersion === undefined) return undefined
-    return `it has schema version ${newerSchemaVersion}, newer than ${known.schemaVersion}, the last one known here`
+    return `it has schema version ${newerSchemaVersion}, newer than ${known.creator.schemaVersion}, the last one known here`
   }
 
   return {
     slices,
-    definition: (type) => definitions.get(type),
-    actionCount: definitions.size,
-    stateKey: stateKeyOf(slices, [...definitions.values()]),
+    definition: (type) => knownTypes.get(type)?.creator,
+    actionCount: knownTypes.size,
+    stateKey: stateKeyOf(
+      slices,
+      [...knownTypes.values()].map(({ creator }) => creator),
+    ),
 
     initial() {
       const state: Open = {}
@@ -108,14 +119,14 @@ export function combineSlices<const Slices extends readonly Slice[]>(slices: Sli
     },
 
     guard(state, action) {
-      for (const slice of listeners.get(action.type) ?? []) slice.guard?.(state, action)
+      for (const slice of listening(action)) slice.guard?.(state, action)
     },
 
     reduce(state, action, onUnapplied) {
       let next = state as Open
-      const stranger = strangerProblem(action)
-      if (stranger !== undefined) onUnapplied?.(unapplied(action, null, stranger))
-      for (const slice of listening(action)) {
+      const audience = listening(action)
+      if (audience === nobody) onUnapplied?.(unapplied(action, null, strangerProblem(action)))
+      for (const slice of audience) {
         const before = next[slice.name]
         let after = before
         try {
@@ -133,10 +144,10 @@ export function combineSlices<const Slices extends readonly Slice[]>(slices: Sli
 
     applyOwned(state, action) {
       const owned = state as Open
-      const stranger = strangerProblem(action)
-      if (stranger !== undefined) return [unapplied(action, null, stranger)]
+      const audience = listening(action)
+      if (audience === nobody) return [unapplied(action, null, strangerProblem(action))]
       let failures = nothing
-      for (const slice of listening(action)) {
+      for (const slice of audience) {
         try {
           const before = owned[slice.name]
           const after =
