@@ -14,8 +14,9 @@ test.skipIf(!server)('a row is had before the next one is made, bytes as the tex
   const holder = new pg.Client(url)
   await holder.connect()
   const pool = openTestPool({ connectionString: url })
-  // Larger than what a server keeps back. The second row waits for the lock, which is let go of when the first has come.
-  const text = `select convert_to(repeat('\u00e4', 100000), 'UTF8'), $1
+  // Larger than what a server keeps back, of which the second one pushes out what was kept of the first. The third waits for the lock,
+  // which is let go of when the first has come.
+  const text = `select convert_to(repeat('\u00e4', 100000), 'UTF8'), $1 from generate_series(1, 2)
     union all select convert_to(pg_advisory_xact_lock(1)::text, 'UTF8'), null`
   for (const connection of [await connectUrls([url], timeouts), await connectPool(pool, timeouts)]) {
     await holder.query('select pg_advisory_lock(1)')
@@ -25,6 +26,7 @@ test.skipIf(!server)('a row is had before the next one is made, bytes as the tex
       if (rows.length === 1) void holder.query('select pg_advisory_unlock(1)')
     })
     expect(rows).toEqual([
+      ['\u00e4'.repeat(100_000), 'x'],
       ['\u00e4'.repeat(100_000), 'x'],
       ['', null],
     ])
