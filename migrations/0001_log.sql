@@ -6,7 +6,8 @@
 -- Times are microseconds since 1970.
 --
 -- The three tables of an append have no check constraints: Postgres reads those anew from their text for each statement, which was an
--- eighth of what an append costs the server (measured 2026-11-27, Postgres 18). What they could hold is held by the functions below.
+-- eighth of what an append costs the server (measured 2026-11-27, Postgres 18). What they could hold is held where rows are made: positions
+-- and commands by who stamps and sends envelopes, heads and counters by the functions below, forks by who begins one.
 
 create table partition (
   partition int primary key,
@@ -18,7 +19,7 @@ create table partition (
   last_feed_position bigint not null default 0,
   last_conversation_no bigint not null default 0
 )
--- Every batch moves its counters: with room on their page for a while, that touches no index and seldom has to clear up.
+-- Every batch moves its counters: on pages that are nearly empty their next version always finds room, so that no index is touched.
 with (fillfactor = 10)
 -- statement-break
 
@@ -272,7 +273,8 @@ $$
 -- are null themselves, and so are p_archives when nothing is archived, and p_last_hashes, p_last_occurred_at and p_envelope_tenants when
 -- each request has one envelope: an array that need not be sent, read and stepped through is a part of what an append costs.
 --
--- The counting of the feed is the lock, as above, in the order of p_partitions; it is put right when something is refused.
+-- The counting of the feed is the lock, as above, in the order of p_partitions; it is put right when something is refused. The order is
+-- that of the plan: with hash and merge joins off, only a nested loop over p_partitions, or over the ascending index, is left.
 --
 -- One row: the feed positions that p_partitions had before, from which the caller counts on as we do, and, null when all went well, the
 -- requests that were refused, with the outcome and the head of each, hashes in hex.

@@ -397,6 +397,13 @@ export function eventLogContract(
         expect(await log.head(key)).toBeUndefined()
       })
 
+      test('refuses a command that nothing would find again', async () => {
+        const key = newKey()
+        const envelopes = following(key, beginningOf(key), [{ commandId: 'a' }]).map((each) => ({ ...each, commandIndex: null }))
+        await expect(log.append([{ key, expected: beginningOf(key), envelopes }])).rejects.toThrow(RangeError)
+        expect(await log.head(key)).toBeUndefined()
+      })
+
       cases([1], 'answers a retry of the whole history with the first results', async () => {
         const key = newKey()
         const stored = []

@@ -155,6 +155,7 @@ export { defaultLimits, type Json, type JsonObject, jsonDepth, type Limits, ownJ
 export { parseJson } from './parse-json.ts'
 export { partitionHashName, partitionOf } from './partition.ts'
 // Ports
+export { assertAppend } from './ports/assert-append.ts'
 export type { Clock } from './ports/clock.ts'
 export {
   type AppendFate,

@@ -4,11 +4,11 @@ import {
   type AppendOutcome,
   type AppendRequest,
   actionPageSize,
+  assertAppend,
   assertForkOf,
   type Clock,
   ColloquyError,
   type ConversationKey,
-  type Envelope,
   type EventLog,
   type FeedFilter,
   type FeedPage,
@@ -57,7 +57,6 @@ export function openMemoryLog(
   const find = (key: ConversationKey) => conversations.get(nameOf(key))
 
   function appendOne({ key, expected, envelopes, archive }: AppendRequest): AppendOutcome {
-    assertPositions(expected.position, envelopes)
     const conversation = find(key) ?? newConversation(key, [], genesisHash(key, sha256))
     const { commands } = conversation
     const duplicates = new Set(
@@ -133,7 +132,10 @@ export function openMemoryLog(
   return {
     id,
     partitions,
-    append: async (requests) => requests.map(appendOne),
+    async append(requests) {
+      requests.forEach(assertAppend)
+      return requests.map(appendOne)
+    },
 
     async outcome({ key, position, hash }) {
       const conversation = find(key)
@@ -299,13 +301,6 @@ function withSnapshot(kept: readonly Snapshot[], added: Snapshot): Snapshot[] {
 
 function missing({ conversationId }: ConversationKey, position: number): ColloquyError {
   return new ColloquyError('log_corrupt', { conversationId, position, problem: 'there is no such envelope' })
-}
-
-function assertPositions(expectedPosition: number, envelopes: readonly Envelope[]): void {
-  for (const [i, { conversationId, position }] of envelopes.entries()) {
-    if (position === expectedPosition + i + 1) continue
-    throw new RangeError(`An envelope for ${conversationId} has position ${position} where ${expectedPosition + i + 1} follows.`)
-  }
 }
 
 function copyEnvelope(envelope: StoredEnvelope): StoredEnvelope {

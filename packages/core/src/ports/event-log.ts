@@ -117,7 +117,10 @@ export interface EventLog extends AsyncDisposable {
   /** How many partitions there are; 1 gives a total order. */
   readonly partitions: number
 
-  /** Appends to many conversations at once, each one all or nothing and independent of the others. @returns outcomes in order */
+  /**
+   * Appends to many conversations at once, each one all or nothing and independent of the others. @returns outcomes in order
+   * @throws RangeError where one of them could never be mended (`assertAppend`); then none is stored
+   */
   append(requests: readonly AppendRequest[]): Promise<readonly AppendOutcome[]>
 
   /** What became of envelope `hash` at `position`, after `append` rejected with `append_outcome_unknown`. */

@@ -17,8 +17,21 @@ export type Parameter = string | number | boolean | Uint8Array | null
 export interface Statement {
   readonly text: string
   readonly name?: string
-  /** What it answers with, in one row, where that is known beforehand: the names in order, and how text is read that is not null. */
-  readonly columns?: readonly (readonly [name: string, read: (text: string) => unknown])[]
+  /** What it answers with, in one row, where that is known beforehand. */
+  readonly columns?: Columns
+}
+
+/** The names in order, and how text is read that is not null. */
+export type Columns = readonly (readonly [name: string, read: (text: string) => unknown])[]
+
+/** The row as a driver of somebody else gives it, which may or may not have read what is an array. */
+export function readOn(row: Record<string, unknown>, columns: Columns): Record<string, unknown> {
+  return Object.fromEntries(
+    columns.map(([name, read]) => {
+      const value = row[name]
+      return [name, typeof value === 'string' ? read(value) : value]
+    }),
+  )
 }
 
 /** Gives `work` a session. What the connection cannot tell any more, for example after a timeout, is not used again. */
@@ -27,8 +40,10 @@ export type WithAppendSession = <T>(work: (session: AppendSession) => Promise<T>
 /** Over a Kysely, of the application or of PGlite: without names, tags and notices. */
 export function kyselySessions(kysely: Kysely<Database>): WithAppendSession {
   const over = (connection: Kysely<Database>): AppendSession => ({
-    query: async <Row>({ text }: Statement, values: readonly Parameter[]) =>
-      (await connection.executeQuery<Row>(CompiledQuery.raw(text, [...values]))).rows,
+    async query<Row>({ text, columns }: Statement, values: readonly Parameter[]) {
+      const { rows } = await connection.executeQuery<Record<string, unknown>>(CompiledQuery.raw(text, [...values]))
+      return (columns ? rows.map((row) => readOn(row, columns)) : rows) as Row[]
+    },
     commit: async () => void (await connection.executeQuery(CompiledQuery.raw('commit'))),
     isLocalOnly: () => false,
   })

@@ -1,12 +1,15 @@
 /** Appends over connections that fail, on a real Postgres. */
+
+import { createServer, type Socket } from 'node:net'
 import { pageBytes, type StoredEnvelope } from '@colloquy/core'
-import { sql } from 'kysely'
+import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
 import { startCuttingProxy } from '../../../../test/support/cutting-proxy.ts'
 import { freePort } from '../../../../test/support/free-port.ts'
 import { appendTo, beginningOf, following, newKey, readAll, utf8 } from '../../../../test/support/log-writer.ts'
 import { startPostgres } from '../../../../test/support/postgres-server.ts'
+import { openTestPool } from '../../../../test/support/test-pool.ts'
 import { openPostgresLog } from '../open-postgres.ts'
 import { migrate } from '../schema/migrate.ts'
 
@@ -86,12 +89,55 @@ describe.skipIf(!server)('several urls', () => {
     expect(await log.append([{ key, expected: first, envelopes }])).toMatchObject([{ status: 'appended', envelopes }])
   })
 
+  test('one that froze behind the greeting does not keep the others from being used', async () => {
+    const frozen = await startFrozenServer()
+    await using log = await openPostgresLog({ urls: [frozen.url, await migrated()] })
+    expect(await appendTo(log, newKey(), [{}])).toHaveLength(1)
+    await frozen.close()
+  })
+
   test('none that takes writes is database_unreachable, with all of them named', async () => {
     const [one, two] = [await deadUrl(), await deadUrl()]
     await expect(openPostgresLog({ urls: [one, two] })).rejects.toMatchObject({
       code: 'database_unreachable',
       details: { target: `${new URL(one).host}/talk, ${new URL(two).host}/talk` },
     })
+  })
+})
+
+describe.skipIf(!server)('drivers of the application', () => {
+  // Of booleans, numbers and texts.
+  const arrays = new Set([1000, 1005, 1007, 1009, 1016])
+  const types: pg.CustomTypesConfig = {
+    getTypeParser: (oid, format) => (arrays.has(oid) ? (text: string) => text : pg.types.getTypeParser(oid, format)),
+  }
+
+  test.each([
+    ['a Kysely whose driver leaves arrays as text', { types }, 'kysely'],
+    ['a pool whose driver leaves arrays as text', { types }, 'pool'],
+    ['a pool that asks for binary answers', { binary: true }, 'pool'],
+  ] as const)('%s takes appends of one and of many, and tells what it refused', async (_, config, by) => {
+    const url = await migrated()
+    const pool = openTestPool({ connectionString: url, ...config })
+    const kysely = new Kysely<Record<string, never>>({ dialect: new PostgresDialect({ pool }) })
+    await using log = await openPostgresLog(by === 'kysely' ? { kysely } : { pool })
+    await using plain = await openPostgresLog({ url })
+    const [key, other] = [newKey(), newKey()]
+    for (const keys of [[key], [key, other]]) {
+      // The second of each kind is prepared already.
+      for (let turn = 0; turn < 2; turn++) {
+        const requests = await Promise.all(
+          keys.map(async (key) => {
+            const expected = (await plain.head(key)) ?? beginningOf(key)
+            return { key, expected, envelopes: following(key, expected, [{}]) }
+          }),
+        )
+        const stored = requests.map(({ envelopes }) => ({ status: 'appended', envelopes }))
+        expect(await log.append(requests)).toMatchObject(stored)
+        expect(await plain.append(requests)).toMatchObject(keys.map(() => ({ status: 'conflict' })))
+      }
+    }
+    await pool.end()
   })
 })
 
@@ -152,6 +198,26 @@ describe.skipIf(!server)('a standby that does not answer', () => {
 
 async function waitFor(isDone: () => Promise<boolean>): Promise<void> {
   while (!(await isDone())) await new Promise((resolve) => setTimeout(resolve, 20))
+}
+
+/** Lets a client in, and does not say another word. */
+async function startFrozenServer() {
+  const sockets: Socket[] = []
+  const server = createServer((socket) => {
+    sockets.push(socket)
+    socket.on('error', () => {})
+    // AuthenticationOk and ReadyForQuery.
+    socket.once('data', () => socket.write(Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0, 0x5a, 0, 0, 0, 5, 0x49])))
+  })
+  const port = await freePort()
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  return {
+    url: `postgres://ann@127.0.0.1:${port}/talk`,
+    close: () => {
+      for (const socket of sockets) socket.destroy()
+      return new Promise((resolve) => server.close(resolve))
+    },
+  }
 }
 
 /** Of a server that is not there. */

@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import {
   type AppendOutcome,
   type AppendRequest,
+  assertAppend,
   ColloquyError,
   forkHash,
   genesisHash,
@@ -25,7 +26,7 @@ import { type Delivery, deliver, outcomeUnknown } from './append-delivery.ts'
 import { callForMany, callForOne, type Refusal } from './append-function.ts'
 import { AppendQueue, type QueueOptions } from './append-queue.ts'
 import { callByStatements } from './append-statements.ts'
-import { assertPositions, type PreparedRequest, prepareRequest, rememberedPartitions } from './prepared-request.ts'
+import { type PreparedRequest, prepareRequest, rememberedPartitions } from './prepared-request.ts'
 
 export interface AppendOptions {
   readonly queue?: QueueOptions
@@ -93,7 +94,7 @@ export function appender(log: LogConnection, options: AppendOptions, grew: (part
       const [only] = requests
       if (only && requests.length === 1) {
         return new Promise((resolve, reject) => {
-          assertPositions(only)
+          assertAppend(only)
           add(only, (outcome) => resolve([outcome]), reject)
         })
       }
@@ -110,7 +111,7 @@ async function appendAll(
   requests: readonly AppendRequest[],
   add: (request: AppendRequest, resolve: PreparedRequest['resolve'], reject: PreparedRequest['reject']) => void,
 ): Promise<readonly AppendOutcome[]> {
-  requests.forEach(assertPositions)
+  requests.forEach(assertAppend)
   const all = requests.map((request) => new Promise<AppendOutcome>((resolve, reject) => add(request, resolve, reject)))
   return allOf(requests, await Promise.allSettled(all))
 }

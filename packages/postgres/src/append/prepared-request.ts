@@ -17,16 +17,6 @@ export interface PreparedRequest extends QueuedRequest<PreparedRequest> {
   lost: unknown
 }
 
-/** A gap in the positions could never be closed again, so a caller's mistake ends here. @throws RangeError */
-export function assertPositions({ key, expected, envelopes }: AppendRequest): void {
-  let next = expected.position
-  for (const { position } of envelopes) {
-    next += 1
-    if (position === next) continue
-    throw new RangeError(`An envelope for ${key.conversationId} has position ${position} where ${next} follows.`)
-  }
-}
-
 export function prepareRequest(
   request: AppendRequest,
   partition: number,

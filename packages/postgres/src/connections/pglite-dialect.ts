@@ -137,8 +137,8 @@ class PgliteConnection implements DatabaseConnection {
   /** PGlite parses arrays by what it asks the catalog, once: the first time that a type comes up which may be one. */
   async #learn(typesOfStatement: readonly number[]): Promise<void> {
     if (this.#hasLearnt || typesOfStatement.every((type) => type in this.#pglite.parsers)) return
-    this.#hasLearnt = true
     await this.#pglite.refreshArrayTypes()
+    this.#hasLearnt = true
   }
 
   async #forget(sql: string, { name }: Statement): Promise<void> {

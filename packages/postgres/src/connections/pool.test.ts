@@ -7,6 +7,8 @@ import { connectPool, connectUrls } from './pool.ts'
 const server = await startPostgres()
 afterAll(() => server?.stop())
 
+const asItIs = (text: string): string => text
+
 const timeouts = { statementMs: 10_000, appendMs: 10_000 }
 
 test.skipIf(!server)('a row is had before the next one is made, bytes as the text that they are', async () => {
@@ -30,6 +32,20 @@ test.skipIf(!server)('a row is had before the next one is made, bytes as the tex
       ['\u00e4'.repeat(100_000), 'x'],
       ['', null],
     ])
+    for (let turn = 0; turn < 2; turn++) {
+      const statement = {
+        name: 'asks',
+        text: 'select $1::text as told, $2::text as empty',
+        columns: [
+          ['told', asItIs],
+          ['empty', asItIs],
+        ] as const,
+      }
+      // What types forbid, and what is null both before it is prepared and after.
+      const values = [undefined as unknown as null, '']
+      const told = await connection.withAppendSession?.((session) => session.query(statement, values))
+      expect(told).toEqual([{ told: null, empty: '' }])
+    }
     const wrong = { name: 'wrong', text: 'select 1 / $1::int', values: [0] }
     await expect(connection.readRows?.('some tenant', wrong, () => {})).rejects.toMatchObject({ code: '22012' })
     await connection.close()

@@ -3,7 +3,14 @@ import { ColloquyError, isColloquyError } from '@colloquy/core'
 import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely'
 import type { Client, CustomTypesConfig, Pool, PoolClient, PoolConfig, QueryConfig, QueryResult } from 'pg'
 import { appendFailure } from '../append/append-failure.ts'
-import type { AppendSession, Parameter, Statement, WithAppendSession } from '../append/append-session.ts'
+import {
+  type AppendSession,
+  type Columns,
+  type Parameter,
+  readOn,
+  type Statement,
+  type WithAppendSession,
+} from '../append/append-session.ts'
 import { preparedFeeds } from '../read/feed.ts'
 import type { Database } from '../schema/database.ts'
 import type { Connection, ReadRows, RowQuery } from './connection.ts'
@@ -109,10 +116,10 @@ function firstOf(pools: readonly Pool[], target: string): Connect {
 async function assertWritable(client: PoolClient): Promise<void> {
   client.on('error', ignore)
   try {
-    const { rows } = await client.query<{ writable: boolean }>(
-      `select not pg_is_in_recovery() and current_setting('default_transaction_read_only') = 'off' as writable`,
-    )
-    if (rows[0]?.writable !== true) throw new Error('the server is read-only')
+    const text = `select not pg_is_in_recovery() and current_setting('default_transaction_read_only') = 'off' as writable`
+    // A part of connecting: a host that froze behind it must not keep the others from being tried.
+    const { rows } = await inTime(client, answerTo(client, { text }), connectTimeoutMs)
+    if ((rows[0] as { writable: boolean } | undefined)?.writable !== true) throw new Error('the server is read-only')
   } catch (error) {
     client.release(true)
     throw error
@@ -155,11 +162,7 @@ interface Adopted extends PostgresPoolClient {
     withinMs?: number,
   ) => Promise<{ readonly rows: Row[]; readonly command: string | null }>
   /** A prepared statement that answers with one row. */
-  readonly call: (
-    query: QueryConfig,
-    columns: NonNullable<Statement['columns']>,
-    withinMs: number,
-  ) => Promise<Record<string, unknown>>
+  readonly call: (query: QueryConfig, columns: Columns, withinMs: number) => Promise<Record<string, unknown>>
   readonly rows: (query: RowQuery, onRow: (row: readonly unknown[]) => void) => Promise<void>
   /** Commits whose wait for a standby was cancelled, since the client was opened. */
   readonly localCommits: () => number
@@ -193,7 +196,8 @@ function adopt(client: PoolClient, types: CustomTypesConfig, driver: Driver, tar
     send,
     async call(query, columns, withinMs) {
       // An application's pool may be of another copy of pg, or of its native twin.
-      if (!((client as object) instanceof driver.Client)) return (await send(query, withinMs)).rows[0] as Record<string, unknown>
+      if (!((client as object) instanceof driver.Client))
+        return readOn((await send(query, withinMs)).rows[0] as Record<string, unknown>, columns)
       const values = await watched(
         new Promise<readonly (string | null)[]>((resolve, reject) => {
           const { query: submit } = client as unknown as { query: (query: object) => void }
@@ -230,7 +234,10 @@ function answerTo(client: PoolClient, query: QueryConfig): Promise<QueryResult> 
   })
 }
 
-/** What pg's `query_timeout` does. What was sent behind a query that is not answered would wait for ever too, so the connection goes. */
+/**
+ * As pg's `query_timeout`, for connections of an application too. What was sent behind a query that is not answered would wait for ever as
+ * well, so the connection goes.
+ */
 function inTime<T>(client: PoolClient, answer: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
@@ -275,7 +282,7 @@ async function sendForRows(
     // Taken before pg makes rows of them: it would also keep every row until the last has come, and the collector carries them around.
     const handleDataRow = ({ fields }: { readonly fields: readonly unknown[] }): void => onRow(fields)
     const asked = Object.assign(new Query({ ...config, binary: true } as QueryConfig), { handleDataRow })
-    // With a callback errors come to it, and pg's timeout holds. Its types know one for other forms of a query only.
+    // With a callback errors come to it. pg's types know one for other forms of a query only.
     const { query: send } = client as unknown as { query: (query: object, ended: (error: Error | null) => void) => void }
     send.call(client, asked, (error) => {
       if (error) reject(error)

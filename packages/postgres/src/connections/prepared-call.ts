@@ -12,6 +12,8 @@ import { callMessage } from './protocol.ts'
 
 /** What of `Query` there is beside what its types tell (pg 8.23, `lib/query.js`). */
 interface QueryInside {
+  /** Set by a client that asks for binary answers. */
+  binary: boolean
   readonly name: string
   readonly values: readonly Parameter[]
   hasBeenParsed(connection: Connection): boolean
@@ -36,6 +38,7 @@ export function preparedCalls(driver: Pick<typeof import('pg'), 'Query'>): Prepa
     }
 
     override prepare(connection: Connection): void {
+      this.binary = false
       if (this.hasBeenParsed(connection)) connection.stream.write(callMessage(this.name, this.values))
       else super.prepare(connection)
     }
