@@ -925,7 +925,14 @@ export function eventLogContract(
         const large = (bytes: number, count: number) =>
           Array.from({ length: count }, (_, i) => ({ body: utf8(`{"payload":{"i":${i},"text":"${'x'.repeat(bytes)}"}}`) }))
         // Control characters, by which something else may be parted, one in a group.
-        const headers = [{ type: 'a\u001f2\u001fb' }, { type: 'a\u001fb' }, { type: 'a\u001e' }, { actor: 'a\u001fb' }]
+        const headers = [
+          { type: 'a\u001f2\u001fb' },
+          { type: 'a\u001f1' },
+          { actor: '' },
+          { type: 'a\u001fb' },
+          { type: 'a\u001e' },
+          { actor: 'a\u001fb' },
+        ]
         const parted = headers.flatMap((header) => [header, ...small(63)])
         const parts = [small(2_100), parted, large(5_000, 130), large(60_000, 40), small(200), large(200_000, 2), small(300)]
         const stored: StoredEnvelope[] = []

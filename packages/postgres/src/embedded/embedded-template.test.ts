@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -43,6 +43,18 @@ test('a template is made once, by whichever process comes first, and for only it
   expect(make).toHaveBeenCalledTimes(2)
   expect(await cached()).toHaveLength(3)
   expect((await stat(join(base, 'cache'))).mode & 0o077).toBe(0)
+})
+
+test('a new one takes the place of those that are a month old, and of nothing else', async () => {
+  await cachedTemplate(['old'], async () => tar)
+  const [old] = (await cached()) as [string]
+  await writeFile(join(base, 'cache', 'notes.txt'), 'not ours')
+  const longAgo = new Date(Date.now() - 40 * 24 * 60 * 60 * 1000)
+  for (const name of await cached()) await utimes(join(base, 'cache', name), longAgo, longAgo)
+  await cachedTemplate(['new'], async () => tar)
+  await cachedTemplate(['newer'], async () => tar)
+  expect(await cached()).toEqual([expect.stringMatching(/^embedded-/), expect.stringMatching(/^embedded-/), 'notes.txt'])
+  expect(await cached()).not.toContain(old)
 })
 
 test('a file that is cut off is not used, and replaced', async () => {

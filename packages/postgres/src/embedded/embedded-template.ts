@@ -4,7 +4,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 
@@ -48,6 +48,18 @@ async function keep(file: string, template: Template): Promise<void> {
     await rename(draft, file)
   } finally {
     await rm(draft, { force: true })
+  }
+  await removeOld(dirname(file))
+}
+
+/** Of earlier versions. One that somebody still uses is made again. */
+const oldMs = 30 * 24 * 60 * 60 * 1000
+
+async function removeOld(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (!name.startsWith('embedded-')) continue
+    const file = join(directory, name)
+    if ((await stat(file)).mtimeMs < Date.now() - oldMs) await rm(file, { force: true })
   }
 }
 

@@ -41,8 +41,10 @@ export async function beginCompiling(): Promise<void> {
   const bytes = await readFile(new URL(import.meta.resolve('@electric-sql/pglite/pglite.wasm')))
   if (compiling) return
   compiling = WebAssembly.compile(bytes)
-  // Who never comes to start it, because something else failed, is not told.
-  compiling.catch(() => {})
+  // Who starts it is told. The next one tries again: it may have been for want of memory.
+  compiling.catch(() => {
+    compiling = undefined
+  })
 }
 
 export async function startEngine(

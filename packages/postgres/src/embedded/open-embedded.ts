@@ -29,10 +29,9 @@ export type EmbeddedOptions = AppendOptions &
  */
 export async function openEmbeddedLog(options: EmbeddedOptions): Promise<PostgresLog> {
   const partitions = options.partitions ?? 1
-  const connection =
-    'memory' in options
-      ? await startPglite({ template: await template(partitions) })
-      : await startInDirectory(resolve(options.directory), partitions)
+  const connection = await ('memory' in options
+    ? startInMemory(partitions)
+    : startInDirectory(resolve(options.directory), partitions))
   try {
     const { found, needed } = await schemaVersion(connection.kysely)
     if (found !== needed) await applyMigrations(connection, partitions)
@@ -51,6 +50,14 @@ const settings = {
   role: 'postgres',
   seesAllTenants: true,
 } as const
+
+async function startInMemory(partitions: number): Promise<Connection> {
+  try {
+    return await startPglite({ template: await template(partitions) })
+  } catch (error) {
+    throw toColloquyError(error, 'start', 'memory')
+  }
+}
 
 async function startInDirectory(directory: string, partitions: number): Promise<Connection> {
   // Conversations are nobody else's business on this machine.

@@ -4,8 +4,9 @@
  * replayed, and the next page is asked for before this one has ended. Measured on 2026-11-27 at 5,000 envelopes of 470 bytes, CPU without
  * parsing, in us an envelope: rows of jsonb 2.0 of the server and 1.9 of the client, in groups 1.0 and 0.8.
  *
- * Where a group is not plain (something is missing, a body is large or not UTF-8, or U+FFFD, to which such bytes are decoded, is in one),
- * its envelopes are read one by one, as they lie.
+ * Where a group is not plain (something is missing, a body is larger than any group may have one, or not UTF-8, or U+FFFD, to which such
+ * bytes are decoded, is in one), its envelopes are read one by one, as they lie. Where only the page has too many groups for it, the rest of
+ * the page is asked for anew, in a smaller one.
  */
 import {
   actionPageSize,
@@ -26,7 +27,7 @@ import { readRange } from './read.ts'
 const groupSize = 64
 /**
  * Groups in one page. The first one has those of 2,000 envelopes, which a load then reads in one query; pages grow while their groups
- * are small.
+ * are small, and are cut where one is not.
  */
 const groupsAtFirst = 32
 const groupsAtMost = Math.floor(actionPageSize / groupSize)
@@ -35,19 +36,25 @@ const groupsAtMost = Math.floor(actionPageSize / groupSize)
 const separator = '\u001e'
 const partSeparator = '\u001f'
 
+/** Bytes of a body that 64 of can be in one page. */
+const groupedBodyBytes = Math.floor(pageBytes / groupSize)
+
 /**
  * Groups in order: to sort them would be to wait for the last. A group comes from one lookup by the primary key, without the bodies that
  * are too large for it, and without any where they are too large together. (To end the page there would take a window, which copies all
  * that goes through it, a quarter of what the server does here.) The bounds are given to the series as what is not known beforehand: a
  * plan for these bounds looks cheaper than one for any, so Postgres would plan each time, for as long as 200 envelopes take to read.
  */
-const groupsSql = String.raw`select first::text, case when octet_length(bodies) <= $6 then bodies end as bodies, times, kinds
+const groupsSql = String.raw`select first::text, case when octet_length(bodies) <= $6 then bodies end as bodies, largest::text, times, kinds
 from generate_series((select $4::bigint), (select $5::bigint), ${groupSize}) as first
 cross join lateral (
   select string_agg(body, '\x1e'::bytea) filter (where octet_length(body) <= $7) as bodies,
+    max(octet_length(body)) as largest,
     string_agg(occurred_at::text, ',') as times,
-    string_agg(case when actor is null and schema_version = 1 and strpos(type, e'\x1f') = 0 then type
-      else type || e'\x1f' || schema_version || e'\x1f' || coalesce(actor, '') end, e'\x1e') as kinds
+    string_agg(case
+      when actor is null and schema_version = 1 and strpos(type, e'\x1f') = 0 then type
+      when strpos(type || coalesce(actor, ''), e'\x1f') = 0 then concat_ws(e'\x1f', type, schema_version, actor)
+    end, e'\x1e') as kinds
   from (
     select type, schema_version, occurred_at, actor, body
     from envelope
@@ -60,8 +67,14 @@ cross join lateral (
   ) of_group
 ) grouped`
 
-/** In the order of the columns. */
-type Group = readonly [first: string, bodies: string | Uint8Array | null, times: string | null, kinds: string]
+/** In the order of the columns. A kind that cannot be told from others is missing among the kinds. */
+type Group = readonly [
+  first: string,
+  bodies: string | Uint8Array | null,
+  largest: string | null,
+  times: string | null,
+  kinds: string | null,
+]
 
 /** Positions of a history that one conversation holds: a fork's own ones, or those that it shares with an ancestor. */
 interface Run {
@@ -84,7 +97,6 @@ export async function* readActions(
   const kindsOf = kindReader()
   const toAsk = await log.run(`read ${key.conversationId}`, () => runsOf(log, key, range))
   let groupCount = groupsAtFirst
-  let groupLimit = groupsAtMost
   const askNext = (): AskedPage | undefined => {
     const run = takePage(toAsk, groupCount)
     return run && ask(log, run)
@@ -93,39 +105,44 @@ export async function* readActions(
   for (let page = askNext(); page; page = ahead ?? askNext()) {
     ahead = undefined
     let next = page.from
-    let largest = 0
+    let largestGroup = 0
     let isCut = false
     for await (const group of page.groups) {
-      const last = Math.min(next + groupSize - 1, page.to)
-      const grouped = toActions(group, kindsOf, page.key.conversationId, next, last)
-      isCut = !grouped && page.groupCount > 1 && isTooLarge(group)
+      isCut = isTooLarge(group, page.groupCount)
       if (isCut) break
+      const last = Math.min(next + groupSize - 1, page.to)
+      const grouped = toActions(group, kindsOf, page, next, last)
       // Not before the first group: what is too large would be read twice over. Then the server makes it while this page is replayed.
       ahead ??= askNext()
       if (grouped) yield grouped
       else yield* readOneByOne(log, { ...page, from: next, to: last })
-      largest = Math.max(largest, group[1]?.length ?? 0)
+      largestGroup = Math.max(largestGroup, group[1]?.length ?? 0)
       next = last + 1
     }
     if (isCut) {
       // What was asked ahead is too large as well, as a rule, and stands behind what is asked anew.
       toAsk.unshift(runFrom(next, page), ...(ahead ? [runFrom(ahead.from, ahead)] : []))
       ahead = undefined
-      groupLimit = Math.ceil(page.groupCount / 2)
       groupCount = Math.ceil(page.groupCount / 4)
     } else if (next <= page.to) {
       throw missing(page.key, next)
     } else {
-      const more = Math.min(groupCount * 2, groupLimit)
-      if (largest <= bodyBytes(more)) groupCount = more
+      const more = Math.min(groupCount * 2, groupsAtMost)
+      if (largestGroup <= bodyBytes(more)) groupCount = more
     }
   }
 }
 
 /** Bytes of the bodies of one group, where a page is to have so many: together they are at most `pageBytes`. */
 const groupBytes = (groupCount: number): number => Math.floor(pageBytes / groupCount)
-/** Bytes of one body of such a group. The rest is read by itself. */
-const bodyBytes = (groupCount: number): number => Math.floor(Math.min(groupBytes(groupCount) / 2, pageBytes / groupSize))
+/** Bytes of one body of such a group. */
+const bodyBytes = (groupCount: number): number => Math.min(Math.floor(groupBytes(groupCount) / 2), groupedBodyBytes)
+
+/** Whether bodies were left out, or all of them, that a page of fewer groups would have. */
+function isTooLarge([, joined, largest, times]: Group, groupCount: number): boolean {
+  if (groupCount === 1 || times === null || Number(largest) > groupedBodyBytes) return false
+  return joined === null || Number(largest) > bodyBytes(groupCount)
+}
 
 const runFrom = (from: number, { key, to }: Run): Run => ({ key, from, to })
 
@@ -153,7 +170,7 @@ function ask(log: LogConnection, { key, from, to }: Run): AskedPage {
   const groupCount = Math.ceil((to - from + 1) / groupSize)
   const limits = [groupBytes(groupCount), bodyBytes(groupCount)]
   const values = [partitionOf(key, log.partitions, sha256), tenant, conversationId, from, to, ...limits]
-  const query = { name: 'colloquy_actions_v3', text: groupsSql, values }
+  const query = { name: 'colloquy_actions_v4', text: groupsSql, values }
   const groups = arrivals<Group>((arrived) =>
     log.run(`read ${conversationId}`, () => log.readRows(tenant, query, (row) => arrived(row as unknown as Group))),
   )
@@ -165,13 +182,15 @@ type Kind = Pick<StoredAction, 'type' | 'schemaVersion' | 'actor'>
 
 /** The actions at `from` to `to`; undefined where the group is not plainly these. */
 function toActions(
-  [first, joined, times, joinedKinds]: Group,
+  [first, joined, largest, times, joinedKinds]: Group,
   kindsOf: (joined: string) => readonly Kind[] | undefined,
-  conversationId: string,
+  { key: { conversationId }, groupCount }: AskedPage,
   from: number,
   to: number,
 ): StoredAction[] | undefined {
-  if (Number(first) !== from || joined === null || times === null) return undefined
+  if (Number(first) !== from || joined === null || times === null || joinedKinds === null) return undefined
+  // A body was left out; one that holds a separator would then stand in for it.
+  if (Number(largest) > bodyBytes(groupCount)) return undefined
   const bodies = textOf(joined)?.split(separator)
   const occurredAt = JSON.parse(`[${times}]`) as readonly number[]
   const kinds = kindsOf(joinedKinds)
@@ -181,12 +200,6 @@ function toActions(
     const { type, schemaVersion, actor } = kinds[i] as Kind
     return { conversationId, position: from + i, schemaVersion, occurredAt: occurredAt[i] as number, type, actor, body }
   })
-}
-
-/** Whether bodies were left out: there are more times than bodies. */
-function isTooLarge([, joined, times]: Group): boolean {
-  if (times === null) return false
-  return joined === null || (textOf(joined)?.split(separator).length ?? Infinity) < times.split(',').length
 }
 
 /** Kinds that are kept: an actor may be a new one each time. */
@@ -208,9 +221,9 @@ function kindReader(): (joined: string) => readonly Kind[] | undefined {
 
   function learn(text: string): Kind | undefined {
     const parts = text.split(partSeparator)
-    if (parts.length !== 1 && parts.length !== 3) return undefined
-    const [type, schemaVersion = '1', actor = ''] = parts
-    const kind = { type: type as string, schemaVersion: Number(schemaVersion), actor: actor || null }
+    if (parts.length > 3) return undefined
+    const [type, schemaVersion = '1', actor = null] = parts
+    const kind = { type: type as string, schemaVersion: Number(schemaVersion), actor }
     if (known.size >= kindsKept) known.clear()
     known.set(text, kind)
     return kind
