@@ -53,8 +53,8 @@ describe.skipIf(!server)('as the app role', () => {
   }
 
   /** A log over three connections, which changes what is sent to the server. */
-  async function appLog(change: (text: string) => string): Promise<PostgresLog> {
-    const pool = openTestPool({ connectionString: app, max: 3, pipeline: true })
+  async function changedLog(config: pg.PoolConfig, change: (text: string) => string): Promise<PostgresLog> {
+    const pool = openTestPool({ ...config, max: 3 })
     pools.push(pool)
     pool.on('error', () => {})
     pool.on('connect', (client) => {
@@ -67,6 +67,9 @@ describe.skipIf(!server)('as the app role', () => {
     })
     return openPostgresLog({ pool })
   }
+
+  const appLog = (change: (text: string) => string): Promise<PostgresLog> =>
+    changedLog({ connectionString: app, pipeline: true }, change)
 
   /** Every condition on the tenant holds for every row; the parameter stays, so that the others keep their numbers. */
   const withoutTenant = (text: string): string =>
@@ -103,14 +106,7 @@ describe.skipIf(!server)('as the app role', () => {
   })
 
   test('the same as a superuser, for whom no row-level security holds, sees foreign rows: the test can fail', async () => {
-    const pool = openTestPool({ connectionString: url, max: 3 })
-    pools.push(pool)
-    pool.on('error', () => {})
-    pool.on('connect', (client) => {
-      const send = client.query.bind(client) as (query: { text: string }) => unknown
-      Object.assign(client, { query: (given: { text: string }) => send({ ...given, text: withoutTenant(given.text) }) })
-    })
-    await using log = await openPostgresLog({ pool })
+    await using log = await changedLog({ connectionString: url }, withoutTenant)
     expect((await tenantsSeen(log, keys[0] as ConversationKey)).size).toBeGreaterThan(1)
   })
 
