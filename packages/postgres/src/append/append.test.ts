@@ -1,5 +1,4 @@
 /** Appends over connections that fail, on a real Postgres. */
-
 import { createServer, type Socket } from 'node:net'
 import { pageBytes, type StoredEnvelope } from '@colloquy/core'
 import { Kysely, PostgresDialect, sql } from 'kysely'

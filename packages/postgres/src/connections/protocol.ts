@@ -47,9 +47,12 @@ export function bindMessage(name: string, values: readonly (string | Uint8Array 
  * Runs a prepared statement up to the sync, as one piece. Bytes are sent in binary format, all else as text; the answer is text.
  * Bind `B`, execute `E`, sync `S`.
  */
-export function callMessage(name: string, values: readonly (string | number | boolean | Uint8Array | null)[]): Buffer {
+export function callMessage(
+  name: string,
+  values: readonly (string | number | boolean | Uint8Array | null | undefined)[],
+): Buffer {
   // What is undefined, where no types were checked, is null, as the driver has it.
-  const encoded = values.map((value) => (value instanceof Uint8Array ? value : (value ?? null) === null ? null : String(value)))
+  const encoded = values.map((value = null) => (value === null || value instanceof Uint8Array ? value : String(value)))
   const sizes = encoded.map((value) => (typeof value === 'string' ? Buffer.byteLength(value) : (value?.length ?? 0)))
   const bindBytes = 12 + Buffer.byteLength(name) + 6 * values.length + sizes.reduce((sum, size) => sum + size, 0)
   const message = Buffer.allocUnsafe(1 + bindBytes + executeAndSync.length)
