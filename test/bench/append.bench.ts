@@ -148,7 +148,9 @@ async function ours(
         const request = next(talk, appended++)
         const [outcome] = (await log?.append([request])) ?? []
         if (outcome?.status !== 'appended') throw new Error(`An append came back as ${outcome?.status}.`)
-        talk.head = outcome.envelopes[0] as Talk['head']
+        // What an engine keeps of an append.
+        const { position, hash } = outcome.envelopes[0] as Talk['head']
+        talk.head = { position, hash }
       })
     },
     close: async () => log?.close(),

@@ -56,8 +56,12 @@ export interface QueueShape {
  * behind, which points to the table after it and so keeps everything in both until the next full collection. With requests in it, all that
  * an append had made grew old, and two fifths of the client's time went into collecting it (measured 2026-11-27).
  */
-interface Line<T> {
+class Line<T> {
   last: T | undefined
+
+  constructor(first: T) {
+    this.last = first
+  }
 }
 
 interface Lot<T> {
@@ -135,7 +139,7 @@ export class AppendQueue<T extends QueuedRequest<T>> {
       line.last = request
       return
     }
-    this.#lines.set(request.conversation, { last: request })
+    this.#lines.set(request.conversation, new Line(request))
     this.#makeReady(request)
   }
 

@@ -26,7 +26,7 @@ import { type Delivery, deliver, outcomeUnknown } from './append-delivery.ts'
 import { callForMany, callForOne, type Refusal } from './append-function.ts'
 import { AppendQueue, type QueueOptions } from './append-queue.ts'
 import { callByStatements } from './append-statements.ts'
-import { type PreparedRequest, prepareRequest, rememberedPartitions } from './prepared-request.ts'
+import { PreparedRequest, rememberedPartitions } from './prepared-request.ts'
 
 export interface AppendOptions {
   readonly queue?: QueueOptions
@@ -87,7 +87,7 @@ export function appender(log: LogConnection, options: AppendOptions, grew: (part
   const add = (request: AppendRequest, resolve: PreparedRequest['resolve'], reject: PreparedRequest['reject']): void => {
     if (isClosed) throw new ColloquyError('log_closed', { target: log.target })
     const deadline = performance.now() + deadlineMs
-    queue.add(prepareRequest(request, partitionOf(request.key), { deadline, resolve, reject }))
+    queue.add(new PreparedRequest(request, partitionOf(request.key), deadline, resolve, reject))
   }
   return {
     append(requests) {

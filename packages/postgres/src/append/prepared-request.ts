@@ -3,8 +3,18 @@ import { type AppendOutcome, type AppendRequest, type ConversationKey, genesisHa
 import { sha256 } from '../sha256.ts'
 import type { QueuedRequest } from './append-queue.ts'
 
-export interface PreparedRequest extends QueuedRequest<PreparedRequest> {
+/**
+ * A class, as is the queue's `Line`: of what is written as a literal V8 may come to believe, from those that it happened to see in flight, that
+ * it lives long, and make all of them in its old generation from then on. At a thousand in flight it did, which was a fifth of the client's
+ * time (measured 2026-11-28).
+ */
+export class PreparedRequest implements QueuedRequest<PreparedRequest> {
   readonly request: AppendRequest
+  readonly partition: number
+  /** Two tenants may use one id; then their requests take turns as well, and no text is made for each request. */
+  readonly conversation: string
+  readonly envelopes: number
+  readonly bytes: number
   /** What the head must be at; -1, which never matches, for a head at 0 that is not the genesis: before position 1 no row holds a hash. */
   readonly expectedPosition: number
   /** The ids of its commands, each once. */
@@ -14,41 +24,42 @@ export interface PreparedRequest extends QueuedRequest<PreparedRequest> {
   readonly resolve: (outcome: AppendOutcome) => void
   readonly reject: (error: unknown) => void
   /** The failure under which it was sent without an answer: from then on only an answer tells what became of it. */
-  lost: unknown
-}
+  lost: unknown = undefined
+  next: PreparedRequest | undefined = undefined
 
-export function prepareRequest(
-  request: AppendRequest,
-  partition: number,
-  settle: Pick<PreparedRequest, 'deadline' | 'resolve' | 'reject'>,
-): PreparedRequest {
-  const { key, envelopes } = request
-  let bytes = 0
-  let commandIds: string[] = noCommands
-  for (const { body, commandId } of envelopes) {
-    bytes += body.length
-    if (commandId === null || commandIds.at(-1) === commandId) continue
-    if (commandIds.length === 0) commandIds = [commandId]
-    else if (!commandIds.includes(commandId)) commandIds.push(commandId)
-  }
-  return {
-    request,
-    partition,
-    // Two tenants may use one id; then their requests take turns as well, and no text is made for each request.
-    conversation: key.conversationId,
-    envelopes: envelopes.length,
-    bytes,
-    expectedPosition: expectedPosition(request),
-    commandIds,
-    deadline: settle.deadline,
-    resolve: settle.resolve,
-    reject: settle.reject,
-    lost: undefined,
-    next: undefined,
+  constructor(
+    request: AppendRequest,
+    partition: number,
+    deadline: number,
+    resolve: PreparedRequest['resolve'],
+    reject: PreparedRequest['reject'],
+  ) {
+    let bytes = 0
+    for (const { body } of request.envelopes) bytes += body.length
+    this.request = request
+    this.partition = partition
+    this.conversation = request.key.conversationId
+    this.envelopes = request.envelopes.length
+    this.bytes = bytes
+    this.expectedPosition = expectedPosition(request)
+    this.commandIds = commandIdsOf(request)
+    this.deadline = deadline
+    this.resolve = resolve
+    this.reject = reject
   }
 }
 
-const noCommands: string[] = []
+const noCommands: readonly string[] = []
+
+function commandIdsOf({ envelopes }: AppendRequest): readonly string[] {
+  let found: string[] | undefined
+  for (const { commandId } of envelopes) {
+    if (commandId === null || found?.at(-1) === commandId) continue
+    if (found === undefined) found = [commandId]
+    else if (!found.includes(commandId)) found.push(commandId)
+  }
+  return found ?? noCommands
+}
 
 function expectedPosition({ key, expected: { position, hash } }: AppendRequest): number {
   return position !== 0 || Buffer.compare(hash, genesisHash(key, sha256)) === 0 ? position : -1

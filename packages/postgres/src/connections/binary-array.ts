@@ -22,39 +22,31 @@ type ValueOf<Row, T> = (row: Row, i: number) => T | null
 
 export function boolColumn<Row>(rows: readonly Row[], valueOf: ValueOf<Row, boolean>): Buffer {
   return column(16, rows, valueOf, (value) => {
-    const at = reserve(5)
-    scratch.writeInt32BE(1, at)
-    scratch[at + 4] = value ? 1 : 0
-    used += 5
+    const at = sized(1)
+    scratch[at] = value ? 1 : 0
   })
 }
 
 export function byteaColumn<Row>(rows: readonly Row[], valueOf: ValueOf<Row, Uint8Array>): Buffer {
   return column(17, rows, valueOf, (value) => {
-    const at = reserve(4 + value.length)
-    scratch.writeInt32BE(value.length, at)
-    scratch.set(value, at + 4)
-    used += 4 + value.length
+    const at = sized(value.length)
+    scratch.set(value, at)
   })
 }
 
 export function int8Column<Row>(rows: readonly Row[], valueOf: ValueOf<Row, number>): Buffer {
   return column(20, rows, valueOf, (value) => {
-    const at = reserve(12)
-    scratch.writeInt32BE(8, at)
+    const at = sized(8)
     // Two's complement in halves: exact for safe integers of either sign.
-    scratch.writeInt32BE(Math.floor(value / 2 ** 32), at + 4)
-    scratch.writeInt32BE(value | 0, at + 8)
-    used += 12
+    view.setInt32(at, Math.floor(value / 2 ** 32))
+    view.setInt32(at + 4, value | 0)
   })
 }
 
 export function int4Column<Row>(rows: readonly Row[], valueOf: ValueOf<Row, number>): Buffer {
   return column(23, rows, valueOf, (value) => {
-    const at = reserve(8)
-    scratch.writeInt32BE(4, at)
-    scratch.writeInt32BE(value, at + 4)
-    used += 8
+    const at = sized(4)
+    view.setInt32(at, value)
   })
 }
 
@@ -62,7 +54,7 @@ export function textColumn<Row>(rows: readonly Row[], valueOf: ValueOf<Row, stri
   return column(25, rows, valueOf, (value) => {
     const at = reserve(4 + value.length * 3)
     const length = writeText(value, at + 4)
-    scratch.writeInt32BE(length, at)
+    view.setInt32(at, length)
     used += 4 + length
   })
 }
@@ -71,8 +63,16 @@ const headerBytes = 20
 /** Larger ones, for a batch of large bodies, are not kept. */
 const keptBytes = 1024 * 1024
 
-let scratch = Buffer.allocUnsafeSlow(keptBytes)
+let scratch: Buffer
+/** Of the same bytes: numbers are written by it in a fraction of the time that the methods of a Buffer take. */
+let view: DataView
 let used = 0
+
+function use(bytes: number): void {
+  scratch = Buffer.allocUnsafeSlow(bytes)
+  view = new DataView(scratch.buffer)
+}
+use(keptBytes)
 
 function column<Row, T>(elementOid: number, rows: readonly Row[], valueOf: ValueOf<Row, T>, write: (value: T) => void): Buffer {
   used = headerBytes
@@ -84,27 +84,35 @@ function column<Row, T>(elementOid: number, rows: readonly Row[], valueOf: Value
       continue
     }
     hasNulls = 1
-    scratch.writeInt32BE(-1, reserve(4))
+    view.setInt32(reserve(4), -1)
     used += 4
   }
-  scratch.writeInt32BE(1, 0)
-  scratch.writeInt32BE(hasNulls, 4)
-  scratch.writeInt32BE(elementOid, 8)
-  scratch.writeInt32BE(rows.length, 12)
-  scratch.writeInt32BE(1, 16)
+  view.setInt32(0, 1)
+  view.setInt32(4, hasNulls)
+  view.setInt32(8, elementOid)
+  view.setInt32(12, rows.length)
+  view.setInt32(16, 1)
   const written = Buffer.from(scratch.subarray(0, used))
-  if (scratch.length > keptBytes) scratch = Buffer.allocUnsafeSlow(keptBytes)
+  if (scratch.length > keptBytes) use(keptBytes)
   return written
 }
 
 /** Makes room for so many bytes. @returns where they go */
 function reserve(bytes: number): number {
   if (used + bytes > scratch.length) {
-    const larger = Buffer.allocUnsafeSlow(Math.max(scratch.length * 2, used + bytes))
-    scratch.copy(larger, 0, 0, used)
-    scratch = larger
+    const former = scratch
+    use(Math.max(former.length * 2, used + bytes))
+    former.copy(scratch, 0, 0, used)
   }
   return used
+}
+
+/** Writes the size of an element. @returns where its bytes go */
+function sized(bytes: number): number {
+  const at = reserve(4 + bytes)
+  view.setInt32(at, bytes)
+  used += 4 + bytes
+  return at + 4
 }
 
 /** As UTF-8. Short ASCII, as ids and types are, by hand: a call into the runtime costs more than its letters. @returns how many bytes */
