@@ -19,7 +19,13 @@ export const warnOfSignals: SignalWarning = (problem) => {
 }
 
 /** The least time between two messages of a process. A lone append is told at once; under load many share one. */
-const pauseMs = 2
+const leastPauseMs = 2
+/**
+ * Under a stream readers rest behind each read (`followFeed`), so hints in between only cost: so many growths are worth a millisecond of
+ * pause, a partition counted each time it is told of. Eight writers that append one after the other tell of three a millisecond.
+ */
+const growthsWorthAMs = 6
+const longestPauseMs = 10
 
 export interface Coalesced {
   readonly add: (partitions: readonly number[]) => void
@@ -30,6 +36,7 @@ export interface Coalesced {
 /** Gathers partitions while a message is under way, and for a moment behind it. What cannot be sent is dropped: a late hint is of no use. */
 export function coalesce(send: (partitions: readonly number[]) => Promise<void>): Coalesced {
   const waiting = new Set<number>()
+  let growths = 0
   let sending: Promise<void> | undefined
   let closed = false
 
@@ -38,7 +45,9 @@ export function coalesce(send: (partitions: readonly number[]) => Promise<void>)
     await Promise.resolve()
     while (waiting.size > 0 && !closed) {
       const partitions = [...waiting].sort((a, b) => a - b)
+      const pauseMs = Math.min(Math.max(leastPauseMs, growths / growthsWorthAMs), longestPauseMs)
       waiting.clear()
+      growths = 0
       await send(partitions).catch(() => undefined)
       await new Promise<void>((resolve) => setTimeout(resolve, pauseMs).unref())
     }
@@ -49,6 +58,7 @@ export function coalesce(send: (partitions: readonly number[]) => Promise<void>)
     add(partitions) {
       if (closed) return
       for (const partition of partitions) waiting.add(partition)
+      growths += partitions.length
       sending ??= sendAll()
     },
     async close() {
