@@ -25,7 +25,7 @@ export interface TierStats {
   /** Operations that the tier failed, and those it was not asked for after that. */
   readonly failures: number
   readonly skipped: number
-  /** Removals that the tier still owes: they come first when it is back. */
+  /** Removals that the tier still owes: they come first when it is back, or when a write that was given up has ended. */
   readonly owed: number
   readonly entries?: { readonly total: number; readonly expired: number; readonly capacity: number }
 }
@@ -44,27 +44,36 @@ const mostOwed = 10_000
  * What could not be removed from a tier is owed, and done before it is asked for anything again: a Redis that comes back must not give out
  * what was invalidated while it was away, nor the old value of a key that was set meanwhile. The debt is this process's; a process that ends
  * with one leaves the old entry there until its TTL.
+ *
+ * A write that takes too long is given up, yet it may still end, after whatever removed or replaced it. Until then its key is not asked for
+ * there, and when it ends the key is owed again.
  */
 export function guardTier(tier: CacheTier, { restMs, onWarning, now }: GuardOptions): GuardedTier {
   const counts = { hits: 0, misses: 0, writes: 0, failures: 0, skipped: 0 }
   const owed = new Map<string, Removal>()
+  /** The keys of writes that were given up and still run. */
+  const late = new Set<string>()
   let restsUntil = Number.NEGATIVE_INFINITY
   let settling: Promise<void> | undefined
 
   /** Undefined when the tier failed or rests. */
-  async function ask<T>(operation: () => Promise<T>): Promise<{ readonly answer: T } | undefined> {
+  async function ask<T>(
+    operation: () => Promise<T>,
+    onLate?: (running: Promise<T>) => void,
+  ): Promise<{ readonly answer: T } | undefined> {
     if (now() < restsUntil) {
       counts.skipped += 1
       return undefined
     }
     try {
-      if (owed.size > 0) {
+      // Again, when something was owed in the meantime.
+      while (owed.size > 0) {
         settling ??= settle().finally(() => {
           settling = undefined
         })
         await settling
       }
-      return { answer: await withinTime(operation, tier) }
+      return { answer: await withinTime(operation, tier, onLate) }
     } catch (error) {
       counts.failures += 1
       // Calls that were under way when it failed say nothing new.
@@ -91,16 +100,34 @@ export function guardTier(tier: CacheTier, { restMs, onWarning, now }: GuardOpti
     owed.set(nameOf(owes), owes)
   }
 
+  function awaitLate(key: string, running: Promise<void>): void {
+    const end = (): void => {
+      late.delete(key)
+      owe({ key })
+    }
+    late.add(key)
+    running.then(end, end)
+  }
+
   return {
     level: tier.level,
     async read(key) {
-      const entry = (await ask(async () => tier.get(key)))?.answer
+      const entry = (await ask(async () => (late.has(key) ? undefined : tier.get(key))))?.answer
       if (entry === undefined) counts.misses += 1
       else counts.hits += 1
       return entry
     },
     async write(key, entry) {
-      if (await ask(async () => tier.set(key, entry))) counts.writes += 1
+      // Two of one key would end in any order.
+      if (late.has(key)) {
+        counts.skipped += 1
+        return
+      }
+      const isSet = await ask(
+        async () => tier.set(key, entry),
+        (running) => awaitLate(key, running),
+      )
+      if (isSet) counts.writes += 1
       else owe({ key })
     },
     async remove(removal) {
@@ -108,7 +135,7 @@ export function guardTier(tier: CacheTier, { restMs, onWarning, now }: GuardOpti
     },
     begin: async (key, entry) => (await ask(async () => tier.generations?.begin(key, entry)))?.answer,
     areCurrent: async (key, entry) => (await ask(async () => tier.generations?.areCurrent(key, entry)))?.answer === true,
-    stats: () => ({ ...counts, owed: owed.size, ...(tier.count && { entries: tier.count() }) }),
+    stats: () => ({ ...counts, owed: owed.size + late.size, ...(tier.count && { entries: tier.count() }) }),
     async close() {
       await withinTime(async () => tier.close(), tier).catch(() => {})
     },
@@ -126,12 +153,20 @@ function nameOf(removal: Removal): string {
   return 'tag' in removal ? `tag ${removal.tag}` : `key ${removal.key}`
 }
 
-async function withinTime<T>(operation: () => Promise<T>, { timeoutMs = Number.POSITIVE_INFINITY }: CacheTier): Promise<T> {
+async function withinTime<T>(
+  operation: () => Promise<T>,
+  { timeoutMs = Number.POSITIVE_INFINITY }: CacheTier,
+  onLate?: (running: Promise<T>) => void,
+): Promise<T> {
   if (timeoutMs === Number.POSITIVE_INFINITY) return operation()
   const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+  const running = operation()
+  const timer = setTimeout(() => {
+    onLate?.(running)
+    reject(new Error(`no answer within ${timeoutMs} ms`))
+  }, timeoutMs)
   try {
-    return await Promise.race([operation(), late])
+    return await Promise.race([running, late])
   } finally {
     clearTimeout(timer)
   }

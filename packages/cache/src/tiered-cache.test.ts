@@ -215,6 +215,27 @@ describe('an invalidation', () => {
     expect(await cache.get('k')).toBe('set')
   })
 
+  test('holds against a write that was called before it, and is not waited for', async () => {
+    const { cache } = three()
+    await Promise.all([cache.set('k', 'v', { tags: ['t'] }), cache.invalidateTag('t')])
+    for (const level of ['memory', 'redis', 'disk']) expect(await cache.get('k', { level })).toBeUndefined()
+  })
+
+  test('holds against a write that another write of the key waits behind', async () => {
+    const { tier, kept } = slowTier('disk')
+    const gate = Promise.withResolvers<void>()
+    const cache = tieredCache({ tiers: [{ ...tier, set: async (key, entry) => gate.promise.then(() => kept.set(key, entry)) }] })
+    const writes = [cache.set('k', 'tagged', { tags: ['t'] }), cache.set('k', 'not tagged')]
+    let isDone = false
+    const invalidating = cache.invalidateTag('t').then(() => {
+      isDone = true
+    })
+    await pause(5)
+    expect(isDone).toBe(false)
+    gate.resolve()
+    await Promise.all([...writes, invalidating])
+  })
+
   const pauses = fc.array(fc.array(fc.nat(6), { minLength: 1, maxLength: 5 }), { minLength: 2, maxLength: 2 })
 
   test('however operations overlap, the tiers do not contradict each other', async () => {
@@ -281,6 +302,40 @@ test('however a read overlaps with a write, it copies no old value over the new 
   )
 })
 
+test('however a read ends beside the end of a write, it copies no old value over the new one', async () => {
+  // By microtasks: between two of them nothing but a microtask may come.
+  const ticks = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) await null
+  }
+  const stale: unknown[] = []
+  for (let readTicks = 0; readTicks < 60; readTicks++) {
+    for (let lateTicks = 0; lateTicks < 7; lateTicks++) {
+      const { tier, kept } = slowTier('low')
+      const low: CacheTier = {
+        ...tier,
+        async get(key) {
+          const entry = await kept.get(key)
+          await ticks(readTicks)
+          return entry
+        },
+        async set(key, entry) {
+          await ticks(10)
+          await kept.set(key, entry)
+          await ticks(lateTicks)
+        },
+      }
+      const memory = memoryTier()
+      const cache = tieredCache({ tiers: [memory, low] })
+      await cache.set('k', 'old')
+      await memory.clear()
+      await Promise.all([cache.get('k'), cache.set('k', 'new')])
+      await pause(1)
+      if ((await cache.get('k')) !== 'new') stale.push([readTicks, lateTicks])
+    }
+  }
+  expect(stale).toEqual([])
+})
+
 describe('a tier that fails', () => {
   test('is left out, and the caller hears nothing of it', async () => {
     const { cache, redis, warnings } = three()
@@ -322,6 +377,65 @@ describe('a tier that fails', () => {
     })
     expect(await cache.getOrLoad('k', () => 'v')).toBe('v')
     expect(warnings).toMatchObject([{ details: { problem: 'no answer within 20 ms' } }])
+  })
+
+  describe('whose write is given up and still runs', () => {
+    /** Its first write waits for `land`; until then the cache has given it up. */
+    async function stalled() {
+      const clock = { ms: 1_000_000 }
+      const now = () => clock.ms
+      const { tier, kept } = slowTier('disk', { timeoutMs: 20, now })
+      const gate = Promise.withResolvers<void>()
+      let isFirst = true
+      const late: CacheTier = {
+        ...tier,
+        async set(key, entry) {
+          if (isFirst) {
+            isFirst = false
+            await gate.promise
+          }
+          return kept.set(key, entry)
+        },
+      }
+      const cache = tieredCache({ tiers: [late], now, onWarning: () => {} })
+      await cache.set('k', 'old', { tags: ['t'] })
+      clock.ms += 1_000
+      const land = async () => {
+        gate.resolve()
+        await pause(3)
+        expect(await kept.get('k')).toMatchObject({ text: '"old"' })
+      }
+      return { cache, kept, land }
+    }
+
+    test('gives out nothing of it after an invalidation, also when it ends after that', async () => {
+      const { cache, kept, land } = await stalled()
+      await cache.invalidateTag('t')
+      expect(await cache.get('k')).toBeUndefined()
+      expect(cache.stats().tiers['disk']?.owed).toBe(1)
+      await land()
+      expect(await cache.get('k')).toBeUndefined()
+      expect(await kept.get('k')).toBeUndefined()
+      expect(cache.stats().tiers['disk']?.owed).toBe(0)
+    })
+
+    test('gives out nothing of it after a later write of the key, which it has a miss for', async () => {
+      const { cache, land } = await stalled()
+      await cache.set('k', 'new')
+      expect(await cache.get('k')).toBeUndefined()
+      await land()
+      expect(await cache.get('k')).toBeUndefined()
+      await cache.set('k', 'newest')
+      expect(await cache.get('k')).toBe('newest')
+    })
+
+    test('goes on with other keys meanwhile', async () => {
+      const { cache, land } = await stalled()
+      await cache.set('other', 'v')
+      expect(await cache.get('other')).toBe('v')
+      await cache.delete('other')
+      await land()
+    })
   })
 
   test('does not give out, when it is back, what was invalidated while it was away', async () => {

@@ -94,7 +94,7 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
   const counts = { hits: 0, misses: 0, loads: 0 }
   const readings = new Set<Reading>()
   const removing = new Set<Removal>()
-  /** The last write of a key that is under way; it ends after, and replaces, those before it. */
+  /** The last write of a key that is under way; it ends after, and replaces, those before it, whose tags it has as well. */
   const writing = new Map<string, { readonly tags: readonly string[]; readonly done: Promise<void> }>()
   const finds = new Map<string, Promise<CacheEntry | undefined>>()
   const loads = new Map<string, Promise<{ readonly entry: CacheEntry; readonly isHit: boolean }>>()
@@ -164,16 +164,20 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
     })
   }
 
-  /** Writes of one key come one after the other, so that all tiers end with the same one. */
-  async function write(key: string, entry: CacheEntry, into: readonly GuardedTier[]): Promise<void> {
+  /**
+   * Writes of one key come one after the other, so that all tiers end with the same one. `atEnd` is called in the same moment in which the
+   * key counts as written: no read may come in between.
+   */
+  async function write(key: string, entry: CacheEntry, into: readonly GuardedTier[], atEnd?: () => void): Promise<void> {
     const before = writing.get(key)
     const done = (async () => {
       await before?.done
       await Promise.all(into.map(async (tier) => tier.write(key, entry)))
     })()
-    const mine = { tags: entry.tags, done }
+    const mine = { tags: before ? [...new Set([...before.tags, ...entry.tags])] : entry.tags, done }
     writing.set(key, mine)
     await done
+    atEnd?.()
     if (writing.get(key) === mine) writing.delete(key)
   }
 
@@ -234,11 +238,11 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
       assertOpen()
       checkKey(key)
       const entry = entryOf(value, setOptions)
-      const began = await begin(key, setOptions)
+      // Nothing is waited for where nobody is asked: a removal that is called next finds this under way.
+      const began = checker === undefined ? {} : await begin(key, setOptions)
       if (began === undefined) return remove({ key })
-      await write(key, { ...entry, ...began }, tiers)
       // Who read the old value meanwhile must not copy it over this one.
-      tellReadings({ key })
+      await write(key, { ...entry, ...began }, tiers, () => tellReadings({ key }))
     },
     async getOrLoad<T extends Json>(key: string, source: () => Promise<T> | T, setOptions: SetOptions = {}) {
       assertOpen()
