@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { headOf, tailOf } from './graphemes.ts'
+import { firstCharacter, headOf, tailOf } from './graphemes.ts'
 
 test.each([
   ['as it is where it is short enough', 'abc', 3, 'abc', 'abc'],
@@ -12,6 +12,17 @@ test.each([
 ])('a text is cut %s', (_, text, longest, head, tail) => {
   expect(headOf(text, longest)).toBe(head)
   expect(tailOf(text, longest)).toBe(tail)
+})
+
+test.each([
+  ['', ''],
+  ['abc', 'a'],
+  ['👩‍👧x', '👩‍👧'],
+  ['e\u0301e', 'e\u0301'],
+  // Nobody reads that: what is cut off is well-formed all the same.
+  [`${'👩‍'.repeat(100)}👩`, '👩‍'.repeat(21)],
+])('the first character of %j', (text, first) => {
+  expect(firstCharacter(text)).toBe(first)
 })
 
 test('a long text is looked at where it is cut, and nowhere else', () => {

@@ -21,6 +21,9 @@ export function tailOf(text: string, longest: number): string {
   return text.slice(start === at ? start : end)
 }
 
+/** Never empty but for an empty text. */
+export const firstCharacter = (text: string): string => text.slice(0, clusterAt(text, 0).end)
+
 /** The character that the unit at `at` belongs to. */
 function clusterAt(text: string, at: number): { readonly start: number; readonly end: number } {
   const from = Math.max(0, at - reach)

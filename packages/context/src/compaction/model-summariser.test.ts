@@ -89,6 +89,18 @@ describe('a summariser over a model', () => {
     expect(summary.usage).toMatchObject({ input: 10 * prompts.length, costMicros: 5 * prompts.length, cacheRead: prompts.length })
   })
 
+  test('cuts what is too long for one prompt between characters as people see them, and loses nothing', async () => {
+    const family = '👩‍👩‍👧'
+    for (const [text, maxPromptTokens] of [[`x${'😀'.repeat(500)}`, 20], [family.repeat(100), 9], ['😀'.repeat(9), 0]] as const) {
+      const { summariser, prompts } = asked(() => 'x', { maxPromptTokens })
+      await summariser.summarise({ messages: [message(text)], maxTokens: 50 })
+      const pieces = prompts.flatMap((prompt) => [...prompt.matchAll(/--- user ---\n(.*)/g)].map(([, piece = '']) => piece))
+      expect(pieces.length).toBeGreaterThan(5)
+      expect(pieces.join('')).toBe(text)
+      for (const piece of pieces) expect(piece.replaceAll(/x|😀/g, '').replaceAll(family, '')).toBe('')
+    }
+  })
+
   test('hands on an empty answer as empty, with what it cost, and asks no more', async () => {
     const { summariser, prompts } = asked(() => ' ', { maxPromptTokens: 20 })
     const summary = await summariser.summarise({ messages: [message('x'.repeat(500))], maxTokens: 50 })

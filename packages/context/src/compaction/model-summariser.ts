@@ -8,7 +8,7 @@ import {
   type SummaryRequest,
   type Usage,
 } from '@colloquy/core'
-import { headOf } from '../graphemes.ts'
+import { firstCharacter, headOf } from '../graphemes.ts'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 
 /** One question to a model: not streamed, without tools, nothing of it shown to the user. */
@@ -93,7 +93,7 @@ function* split(text: string, counter: TokenCounter, maxTokens: number): Generat
   let rest = text
   while (finite(counter.count(rest)) > maxTokens) {
     // A single character is no less, whatever the counter says of it.
-    const head = rest.slice(0, Math.max(1, longestWithin(rest, counter, maxTokens)))
+    const head = headOf(rest, longestWithin(rest, counter, maxTokens)) || firstCharacter(rest)
     yield head
     rest = rest.slice(head.length)
   }
