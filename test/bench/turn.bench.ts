@@ -1,6 +1,6 @@
 /** What a turn costs over the same loop without us, whether a thousand at once lose anything or stay in memory, and how parallel tools are. */
 import { createToolRegistry, runTurn, scriptedModel, type ToolRegistry } from '@colloquy/agent'
-import type { ConversationState, EventLog, JsonObject, Message } from '@colloquy/core'
+import type { ConversationState, EventLog, Message } from '@colloquy/core'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
 import { openPostgresLog } from '@colloquy/postgres'
 import { startPostgres } from '../support/postgres-server.ts'
@@ -181,7 +181,7 @@ async function bareTurn(registry: ToolRegistry): Promise<Message[]> {
   const messages: Message[] = [{ v: 1, id: 'm1', role: 'user', parts: [{ type: 'text', text: 'Why is the test red?' }] }]
   for (;;) {
     const schemas = await registry.schemas(conversation)
-    const body: JsonObject = asked.encoder.encode({ system: null, tools: schemas, messages, config: { model: asked.id } })
+    const body = asked.encoder.encode({ system: null, tools: schemas, messages, config: { model: asked.id } })
     let answer: Message | undefined
     for await (const event of asked.stream(body, { signal })) if (event.type === 'answerEnded') answer = event.message
     if (answer === undefined) return messages

@@ -1,5 +1,4 @@
-import type { RequestEncoder } from '@colloquy/context'
-import type { JsonObject } from '@colloquy/core'
+import type { RequestBody, RequestEncoder } from '@colloquy/context'
 import type { StreamEvent } from '@colloquy/formats'
 
 /**
@@ -14,5 +13,5 @@ export interface Model {
    * Sends a body that `encoder` made. Tries once: retries are the turn's. Rejects, or throws while it is read, with what the provider or
    * the network said (`classify` in `recovery` knows it); ends early, and frees the connection, when `signal` aborts.
    */
-  stream(body: JsonObject, options: { readonly signal: AbortSignal }): AsyncIterable<StreamEvent>
+  stream(body: RequestBody, options: { readonly signal: AbortSignal }): AsyncIterable<StreamEvent>
 }

@@ -65,7 +65,7 @@ export {
 // Manifests
 export { type CallToDescribe, type DescribedRequest, describeRequest, prefixShare } from './manifest/describe-request.ts'
 export { type InputProblem, type ModelCallSummary, type ModelInput, modelCalls, modelInput } from './manifest/model-input.ts'
-export type { MediaLookup, ModelRequest, RequestEncoder, ToolSchema } from './manifest/model-request.ts'
+export type { MediaLookup, ModelRequest, RequestBody, RequestEncoder, ToolSchema } from './manifest/model-request.ts'
 export { type CallToRecord, loadMedia, type RecordedCall, recordModelCall } from './manifest/record-model-call.ts'
 // Recall
 export {

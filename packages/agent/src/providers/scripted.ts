@@ -41,7 +41,7 @@ export function scriptedModel({ scripts, id = 'scripted', provider = 'scripted',
     provider,
     id,
     encoder: anthropicEncoder,
-    async *stream(body, { signal }) {
+    async *stream(body: JsonObject, { signal }) {
       calls += 1
       const script = typeof scripts === 'function' ? scripts(body, calls) : scripts[calls - 1]
       if (script === undefined) {

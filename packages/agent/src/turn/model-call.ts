@@ -137,7 +137,7 @@ async function recorded(run: TurnRun, { callId, model, request }: ModelCall): Pr
     return (await recordModelCall(conversation, conversation, { ...call, guard: holds(run.turnId, run.number) })).body
   }
   const { log, tenant, id: conversationId } = conversation
-  return model.encoder.encode(request, await loadMedia(log, { tenant, conversationId }, request.messages))
+  return model.encoder.encode(request, await loadMedia(log, { tenant, conversationId }, request.messages)) as JsonObject
 }
 
 interface Attempt {

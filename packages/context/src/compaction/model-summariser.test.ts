@@ -91,7 +91,11 @@ describe('a summariser over a model', () => {
 
   test('cuts what is too long for one prompt between characters as people see them, and loses nothing', async () => {
     const family = '👩‍👩‍👧'
-    for (const [text, maxPromptTokens] of [[`x${'😀'.repeat(500)}`, 20], [family.repeat(100), 9], ['😀'.repeat(9), 0]] as const) {
+    for (const [text, maxPromptTokens] of [
+      [`x${'😀'.repeat(500)}`, 20],
+      [family.repeat(100), 9],
+      ['😀'.repeat(9), 0],
+    ] as const) {
       const { summariser, prompts } = asked(() => 'x', { maxPromptTokens })
       await summariser.summarise({ messages: [message(text)], maxTokens: 50 })
       const pieces = prompts.flatMap((prompt) => [...prompt.matchAll(/--- user ---\n(.*)/g)].map(([, piece = '']) => piece))

@@ -51,7 +51,8 @@ export function describeRequest(state: Pick<ConversationState, 'messages' | 'man
   const { callId, encoder, model, counter } = call
   const last = state.manifest.last
   const request = { ...call.request, messages: call.request.messages.map(plainMessage) }
-  const body = encoder.encode(request, call.media)
+  // A field that is undefined is read as one that is not there, and is not written.
+  const body = encoder.encode(request, call.media) as JsonObject
   const bytes = toUtf8(JSON.stringify(body))
 
   const system = request.system === null ? null : contentOf(request.system)

@@ -18,7 +18,7 @@ import { plainEncoder } from '../../../../test/support/plain-encoder.ts'
 import { tampered } from '../../../../test/support/tampered-log.ts'
 import { prefixShare } from './describe-request.ts'
 import { modelCalls, modelInput } from './model-input.ts'
-import type { ModelRequest } from './model-request.ts'
+import type { ModelRequest, RequestEncoder } from './model-request.ts'
 import { recordModelCall } from './record-model-call.ts'
 
 const encoders = [plainEncoder]
@@ -277,6 +277,17 @@ describe('what is not as it was', () => {
     const seen = await look(changed)
     expect(seen).toMatchObject({ verdict, bytes: null, system: null })
     expect(seen.problems).toMatchObject([{ what: 'system', reason }])
+  })
+
+  test('an encoder may hand on messages as they are', async () => {
+    const { engine, conversation } = await given([say('m1')])
+    const encoder: RequestEncoder = {
+      id: 'bare@1',
+      encode: ({ messages }) => ({ messages, turns: messages.map(({ role, parts, meta }) => ({ role, parts, meta })) }),
+    }
+    const { body, bytes } = await recordModelCall(engine, conversation, { request: requestOf(conversation.getState()), encoder })
+    expect(JSON.stringify(body)).toBe(new TextDecoder().decode(bytes))
+    expect(await modelInput(engine, 'c', 2, { encoders: [encoder] })).toMatchObject({ verdict: 'proved', bytes })
   })
 
   test('an encoder that writes something else now is told from a log that was changed, and so is one that is not there', async () => {

@@ -17,12 +17,16 @@ export interface ModelRequest {
   readonly config: JsonObject
 }
 
+/** What a provider is sent, as JSON: a field that is undefined is not written, so messages and their parts may stand in it as they are. */
+export type RequestBody = { readonly [name: string]: RequestValue | undefined }
+type RequestValue = null | boolean | number | string | readonly RequestValue[] | RequestBody
+
 /** Turns a request into the body that a provider is sent. Pure and for ever: a change of what it makes is a new version. */
 export interface RequestEncoder {
   /** `<api>@<version>`, stored in the manifest. */
   readonly id: string
   /** `media` finds the bytes of files that messages name by hash. */
-  encode(request: ModelRequest, media?: MediaLookup): JsonObject
+  encode(request: ModelRequest, media?: MediaLookup): RequestBody
 }
 
 /** Bytes of media by their hash; undefined for what is not kept. */
