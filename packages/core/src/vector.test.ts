@@ -1,7 +1,9 @@
+import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { sha256, stampedAt } from '../../../test/support/core-log.ts'
+import { reportOf } from '../../../test/support/report-of.ts'
 import { defineAction } from './action.ts'
 import { toHex } from './bytes.ts'
 import { combineSlices } from './combine-slices.ts'
@@ -106,9 +108,20 @@ describe('a vector is an array that is never changed', () => {
     for (const outside of [70, -1, 0.5, Number.NaN]) expect(vector.with(outside, 0)).toBe(vector)
   })
 
-  test('two vectors with the same elements are equal, however they were built', () => {
-    expect(Vector.from(count(100)).splice(10, 90, [])).toEqual(Vector.from([...count(10), ...count(100).slice(90)]))
-    expect(Vector.from([1, 2])).not.toEqual(Vector.from([1, 3]))
+  test('two vectors with the same elements are equal, however they were built, and no others', () => {
+    const built = Vector.from(count(100)).splice(10, 90, [])
+    const same = Vector.from([...count(10), ...count(100).slice(90)])
+    // A hash that one of them remembers, and a tail that it shares with a longer one, are no part of it.
+    stateHash({ list: built }, sha256)
+    same.append(-1)
+    expect(built).toEqual(same)
+    expect(built).toStrictEqual(same)
+    expect({ deep: [built] }).toEqual({ deep: [same] })
+    for (const other of [same.with(0, -1), same.with(19, -1), same.append(-1), same.splice(19, 20, []), Vector.empty<number>()]) {
+      expect(built).not.toEqual(other)
+      expect({ deep: [built] }).not.toEqual({ deep: [other] })
+      expect({ deep: [built] }).not.toStrictEqual({ deep: [other] })
+    }
   })
 
   test('neither the vector nor its elements can be changed, nor an array it was read into change it', () => {
@@ -118,6 +131,31 @@ describe('a vector is an array that is never changed', () => {
     vector.slice().push({ a: { b: 2 } })
     vector.toJSON().length = 0
     expect(vector.toJSON()).toEqual([{ a: { b: 1 } }])
+  })
+})
+
+describe('a vector shows its elements', () => {
+  const says = (text: string) => ({ position: 1, messages: Vector.from([{ id: 'm1', text }]) })
+
+  test('in console.log, as deep as an array shows them', () => {
+    expect(inspect(says('hi').messages)).toBe("Vector(1) [ { id: 'm1', text: 'hi' } ]")
+    expect(inspect(says('hi'))).toBe("{ position: 1, messages: Vector(1) [ { id: 'm1', text: 'hi' } ] }")
+    expect(inspect({ a: { b: says('hi') } })).toBe('{ a: { b: { position: 1, messages: Vector(1) [Array] } } }')
+    expect(inspect(Vector.from(count(1000)))).toContain('... 900 more items')
+    expect(inspect(Vector.empty())).toBe('Vector(0) []')
+  })
+
+  test('in a test that fails, where they differ', async () => {
+    const shown = await reportOf(`
+      import { Vector } from '@colloquy/core'
+      import { expect, test } from 'vitest'
+      const says = (text) => ({ position: 1, messages: Vector.from([{ id: 'm1', text }]) })
+      test('alone', () => expect(says('one').messages).toEqual(says('two').messages))
+      test('in a state', () => expect(says('three')).toEqual(says('four')))
+      test('strictly', () => expect(says('five')).toStrictEqual(says('six')))
+    `)
+    const changed = [...shown.matchAll(/^[-+] +"text": "(\w+)"/gm)].map(([, text]) => text)
+    expect(changed).toEqual(['two', 'one', 'four', 'three', 'six', 'five'])
   })
 })
 

@@ -9,6 +9,9 @@ const brand = Symbol.for('colloquy.vector')
 /** Names the fold that `stateHash` uses: what it remembers is right for one step function only, so no other caller may find it. */
 export const foldVector = Symbol.for('colloquy.vector.fold')
 
+/** Where `util.inspect`, and with it `console.log`, asks an object for its text. Named here, since nothing of Node is imported. */
+const inspected = Symbol.for('nodejs.util.inspect.custom')
+
 /** A node of the trie: children below, or elements at the lowest level. Never changed once a vector holds it. */
 type Node = readonly unknown[]
 
@@ -156,6 +159,18 @@ export class Vector<T> implements Iterable<T> {
 
   get [brand](): true {
     return true
+  }
+
+  /**
+   * vitest compares what iterates element by element, but shows what differs on a copy of each plain object, on which `toJSON` finds
+   * nothing; what has a name of its own is not copied. `node:assert` does neither: to it vectors of one length are equal.
+   */
+  get [Symbol.toStringTag](): 'Vector' {
+    return 'Vector'
+  }
+
+  [inspected](depth: number | null, options: object, inspect: (value: unknown, options: object) => string): string {
+    return `Vector(${this.length}) ${inspect(this.slice(), { ...options, depth })}`
   }
 
   toJSON(): T[] {
