@@ -34,6 +34,21 @@ test.each(programs)('the %s in the README runs as it stands and prints what the 
   }
 })
 
+test('the programs in the README are what TypeScript takes with our own settings', async () => {
+  const folder = await mkdtemp(new URL('.readme-', import.meta.url).pathname)
+  try {
+    for (const name of programs) await writeFile(`${folder}/${name}.ts`, section(name))
+    const settings = { extends: new URL('tsconfig.check.json', root).pathname, include: ['*.ts'] }
+    await writeFile(`${folder}/tsconfig.json`, JSON.stringify(settings))
+    const { stdout } = await run(process.execPath, [new URL('node_modules/.bin/tsc', root).pathname, '-p', folder]).catch(
+      (failed) => failed,
+    )
+    expect(stdout).toBe('')
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
 test('the demo prints what the README says, but for the folder, hashes and times of the run', async () => {
   const { stdout } = await run(process.execPath, [
     '--conditions=@colloquy/source',
