@@ -32,4 +32,12 @@ describe.skipIf(server === undefined)('on a server, named by COLLOQUY_DB', () =>
     expect(await read('verify', '--all')).toMatchObject({ code: 0, data: [{ ok: true, positions: position }, { ok: true }] })
     expect(await read('replay', id, '--verify')).toMatchObject({ code: 0, data: { verdict: 'same', positions: position } })
   })
+  test('what weakens the promises of the server is told in one line, and not to who wants quiet', async () => {
+    const env = { COLLOQUY_DB: (await server?.createDatabase()) ?? '' }
+    await colloquy(['migrate'], { env })
+    const { stderr } = await colloquy(['list'], { env })
+    expect(stderr).toMatch(/^The log at 127[^\n]* is used as \w+, a superuser, [^\n]*\. See "colloquy doctor"\.\n/)
+    expect(stderr).not.toContain('--trace-warnings')
+    expect(await colloquy(['list', '--quiet', '--json'], { env })).toEqual({ code: 0, stdout: '[]\n', stderr: '' })
+  })
 })

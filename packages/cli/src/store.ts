@@ -83,7 +83,7 @@ export async function openStore(context: Context, access: 'read' | 'append' | 'c
     if (access === 'create') context.output.say(`Creating an embedded database in ${placeName(place)} (once).`)
     else context.output.say(`There is no store at ${placeName(place)} yet; --db names another one.`)
   }
-  const open = context.io.openLog ?? openLog
+  const open = context.io.openLog ?? ((found: Place) => openLog(found, context.output.say))
   return storeOf(await open(isThere(place) || access === 'create' ? place : { kind: 'memory' }), place, context)
 }
 
@@ -131,7 +131,8 @@ export async function headOf({ log, key }: Pick<Store, 'log' | 'key'>, conversat
   return head
 }
 
-async function openLog(place: Place): Promise<EventLog> {
+/** `say` is told what weakens a server: as one line of ours, where a warning of the process takes two. */
+async function openLog(place: Place, say: (text: string) => void): Promise<EventLog> {
   switch (place.kind) {
     case 'memory':
       return openMemoryLog()
@@ -141,7 +142,7 @@ async function openLog(place: Place): Promise<EventLog> {
     }
     case 'postgres': {
       const { openPostgresLog } = await import('@colloquy/postgres')
-      return openPostgresLog({ url: place.url })
+      return openPostgresLog({ url: place.url, onWarning: say })
     }
     default:
       return place satisfies never
