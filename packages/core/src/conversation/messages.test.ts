@@ -34,6 +34,15 @@ describe('messages', () => {
     expect(state.budget.used.messageTokens).toBe(20)
   })
 
+  test('given two messages with one id, both are there, and what names the id means both', () => {
+    const { state } = given(say('m1'), say('m2'), say('m1', 'again'), messageRedacted({ messageId: 'm1' }))
+    expect(state.messages.toJSON().map(({ id, redacted }) => [id, redacted ?? false])).toEqual([
+      ['m1', true],
+      ['m2', false],
+      ['m1', true],
+    ])
+  })
+
   test('given a message of every kind of part, when it is redacted, only what holds calls, results and approvals together is left', () => {
     const secret = 'SECRET'
     const parts: Message['parts'] = [

@@ -8,7 +8,14 @@ import { assertCoverable, type ToolCalls } from './compaction-guard.ts'
 import { conversationCleared } from './lifecycle.ts'
 import { id, type Message, message, tokenCount, type WorkingMessage } from './message.ts'
 
-/** A message joined the conversation. Messages are never edited; a redaction is its own action. */
+/**
+ * A message joined the conversation. Messages are never edited; a redaction is its own action.
+ *
+ * Ids are the caller's. None is refused because another message has it: to look for that would cost each message more the longer the
+ * conversation is, and what was compacted away is in the log only. What names an id (a redaction, a pin, a compaction) means every
+ * message of the working set that has it, and an undo brings back none whose id is there. That a retry adds nothing is what the
+ * `commandId` of a dispatch is for.
+ */
 export const messageAdded = defineAction(
   'messageAdded',
   z.strictObject({
