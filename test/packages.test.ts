@@ -13,6 +13,7 @@ const read = (path: string) => readFile(new URL(path, root), 'utf8')
 
 interface Manifest {
   readonly name: string
+  readonly dependencies?: Record<string, string>
   readonly exports?: Record<string, { readonly '@colloquy/source': string }>
 }
 
@@ -45,6 +46,17 @@ test.each(names)('the README of %s names its entry points, and only what they ex
     expect(entry, path).toBeDefined()
     const exported = await import(new URL(`packages/${name}/${entry?.['@colloquy/source']}`, root).href)
     expect(Object.keys(exported)).toEqual(expect.arrayContaining(imported.split(', ')))
+  }
+})
+
+test.each(names)('%s brings the types of what it imports, where those are a package of their own', async (name) => {
+  const { dependencies = {} } = JSON.parse(await read(`packages/${name}/package.json`)) as Manifest
+  const files = await readdir(new URL(`packages/${name}/src`, root), { recursive: true })
+  for (const file of files.filter((path) => path.endsWith('.ts') && !path.endsWith('.test.ts'))) {
+    for (const [, imported = ''] of (await read(`packages/${name}/src/${file}`)).matchAll(/ from '([a-z][^:/']*)'/g)) {
+      const types = `@types/${imported}`
+      if (existsSync(new URL(`node_modules/${types}`, root))) expect(Object.keys(dependencies), file).toContain(types)
+    }
   }
 })
 
