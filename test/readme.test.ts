@@ -8,6 +8,7 @@ import { errorCodes } from '@colloquy/core'
 import { expect, test } from 'vitest'
 import { run as runCommand } from '../packages/cli/src/program.ts'
 import { capturedIo } from './cli/captured-io.ts'
+import { reportOf } from './support/report-of.ts'
 
 const root = new URL('..', import.meta.url)
 const readme = await readFile(new URL('README.md', root), 'utf8')
@@ -19,7 +20,7 @@ function section(name: string): string {
   return (text.split(`<!-- /${name} -->`)[0] ?? '').replace(/^```\w*\n/, '').replace(/```\n$/, '')
 }
 
-const programs = ['program', 'subscription', 'turn', 'recovery', 'recall', 'budgets', 'compaction']
+const programs = ['program', 'rules', 'proofs', 'subscription', 'turn', 'recovery', 'recall', 'budgets', 'compaction']
 
 test.each(programs)('the %s in the README runs as it stands and prints what the README says', async (name) => {
   const folder = await mkdtemp(new URL('.readme-', import.meta.url).pathname)
@@ -34,10 +35,15 @@ test.each(programs)('the %s in the README runs as it stands and prints what the 
   }
 })
 
+test('the tests in the README pass, and are those that the README names', async () => {
+  const passed = [...(await reportOf(section('tests'))).matchAll(/^ *(✓|×) program\.ts > (.*?)( \d+ms)?$/gm)]
+  expect(passed.map(([, mark, name]) => `${mark} ${name}\n`).join('')).toBe(section('tests-output'))
+})
+
 test('the programs in the README are what TypeScript takes with our own settings', async () => {
   const folder = await mkdtemp(new URL('.readme-', import.meta.url).pathname)
   try {
-    for (const name of programs) await writeFile(`${folder}/${name}.ts`, section(name))
+    for (const name of [...programs, 'tests']) await writeFile(`${folder}/${name}.ts`, section(name))
     const settings = { extends: new URL('tsconfig.check.json', root).pathname, include: ['*.ts'] }
     await writeFile(`${folder}/tsconfig.json`, JSON.stringify(settings))
     const { stdout } = await run(process.execPath, [new URL('node_modules/.bin/tsc', root).pathname, '-p', folder]).catch(

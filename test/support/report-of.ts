@@ -18,7 +18,9 @@ export async function reportOf(tests: string): Promise<string> {
     await writeFile(`${folder}/program.ts`, tests)
     await writeFile(`${folder}/vitest.config.ts`, config)
     const vitest = new URL('node_modules/vitest/vitest.mjs', root).pathname
-    const { stdout, stderr } = await run(process.execPath, [vitest, 'run', '--root', folder]).catch((failed) => failed)
+    const { stdout, stderr } = await run(process.execPath, [vitest, 'run', '--root', folder, '--reporter=verbose']).catch(
+      (failed) => failed,
+    )
     return stripVTControlCharacters(stdout + stderr)
   } finally {
     await rm(folder, { recursive: true })
