@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import { ColloquyError, type ConversationKey, type ConversationState, type EventLog, type Head } from '@colloquy/core'
 import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
 import type { Context } from './context.ts'
+import type { Output } from './output.ts'
 import { type Progress, startProgress } from './progress.ts'
 
 /** Where a log lies. */
@@ -83,7 +84,7 @@ export async function openStore(context: Context, access: 'read' | 'append' | 'c
     if (access === 'create') context.output.say(`Creating an embedded database in ${placeName(place)} (once).`)
     else context.output.say(`There is no store at ${placeName(place)} yet; --db names another one.`)
   }
-  const open = context.io.openLog ?? ((found: Place) => openLog(found, context.output.say))
+  const open = context.io.openLog ?? ((found: Place) => openLog(found, context.output))
   return storeOf(await open(isThere(place) || access === 'create' ? place : { kind: 'memory' }), place, context)
 }
 
@@ -131,8 +132,8 @@ export async function headOf({ log, key }: Pick<Store, 'log' | 'key'>, conversat
   return head
 }
 
-/** `say` is told what weakens a server: as one line of ours, where a warning of the process takes two. */
-async function openLog(place: Place, say: (text: string) => void): Promise<EventLog> {
+/** What weakens a server is said in one line of ours, where a warning of the process takes two. */
+async function openLog(place: Place, output: Output): Promise<EventLog> {
   switch (place.kind) {
     case 'memory':
       return openMemoryLog()
@@ -142,7 +143,7 @@ async function openLog(place: Place, say: (text: string) => void): Promise<Event
     }
     case 'postgres': {
       const { openPostgresLog } = await import('@colloquy/postgres')
-      return openPostgresLog({ url: place.url, onWarning: say })
+      return openPostgresLog({ url: place.url, onWarning: (text) => output.say(text) })
     }
     default:
       return place satisfies never
