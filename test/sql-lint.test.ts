@@ -121,7 +121,7 @@ describe.skipIf(!server).each(['function', 'statements'] as const)('what is sent
         await log.ancestry(each)
         await log.latest(each, engine.reducer.stateKey)
         await log.snapshot(each, { stateKey: engine.reducer.stateKey, atOrBefore: 4 })
-        await log.stateHashes(each, engine.reducer.stateKey)
+        await log.stateHashes(each)
       }
       await log.conversations({ tenant: 'default', limit: 10 })
       await log.putMedia(key, [{ hash: 'ab', mediaType: 'text/plain', bytes: new Uint8Array(1) }])

@@ -168,7 +168,7 @@ async function question(
       const query = { stateKey: 'key', ...(each.atOrBefore !== undefined && { atOrBefore: each.atOrBefore }) }
       return async (log) => [
         await log.snapshot(keyOf(each.conversation), query),
-        await log.stateHashes(keyOf(each.conversation), 'key'),
+        await log.stateHashes(keyOf(each.conversation)),
       ]
     }
     default:

@@ -1281,10 +1281,26 @@ export function eventLogContract(
         }
         expect(await log.snapshot(key, { stateKey: 'v1' })).toEqual(snapshot(6, 'six'))
         expect(await log.snapshot(key, { stateKey: 'v1', atOrBefore: 5 })).toBeUndefined()
-        const hashes = [2, 4, 5, 6, 8].map((position) => ({ position, stateHash: hash(position) }))
+        const hashes = [2, 4, 5, 6, 8].map((position) => ({ position, stateKey: 'v1', stateHash: hash(position) }))
         expect(await log.stateHashes(key, 'v1')).toEqual(hashes)
         expect(await log.stateHashes(key, 'v2')).toEqual([])
         expect(await log.stateHashes(newKey(), 'v1')).toEqual([])
+      })
+
+      test('gives the hashes of every state key where none is named, by position and then by key', async () => {
+        const key = newKey()
+        await appendTo(log, key, [{}, {}, {}])
+        for (const each of [snapshot(3, null, 'v1'), snapshot(3, 'three', 'v2'), snapshot(1, null, 'v2'), snapshot(2, null, 'V3')]) {
+          await log.saveSnapshot(key, each)
+        }
+        const found = (await log.stateHashes(key)).map(({ position, stateKey }) => [position, stateKey])
+        expect(found).toEqual([
+          [1, 'v2'],
+          [2, 'V3'],
+          [3, 'v1'],
+          [3, 'v2'],
+        ])
+        expect(await log.stateHashes(newKey())).toEqual([])
       })
 
       test('keeps the first hash of a position, and takes the body that goes with it later', async () => {
@@ -1296,7 +1312,7 @@ export function eventLogContract(
         for (let round = 0; round < 2; round++) await log.saveSnapshot(key, snapshot(2, 'two'))
         await log.saveSnapshot(key, snapshot(2, null))
         expect(await log.snapshot(key, { stateKey: 'v1' })).toEqual(snapshot(2, 'two'))
-        expect(await log.stateHashes(key, 'v1')).toEqual([{ position: 2, stateHash: hash(2) }])
+        expect(await log.stateHashes(key)).toEqual([{ position: 2, stateKey: 'v1', stateHash: hash(2) }])
       })
 
       test('lets go of a body that is not to be used, and keeps its hash', async () => {
@@ -1305,7 +1321,7 @@ export function eventLogContract(
         await log.saveSnapshot(key, snapshot(2, 'two'))
         for (const position of [1, 2, 2]) await log.dropSnapshot(key, { stateKey: 'v1', position })
         expect(await log.snapshot(key, { stateKey: 'v1' })).toBeUndefined()
-        expect(await log.stateHashes(key, 'v1')).toEqual([{ position: 2, stateHash: snapshot(2, 'two').stateHash }])
+        expect(await log.stateHashes(key)).toEqual([{ position: 2, stateKey: 'v1', stateHash: snapshot(2, 'two').stateHash }])
         await log.dropSnapshot(newKey(), { stateKey: 'v1', position: 1 })
       })
 

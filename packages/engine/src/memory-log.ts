@@ -224,8 +224,11 @@ export function openMemoryLog(
     snapshot: async (key, { stateKey, atOrBefore = Number.MAX_SAFE_INTEGER }) => snapshotOf(find(key), stateKey, atOrBefore),
 
     async stateHashes(key, stateKey) {
-      const snapshots = find(key)?.snapshots.get(stateKey) ?? []
-      return snapshots.map(({ position, stateHash }) => ({ position, stateHash: copyBytes(stateHash) }))
+      const snapshots = [...(find(key)?.snapshots.values() ?? [])].flat()
+      return snapshots
+        .filter((snapshot) => stateKey === undefined || snapshot.stateKey === stateKey)
+        .sort((a, b) => a.position - b.position || compareByCodePoint(a.stateKey, b.stateKey))
+        .map((snapshot) => ({ position: snapshot.position, stateKey: snapshot.stateKey, stateHash: copyBytes(snapshot.stateHash) }))
     },
 
     async saveSnapshot(key, snapshot) {

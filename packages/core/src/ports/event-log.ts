@@ -189,8 +189,11 @@ export interface EventLog extends AsyncDisposable {
     query: { readonly stateKey: string; readonly atOrBefore?: number },
   ): Promise<Snapshot | undefined>
 
-  /** Position and state hash of all snapshots under `stateKey`, ascending, without bodies. */
-  stateHashes(key: ConversationKey, stateKey: string): Promise<readonly Pick<Snapshot, 'position' | 'stateHash'>[]>
+  /**
+   * All snapshots without their bodies, ascending by position, then by state key (by code point). Of one `stateKey`, or of all: those
+   * of other keys cannot be compared with a state, and witness all the same that the conversation was so long.
+   */
+  stateHashes(key: ConversationKey, stateKey?: string): Promise<readonly Omit<Snapshot, 'body'>[]>
 
   /**
    * Keeps a snapshot. One with a body makes older ones of the conversation under the same key keep only their hash; one without

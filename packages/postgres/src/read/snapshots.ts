@@ -8,12 +8,12 @@ import { ancestorsAsJson, keepAncestors } from './ancestry.ts'
 import { conversationOf, headColumns, toHead } from './conversation-row.ts'
 import { plainBytes } from './stored-envelope.ts'
 
-function snapshotsOf(kysely: Kysely<Database>, log: LogConnection, key: ConversationKey, stateKey: string) {
+function snapshotsOf(kysely: Kysely<Database>, log: LogConnection, key: ConversationKey, stateKey?: string) {
   return kysely
     .selectFrom('snapshot')
     .where('partition', '=', partitionOf(key, log.partitions, sha256))
     .where('conversation_no', '=', conversationOf(kysely, log, key).select('conversation_no'))
-    .where('state_key', '=', stateKey)
+    .$if(stateKey !== undefined, (qb) => qb.where('state_key', '=', stateKey as string))
 }
 
 /** See `EventLog.snapshot`. */
@@ -45,12 +45,20 @@ export async function readSnapshot(
 export async function readStateHashes(
   log: LogConnection,
   key: ConversationKey,
-  stateKey: string,
-): Promise<Pick<Snapshot, 'position' | 'stateHash'>[]> {
+  stateKey?: string,
+): Promise<Omit<Snapshot, 'body'>[]> {
   const rows = await log.asTenant(key.tenant, (kysely) =>
-    snapshotsOf(kysely, log, key, stateKey).select(['position', 'state_hash']).orderBy('position').execute(),
+    snapshotsOf(kysely, log, key, stateKey)
+      .select(['position', 'state_key', 'state_hash'])
+      .orderBy('position')
+      .orderBy('state_key')
+      .execute(),
   )
-  return rows.map((row) => ({ position: safeInteger(row.position), stateHash: plainBytes(row.state_hash) }))
+  return rows.map((row) => ({
+    position: safeInteger(row.position),
+    stateKey: row.state_key,
+    stateHash: plainBytes(row.state_hash),
+  }))
 }
 
 /**
