@@ -151,6 +151,52 @@ describe('a store that was changed behind our back', () => {
   })
 })
 
+describe('a conversation whose last envelope was taken, and its head moved back', () => {
+  let cut: string
+  let seen: string
+
+  beforeAll(async () => {
+    cut = join(directory, 'cut')
+    await cp(store, cut, { recursive: true })
+    await using log = await openEmbeddedLog({ directory: cut })
+    const key = { tenant: 'default', conversationId: id }
+    const hashes: Uint8Array[] = []
+    for await (const page of log.read(key, { from: head - 1 })) hashes.push(...page.map(({ hash }) => hash))
+    seen = `${head}:${Buffer.from(hashes[1] as Uint8Array).toString('hex')}`
+    const { conversation_no: number } = await log.kysely
+      .selectFrom('conversation')
+      .select('conversation_no')
+      .where('conversation_id', '=', id)
+      .executeTakeFirstOrThrow()
+    await log.kysely.deleteFrom('envelope').where('conversation_no', '=', number).where('position', '=', head).execute()
+    await log.kysely
+      .updateTable('conversation')
+      .set({ head_position: head - 1, head_hash: hashes[0] as Uint8Array })
+      .where('conversation_id', '=', id)
+      .execute()
+  })
+
+  test('is told by the state that was kept, by the feed, and by who holds the hash', async () => {
+    const behind = { position: head, text: `the log ends at position ${head - 1}, and a state was kept at position ${head}` }
+    const one = await colloquy(['verify', id, '--json', '--db', cut])
+    expect({ code: one.code, found: JSON.parse(one.stdout) }).toMatchObject({ code: 3, found: [{ ok: false, problem: behind }] })
+    const replayed = await colloquy(['replay', id, '--verify', '--json', '--db', cut])
+    expect(replayed.code).toBe(3)
+    expect(JSON.parse(replayed.stdout)).toMatchObject({ verdict: 'log_changed', chain: { problem: behind } })
+
+    await using log = await openEmbeddedLog({ directory: cut })
+    await log.kysely.deleteFrom('snapshot').execute()
+    await log.close()
+    const silent = await colloquy(['verify', id, '--db', cut])
+    expect(silent).toMatchObject({ code: 0, stderr: expect.stringContaining(`${id} is whole.`) })
+    const all = await colloquy(['verify', '--all', '--db', cut])
+    expect(all).toMatchObject({ code: 3, stderr: expect.stringMatching(/^feed_hole: Partition 0 has no feed position \d+/m) })
+    const held = await colloquy(['verify', id, '--seen', seen, '--db', cut])
+    expect(held).toMatchObject({ code: 3, stdout: expect.stringContaining(`position ${head} was seen`) })
+    expect((await colloquy(['verify', id, '--seen', seen, '--db', store])).code).toBe(0)
+  })
+})
+
 describe('a store that is not there', () => {
   test('is not created by reading', async () => {
     const db = join(directory, 'none')

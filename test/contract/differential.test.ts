@@ -166,10 +166,7 @@ async function question(
     }
     case 'snapshot': {
       const query = { stateKey: 'key', ...(each.atOrBefore !== undefined && { atOrBefore: each.atOrBefore }) }
-      return async (log) => [
-        await log.snapshot(keyOf(each.conversation), query),
-        await log.stateHashes(keyOf(each.conversation)),
-      ]
+      return async (log) => [await log.snapshot(keyOf(each.conversation), query), await log.stateHashes(keyOf(each.conversation))]
     }
     default:
       return each satisfies never

@@ -1290,7 +1290,12 @@ export function eventLogContract(
       test('gives the hashes of every state key where none is named, by position and then by key', async () => {
         const key = newKey()
         await appendTo(log, key, [{}, {}, {}])
-        for (const each of [snapshot(3, null, 'v1'), snapshot(3, 'three', 'v2'), snapshot(1, null, 'v2'), snapshot(2, null, 'V3')]) {
+        for (const each of [
+          snapshot(3, null, 'v1'),
+          snapshot(3, 'three', 'v2'),
+          snapshot(1, null, 'v2'),
+          snapshot(2, null, 'V3'),
+        ]) {
           await log.saveSnapshot(key, each)
         }
         const found = (await log.stateHashes(key)).map(({ position, stateKey }) => [position, stateKey])

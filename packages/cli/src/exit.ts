@@ -4,7 +4,15 @@ import type { ColloquyError, ErrorCode } from '@colloquy/core'
 import { printable, printableJson, printableLines } from './printable.ts'
 
 /** Documented in the help. */
-export const exitCodes = { ok: 0, failed: 1, usage: 2, verificationFailed: 3, notFound: 4, interrupted: 130 } as const
+export const exitCodes = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  verificationFailed: 3,
+  notFound: 4,
+  notProved: 5,
+  interrupted: 130,
+} as const
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 
 const codesOf: Partial<Record<ErrorCode, ExitCode>> = {

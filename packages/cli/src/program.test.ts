@@ -46,7 +46,7 @@ describe('help', () => {
     ]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${name}\\b`, 'm'))
     }
-    expect(stdout).toContain('0 done, 1 failed, 2 wrong usage, 3 verification failed, 4 not found, 130 interrupted')
+    expect(stdout).toContain('0 done, 1 failed, 2 wrong usage, 3 verification failed, 4 not found, 5 not proved, 130 interrupted')
   })
 
   test('of a command shows its options and those of all', async () => {
@@ -75,6 +75,10 @@ describe('wrong usage is exit code 2', () => {
     [['show', 'x', '--at', 'noon'], '--at takes a position or an ISO 8601 time'],
     [['list', '--limit', '0'], '--limit takes a whole number from 1'],
     [['verify', 'x', '--all'], 'Give an id or --all, not both'],
+    [['verify', '--seen', `1:${'ab'.repeat(32)}`], '--seen is about one conversation: give its id'],
+    [['verify', 'x', '--seen', '72'], '--seen takes a position and the whole hash of its envelope'],
+    [['verify', 'x', '--seen', `1:${'ab'.repeat(8)}`], '--seen takes a position and the whole hash of its envelope'],
+    [['verify', 'x', '--seen', `0:${'ab'.repeat(32)}`], '--seen takes a position and the whole hash of its envelope'],
     [['import', 'a', 'b', '--id', 'x'], '--id names the conversation of one file'],
     [['list', '--db', 'redis://x'], '"redis:..." is none of them'],
   ])('%j', async (argv, words) => {

@@ -274,9 +274,10 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
 
   program
     .command('verify')
-    .description('check the hash chain of a conversation, or of all')
+    .description('check that a conversation is whole, or all of them')
     .argument('[id]', 'a conversation')
-    .option('--all', 'all conversations of the tenant; so without an id')
+    .option('--all', 'all conversations of the tenant, and the whole feed; so without an id')
+    .option('--seen <position:hash>', 'an envelope as you once saw it: whether it is still there, and all before it')
     .action(
       calls(async (context, id: string | undefined, options: object) =>
         (await import('./commands/verify.ts')).verify(context, id, options),
@@ -368,5 +369,5 @@ function examples(io: Io): string {
 }
 
 const exitCodeHelp = `
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 verification failed, 4 not found, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 verification failed, 4 not found, 5 not proved, 130 interrupted.
 Data goes to stdout, words to stderr; tables are tab-separated where stdout is no terminal. Times are UTC.`

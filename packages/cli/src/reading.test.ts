@@ -1,9 +1,19 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { conversationTitled, messageAdded, messageRedacted } from '@colloquy/core'
+import {
+  ColloquyError,
+  conversationTitled,
+  defineAction,
+  defineSlice,
+  type EventLog,
+  messageAdded,
+  messageRedacted,
+  type StoredEnvelope,
+} from '@colloquy/core'
 import { createEngine, openMemoryLog } from '@colloquy/engine'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { capturedIo } from '../../../test/cli/captured-io.ts'
 import { fixedClock, say } from '../../../test/support/given.ts'
 import { run } from './program.ts'
@@ -155,7 +165,8 @@ describe('replay', () => {
   test('--verify says when nothing vouches for the states', async () => {
     const { code, stdout } = await call(['replay', 'b-short', '--verify'])
     expect(code).toBe(0)
-    expect(stdout).toContain('no state hash was kept')
+    expect(stdout).toMatch(/^verdict\tnothing_kept: the log is whole and every action was applied; .*nothing to compare/m)
+    expect(await read('replay', 'b-short', '--verify')).toMatchObject({ verdict: 'nothing_kept', compared: 0 })
   })
 
   test('--verify is exit code 3 when the code leads to another state than it did', async () => {
@@ -197,6 +208,85 @@ describe('diff', () => {
     const { stdout, stderr } = await call(['diff', 'b-short', '--from', '1', '--to', '1'])
     expect(stdout).toBe('')
     expect(stderr).toContain('are the same')
+  })
+})
+
+describe('a conversation with a slice that is not ours', () => {
+  const rated = defineAction('rated', z.strictObject({ stars: z.int() }))
+  const ratings = defineSlice({
+    name: 'ratings',
+    version: 1,
+    initial: () => ({ stars: 0 }),
+    actions: [rated],
+    reduce: (draft, action) => void (draft.stars += action.payload.stars),
+  })
+  const own = openMemoryLog()
+
+  async function callOwn(...given: string[]) {
+    const io = capturedIo({ log: own })
+    const code = await run(given, io)
+    return { code, stdout: io.stdout.text, stderr: io.stderr.text }
+  }
+
+  beforeAll(async () => {
+    await using engine = createEngine({ log: own, slices: [ratings], clock: fixedClock(), snapshotEvery: 100 })
+    for (const name of ['own', 'own-too']) {
+      const conversation = await engine.open(name)
+      await conversation.dispatch([say('m1'), ...Array.from({ length: 298 }, () => rated({ stars: 1 })), say('m2')])
+    }
+  })
+
+  test('is not called proved, and has an exit code of its own', async () => {
+    const { code, stdout } = await callOwn('replay', 'own', '--verify')
+    expect(code).toBe(5)
+    expect(stdout).toMatch(/^verdict\tunproved: the log is whole, but /m)
+    expect(stdout).toMatch(/^not applied\t298 actions, the first is rated at position 2: no slice knows this action$/m)
+    expect(stdout).toMatch(/^not compared\t1 state hash, kept by other slices or versions$/m)
+    const json = await callOwn('replay', 'own', '--verify', '--json')
+    expect(json.code).toBe(5)
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      verdict: 'unproved',
+      compared: 0,
+      keptUnderOtherKeys: 1,
+      unappliedCount: 298,
+      firstUnapplied: { position: 2, type: 'rated', slice: null },
+      chain: { ok: true },
+    })
+  })
+
+  test('is not called the same where actions of that slice lie between', async () => {
+    const { code, stdout, stderr } = await callOwn('diff', 'own', '--from', '3', '--to', '299')
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '' })
+    expect(stderr).toContain(
+      '298 actions up to position 299 could not be applied; the first is rated at position 2: no slice knows this action.',
+    )
+    expect(stderr).toContain('The states at 3 and 299 are the same, without what could not be applied.')
+    expect(JSON.parse((await callOwn('diff', 'own', '--from', '3', '--to', '299', '--json')).stdout)).toMatchObject({
+      slices: [],
+      unappliedCount: { from: 2, to: 298 },
+    })
+    const other = await callOwn('diff', 'own', 'own-too', '--from', '1')
+    expect(other.stderr).toContain('298 actions up to position 300 of own-too could not be applied')
+    expect(JSON.parse((await callOwn('diff', 'own', '--from', '0', '--to', '1', '--json')).stdout)).toMatchObject({
+      unappliedCount: { from: 0, to: 0 },
+    })
+  })
+
+  test('is listed with one line about it, not with one for each action', async () => {
+    const { code, stdout, stderr } = await callOwn('list')
+    expect(code).toBe(0)
+    expect(stdout.trimEnd().split('\n')).toHaveLength(2)
+    expect(stderr.split('\n').filter((line) => line.includes('rated'))).toEqual([
+      'replay of own: rated at position 2 could not be applied: no slice knows this action. There may be more: "show own" counts them.',
+      'replay of own-too: rated at position 2 could not be applied: no slice knows this action. There may be more: "show own-too" counts them.',
+    ])
+  })
+
+  test('is shown and replayed with their number', async () => {
+    const words = '298 actions could not be applied; the first is rated at position 2: no slice knows this action.'
+    expect((await callOwn('show', 'own')).stderr).toContain(words)
+    expect((await callOwn('replay', 'own')).stderr).toContain(words)
+    expect((await callOwn('show', 'own', '--at', '2')).stderr).toContain('1 action could not be applied')
   })
 })
 
@@ -303,8 +393,82 @@ test('more conversations than a page holds are all listed and verified, once', a
   }
 })
 
-test('verify checks one conversation or all', async () => {
-  expect(await read('verify', id)).toMatchObject([{ id, ok: true, positions: head, erased: 0, problem: null }])
-  expect(await read('verify')).toHaveLength(4)
-  expect(await read('verify', '--all')).toEqual(await read('verify'))
+describe('verify', () => {
+  test('checks one conversation or all', async () => {
+    expect(await read('verify', id)).toMatchObject([{ id, ok: true, positions: head, erased: 0, seen: null, problem: null }])
+    expect(await read('verify')).toHaveLength(4)
+    expect(await read('verify', '--all')).toEqual(await read('verify'))
+  })
+
+  test('says that the log is whole, and what to keep so that more can be said', async () => {
+    const [{ headHash }] = await read('verify', id)
+    const { stderr } = await call(['verify', id])
+    expect(stderr).toContain(`${id} is whole.`)
+    expect(stderr).toContain(`Keep ${head}:${headHash} outside of this store`)
+    const seen = await call(['verify', id, '--seen', `${head}:${headHash}`])
+    expect(seen.code).toBe(0)
+    expect(seen.stderr).toContain(`${id} is whole, and up to position ${head} as it was seen.`)
+    expect(await read('verify', id, '--seen', `${head}:${headHash.toUpperCase()}`)).toMatchObject([{ ok: true, seen: head }])
+    expect((await call(['verify', '--all'])).stderr).toContain('4 conversations are whole, and so is the feed.')
+  })
+
+  test('is exit code 3 where the log does not hold what was seen', async () => {
+    for (const [position, problem] of [
+      [1, { position: 1, text: expect.stringContaining(`${'00'.repeat(32)} was seen`) }],
+      [2, { position: 2, text: 'the log ends at position 1, and position 2 was seen' }],
+    ] as const) {
+      const given = ['verify', 'b-short', '--seen', `${position}:${'00'.repeat(32)}`]
+      const { code, stdout } = await call([...given, '--json'])
+      expect({ code, found: JSON.parse(stdout) }).toEqual({
+        code: 3,
+        found: [expect.objectContaining({ id: 'b-short', ok: false, seen: null, problem })],
+      })
+      expect((await call(given)).stderr).toContain('b-short is not whole, or not as it was seen.')
+    }
+  })
+
+  test('--all finds what was taken out of the feed, of whomever it was', async () => {
+    const holed = openMemoryLog({ partitions: 4 })
+    await using engine = createEngine({ log: holed, tenant: 'another', clock: fixedClock() })
+    await using ours = createEngine({ log: holed, clock: fixedClock() })
+    for (const one of ['c1', 'c2', 'c3', 'c4', 'c5']) {
+      for (const each of [engine, ours]) await (await each.open(one)).dispatch([say('m1'), say('m2')])
+    }
+    const heads = await holed.feedHeads()
+    const [middle, last] = heads.map((end, partition) => ({ partition, end })).filter(({ end }) => end >= 4)
+    const gone = new Map([
+      [middle?.partition, 2],
+      [last?.partition, last?.end],
+    ])
+    const take = <Page extends { envelopes: readonly StoredEnvelope[] }>(partition: number, page: Page): Page => ({
+      ...page,
+      envelopes: page.envelopes.filter(({ feedPosition }) => feedPosition !== gone.get(partition)),
+    })
+    const io = capturedIo({
+      log: Object.assign(Object.create(holed) as EventLog, {
+        feed: async (query: Parameters<EventLog['feed']>[0]) => take(query.partition, await holed.feed(query)),
+      }),
+    })
+    expect(await run(['verify', '--all', '--json'], io)).toBe(3)
+    expect(JSON.parse(io.stdout.text)).toHaveLength(5)
+    const lines = io.stderr.text.split('\n')
+    expect(lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))).toMatchObject([
+      { code: 'feed_hole', details: { partition: middle?.partition, expected: 2, found: 3 } },
+      { code: 'feed_hole', details: { partition: last?.partition, expected: last?.end, found: (last?.end ?? 0) + 1 } },
+    ])
+    expect(io.stderr.text).toContain('2 of 4 partitions of the feed have holes')
+  })
+
+  test('--all says so where it may not see the whole feed', async () => {
+    const io = capturedIo({
+      log: Object.assign(Object.create(log) as EventLog, {
+        feed: async () => {
+          throw new ColloquyError('tenant_missing', { role: 'colloquy_app', operation: 'give the feed of partition 0' })
+        },
+      }),
+    })
+    expect(await run(['verify', '--all'], io)).toBe(0)
+    expect(io.stderr.text).toContain('4 conversations are whole.')
+    expect(io.stderr.text).toContain('The feed was not looked at for holes: Role colloquy_app sees one tenant at a time')
+  })
 })

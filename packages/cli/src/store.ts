@@ -1,10 +1,18 @@
 /** Which log: `--db`, else `COLLOQUY_DB`, else `./.colloquy`; to read, a standby of it where one is named. */
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { ColloquyError, type ConversationKey, type ConversationState, type EventLog, type Head } from '@colloquy/core'
-import { createEngine, type Engine, openMemoryLog } from '@colloquy/engine'
+import {
+  ColloquyError,
+  type ConversationKey,
+  type ConversationState,
+  type EventLog,
+  type Head,
+  type Unapplied,
+} from '@colloquy/core'
+import { createEngine, type Engine, type ErrorListener, openMemoryLog } from '@colloquy/engine'
 import type { Context } from './context.ts'
 import type { Output } from './output.ts'
+import { printable } from './printable.ts'
 import { type Progress, startProgress } from './progress.ts'
 
 /** Where a log lies. */
@@ -100,7 +108,7 @@ function storeOf(own: EventLog, place: Place, context: Context): Store {
   const engine = createEngine({
     log,
     ...(tenant !== undefined && { tenant }),
-    onError: (error, where) => context.output.say(`${where}: ${error instanceof Error ? error.message : JSON.stringify(error)}`),
+    onError: reporter(context.output),
   })
   return {
     place,
@@ -123,6 +131,27 @@ function storeOf(own: EventLog, place: Place, context: Context): Store {
       await own.close()
     },
   }
+}
+
+/** What goes wrong beside a command. Of a conversation with actions that no slice here knows the first is told, not each of thousands. */
+function reporter({ say }: Context['output']): ErrorListener {
+  const told = new Set<string>()
+  return (error, where) => {
+    if (!isUnapplied(error)) return say(`${where}: ${error instanceof Error ? error.message : JSON.stringify(error)}`)
+    if (told.has(where)) return
+    told.add(where)
+    const { type, position, problem } = error
+    const id = where.replace(/^replay of /, '')
+    say(
+      printable(
+        `${where}: ${type} at position ${position} could not be applied: ${problem}. There may be more: "show ${id}" counts them.`,
+      ),
+    )
+  }
+}
+
+function isUnapplied(error: unknown): error is Unapplied {
+  return typeof error === 'object' && error !== null && !(error instanceof Error) && 'position' in error && 'problem' in error
 }
 
 /** Where a conversation ends. @throws `conversation_not_found` */
@@ -152,7 +181,7 @@ async function openLog(place: Place, output: Output): Promise<EventLog> {
 
 /** A log that says how many envelopes an append is about to store and a read has given. */
 function watched(log: EventLog, onEnvelopes: (count: number) => void): EventLog {
-  const own: Pick<EventLog, 'append' | 'read'> = {
+  const own: Pick<EventLog, 'append' | 'read' | 'feed'> = {
     append(requests) {
       onEnvelopes(requests.reduce((sum, { envelopes }) => sum + envelopes.length, 0))
       return log.append(requests)
@@ -163,10 +192,15 @@ function watched(log: EventLog, onEnvelopes: (count: number) => void): EventLog 
         yield page
       }
     },
+    async feed(query) {
+      const page = await log.feed(query)
+      onEnvelopes(page.envelopes.length)
+      return page
+    },
   }
   return new Proxy(log, {
     get(target, name) {
-      if (name === 'append' || name === 'read') return own[name]
+      if (name === 'append' || name === 'read' || name === 'feed') return own[name]
       const value: unknown = Reflect.get(target, name)
       return typeof value === 'function' ? value.bind(target) : value
     },

@@ -248,7 +248,7 @@ const errorTable = {
   ),
   feed_hole: row<{ partition: number; expected: number; found: number }>(
     (d) =>
-      `Partition ${d.partition} has no feed position ${d.expected}; ${d.found} comes next. Feed positions have no holes, so envelopes were taken out: run "colloquy verify --all".`,
+      `Partition ${d.partition} has no feed position ${d.expected}; ${d.found} comes next. Feed positions have no holes, so envelopes were taken out. Run "colloquy verify --all" to see what else is not whole, and restore from a copy that passes.`,
   ),
   subscription_stopped: row<{ name: string; partition: number; feedPosition: number; problem: string }>(
     (d) =>

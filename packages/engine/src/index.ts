@@ -9,6 +9,7 @@ export {
   type LedgerEngineOptions,
 } from './engine.ts'
 export type { FeedBatch, FeedEnvelope, FeedOptions } from './feed.ts'
+export { type FeedHole, findFeedHoles } from './find-feed-holes.ts'
 export type { ErrorListener } from './guarded-observable.ts'
 export type { ImportedResult } from './import-conversation.ts'
 export { openMemoryLog } from './memory-log.ts'

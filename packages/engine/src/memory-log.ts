@@ -228,7 +228,11 @@ export function openMemoryLog(
       return snapshots
         .filter((snapshot) => stateKey === undefined || snapshot.stateKey === stateKey)
         .sort((a, b) => a.position - b.position || compareByCodePoint(a.stateKey, b.stateKey))
-        .map((snapshot) => ({ position: snapshot.position, stateKey: snapshot.stateKey, stateHash: copyBytes(snapshot.stateHash) }))
+        .map((snapshot) => ({
+          position: snapshot.position,
+          stateKey: snapshot.stateKey,
+          stateHash: copyBytes(snapshot.stateHash),
+        }))
     },
 
     async saveSnapshot(key, snapshot) {

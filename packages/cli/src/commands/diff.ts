@@ -1,4 +1,4 @@
-import { ColloquyError, type ConversationState, type Json, segmentsOf, sharedPosition } from '@colloquy/core'
+import { ColloquyError, type ConversationState, type Json, type Replayed, segmentsOf, sharedPosition } from '@colloquy/core'
 import type { Context } from '../context.ts'
 import { describeMessage } from '../describe-action.ts'
 import { type ExitCode, exitCodes } from '../exit.ts'
@@ -7,6 +7,7 @@ import { cutTo, printable } from '../printable.ts'
 import { type FieldChange, type SliceDifference, stateDifference, type Thing } from '../state-difference.ts'
 import { headOf, openStore, type Store } from '../store.ts'
 import { parsePosition } from '../times.ts'
+import { unappliedText } from '../unapplied-text.ts'
 
 export interface DiffOptions {
   readonly from?: string
@@ -37,23 +38,47 @@ export async function diff(
   const shared = otherId === undefined ? undefined : await sharedBy(store, id, otherId)
   if (output.json) {
     const branches = otherId !== undefined && { otherId, shared }
-    await output.document({ id, ...branches, from: before.position, to: after.position, slices })
+    const unappliedCount = { from: before.unappliedCount, to: after.unappliedCount }
+    await output.document({ id, ...branches, from: before.position, to: after.position, unappliedCount, slices })
   } else for (const slice of slices) await writeSlice(output, slice)
   if (shared !== undefined) output.say(`They share ${shared === 0 ? 'no positions' : `positions 1 to ${shared}`}.`)
-  if (slices.length === 0) output.say(`The states at ${before.position} and ${after.position} are the same.`)
+  sayUnapplied(
+    output,
+    otherId === undefined
+      ? [[id, longest(before, after)]]
+      : [
+          [id, before],
+          [otherId, after],
+        ],
+  )
+  const isPartial = before.unappliedCount + after.unappliedCount > 0
+  if (slices.length === 0) {
+    const without = isPartial ? ', without what could not be applied' : ''
+    output.say(`The states at ${before.position} and ${after.position} are the same${without}.`)
+  }
   output.next(['show', otherId ?? id, '--at', after.position])
   return exitCodes.ok
 }
 
+type Compared = Pick<Replayed<ConversationState>, 'state' | 'position' | 'unapplied' | 'unappliedCount'>
+
 /** At the end when no position is given. */
-async function stateAt(
-  store: Store,
-  id: string,
-  given: number | undefined,
-): Promise<{ readonly state: ConversationState; readonly position: number }> {
+async function stateAt(store: Store, id: string, given: number | undefined): Promise<Compared> {
   const head = await headOf(store, id)
   const position = given ?? head.position
-  return position === 0 ? { state: store.engine.reducer.initial(), position } : store.engine.replay(id, { position })
+  if (position > 0) return store.engine.replay(id, { position })
+  return { state: store.engine.reducer.initial(), position, unapplied: [], unappliedCount: 0 }
+}
+
+const longest = (a: Compared, b: Compared): Compared => (a.position > b.position ? a : b)
+
+/** Of one conversation the longer replay has left out what the shorter one did. */
+function sayUnapplied(output: Output, replayed: readonly (readonly [id: string, Compared])[]): void {
+  for (const [id, { position, unapplied, unappliedCount }] of replayed) {
+    if (unappliedCount === 0) continue
+    const where = ` up to position ${position}${replayed.length > 1 ? ` of ${id}` : ''}`
+    output.say(`${unappliedText(unappliedCount, unapplied[0], where)}.`)
+  }
 }
 
 /** The last position that two branches share. */

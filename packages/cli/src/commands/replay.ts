@@ -18,6 +18,7 @@ import type { Listing } from '../output.ts'
 import { writeFacts } from '../show-state.ts'
 import { headOf, openStore, type Store } from '../store.ts'
 import { parsePosition, timeColumn } from '../times.ts'
+import { countText, firstText, unappliedText } from '../unapplied-text.ts'
 
 export interface ReplayOptions {
   readonly to?: string
@@ -47,11 +48,7 @@ async function replayOnly({ output }: Context, store: Store, id: string, to: num
   await output.list(listing(false), replayed(store, id, to, fold))
   const { state, unapplied, unappliedCount } = fold.finish()
   output.say(`Replayed ${to} positions; state hash ${toHex(stateHash(state, sha256))}.`)
-  if (unappliedCount > 0) {
-    output.say(
-      `${unappliedCount} actions could not be applied, the first at position ${unapplied[0]?.position}: ${unapplied[0]?.problem}.`,
-    )
-  }
+  if (unappliedCount > 0) output.say(`${unappliedText(unappliedCount, unapplied[0])}.`)
   output.next(['replay', id, '--verify'], ['show', id, '--at', Math.ceil(to / 2)])
   return exitCodes.ok
 }
@@ -85,9 +82,20 @@ async function replayAndVerify(context: Context, store: Store, id: string, head:
     if (output.isTerminal) await output.write('\n')
     await writeFacts(output, verdictFacts(verdict))
   }
-  if (verdict.verdict === 'same') output.next(['verify', id], ['export', id, '--format', 'markdown'])
-  else output.next(['verify', id], ['show', id, '--at', verdict.chain.problem?.position ?? verdict.difference?.position ?? head])
-  return verdict.verdict === 'same' ? exitCodes.ok : exitCodes.verificationFailed
+  const { chain, difference, firstUnapplied } = verdict
+  const oddPosition = chain.problem?.position ?? difference?.position ?? firstUnapplied?.position
+  if (oddPosition === undefined) output.next(['verify', id], ['export', id, '--format', 'markdown'])
+  else output.next(['verify', id], ['show', id, '--at', Math.min(oddPosition, head)])
+  return exitCodeOf[verdict.verdict]
+}
+
+/** Where nothing was kept nothing is wrong, as with every short conversation; where these slices do not know enough, that must not pass. */
+const exitCodeOf: Readonly<Record<ReplayVerdict['verdict'], ExitCode>> = {
+  same: exitCodes.ok,
+  nothing_kept: exitCodes.ok,
+  log_changed: exitCodes.verificationFailed,
+  code_changed: exitCodes.verificationFailed,
+  unproved: exitCodes.notProved,
 }
 
 /** The log is read twice: once for the chain, once for the states. */
@@ -109,23 +117,38 @@ function verdictFacts({
   verdict,
   positions,
   compared,
+  keptUnderOtherKeys,
+  unappliedCount,
+  firstUnapplied,
   stateHash: hash,
   difference,
   chain,
 }: ReplayVerdict): (readonly [string, string])[] {
-  const words = {
+  const words: Readonly<Record<ReplayVerdict['verdict'], string>> = {
     same: `same: every kept state hash (${compared}) is reached again`,
     log_changed: 'log_changed: the stored actions are not those that were appended',
     code_changed:
       'code_changed: the log is whole, but its actions lead to another state than was kept: the code changed, or what was kept',
-  }[verdict]
+    nothing_kept:
+      'nothing_kept: the log is whole and every action was applied; no state hash was kept, so there is nothing to compare with',
+    unproved:
+      'unproved: the log is whole, but the slices of this command do not know all that is in it: replay it with those that wrote it',
+  }
   return [
-    [
-      'verdict',
-      compared === 0 && verdict === 'same' ? 'same: the log is whole; no state hash was kept that could be compared' : words,
-    ],
+    ['verdict', words[verdict]],
     ['positions', String(positions)],
     ['state hash', hash],
+    ...(unappliedCount > 0
+      ? ([['not applied', `${countText(unappliedCount)}, the first is ${firstText(firstUnapplied)}`]] as const)
+      : []),
+    ...(keptUnderOtherKeys > 0
+      ? ([
+          [
+            'not compared',
+            `${keptUnderOtherKeys} state ${keptUnderOtherKeys === 1 ? 'hash' : 'hashes'}, kept by other slices or versions`,
+          ],
+        ] as const)
+      : []),
     ...(chain.problem ? ([['broken at', `position ${chain.problem.position}: ${chain.problem.text}`]] as const) : []),
     ...(difference
       ? ([['differs at', `position ${difference.position}: kept ${difference.kept}, replayed ${difference.replayed}`]] as const)

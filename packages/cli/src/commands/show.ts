@@ -6,6 +6,7 @@ import { type ExitCode, exitCodes } from '../exit.ts'
 import { showState } from '../show-state.ts'
 import { openStore } from '../store.ts'
 import { type Moment, parseMoment } from '../times.ts'
+import { unappliedText } from '../unapplied-text.ts'
 
 export interface ShowOptions {
   readonly at?: string
@@ -40,10 +41,5 @@ function documentOf(id: string, { state, position, occurredAt, unapplied }: Repl
 function sayWhatIsOdd({ output }: Context, { position, unapplied, unappliedCount }: Replayed<unknown>, moment?: Moment): void {
   if (position === 0 && moment)
     output.say('The conversation had not begun at that time: this is the state before its first action.')
-  if (unappliedCount > 0) {
-    const first = unapplied[0]
-    output.say(
-      `${unappliedCount} actions could not be applied; the first is ${first?.type} at position ${first?.position}: ${first?.problem}.`,
-    )
-  }
+  if (unappliedCount > 0) output.say(`${unappliedText(unappliedCount, unapplied[0])}.`)
 }
