@@ -87,7 +87,7 @@ export interface Engine<State> extends AsyncDisposable {
    * when the engine is closed. Reads on when `next` returns: who awaits something for each envelope takes `feed`, which waits.
    *
    * Errors: `cursor_invalid`, `history_rewound`, `feed_hole`, `log_closed`, `database_failed`, `log_corrupt`. While the database cannot
-   * be reached it waits.
+   * be reached it waits. A hole is seen without any filter only: with `tenant: null`, and neither types nor a conversation.
    */
   feed$(options?: FeedOptions): Observable<FeedEnvelope>
   /** The same as batches, each one read when the one before was dealt with: nothing waits in memory. @throws `engine_closed` and as `feed$` */

@@ -25,7 +25,7 @@ import { systemTimer } from './node-ports.ts'
 export interface FeedOptions {
   /** Behind which cursor to begin; 'end': with what comes from now on. Default: the beginning. */
   readonly from?: FeedCursor
-  /** Whose conversations; null: everybody's. Default: the engine's own tenant. */
+  /** Whose conversations; null: everybody's. Default: the engine's own tenant, which is a filter: it passes over holes. */
   readonly tenant?: string | null
   readonly types?: readonly string[]
   readonly conversation?: string

@@ -55,6 +55,7 @@ export interface FollowedFeed extends AsyncIterable<FollowedPage> {
  * partitions in any. Asks for nothing more of a partition before its page was taken.
  *
  * The iteration rejects with `cursor_invalid`, `history_rewound`, `feed_hole`, `log_closed`, `database_failed`; while the database cannot be reached it waits.
+ * `feed_hole` comes without a filter only: what a filter leaves out cannot be told from what is gone.
  */
 export function followFeed(log: EventLog, options: FollowOptions): FollowedFeed {
   const { from, limit = pageSize, partition: only, timer, sweepMs, onTrouble = () => {}, ...filter } = options

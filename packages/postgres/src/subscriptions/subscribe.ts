@@ -26,7 +26,10 @@ export type SubscribeOptions = Handling & {
   readonly name: string
   /** Where a name that is new begins: behind a cursor, or 'end'. Default: the beginning. */
   readonly from?: FeedCursor
-  /** Must stay the same for a name: what a checkpoint has passed is not looked at again. */
+  /**
+   * Must stay the same for a name: what a checkpoint has passed is not looked at again. A subscription without one stands still before a
+   * hole in the feed; one with a filter passes over it.
+   */
   readonly filter?: FeedFilter
   /** Envelopes in one call of the handler, at most, and in memory for each partition that is at work. Default 100. */
   readonly limit?: number
