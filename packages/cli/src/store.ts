@@ -134,15 +134,15 @@ function storeOf(own: EventLog, place: Place, context: Context): Store {
 }
 
 /** What goes wrong beside a command. Of a conversation with actions that no slice here knows the first is told, not each of thousands. */
-function reporter({ say }: Context['output']): ErrorListener {
+function reporter(output: Context['output']): ErrorListener {
   const told = new Set<string>()
   return (error, where) => {
-    if (!isUnapplied(error)) return say(`${where}: ${error instanceof Error ? error.message : JSON.stringify(error)}`)
+    if (!isUnapplied(error)) return output.say(`${where}: ${error instanceof Error ? error.message : JSON.stringify(error)}`)
     if (told.has(where)) return
     told.add(where)
     const { type, position, problem } = error
     const id = where.replace(/^replay of /, '')
-    say(
+    output.say(
       printable(
         `${where}: ${type} at position ${position} could not be applied: ${problem}. There may be more: "show ${id}" counts them.`,
       ),

@@ -63,11 +63,11 @@ async function verifyAll(context: Context, store: Store): Promise<ExitCode> {
 }
 
 /** Undefined for a role that does not see the whole feed. */
-async function feedHoles({ output }: Context, { log, progress }: Store): Promise<readonly FeedHole[] | undefined> {
-  const total = (await log.feedHeads()).reduce((sum, end) => sum + end, 0)
-  using _progress = progress('Looking for holes in the feed', total)
+async function feedHoles({ output }: Context, store: Store): Promise<readonly FeedHole[] | undefined> {
+  const total = (await store.log.feedHeads()).reduce((sum, end) => sum + end, 0)
+  using _progress = store.progress('Looking for holes in the feed', total)
   try {
-    return await findFeedHoles(log)
+    return await findFeedHoles(store.log)
   } catch (error) {
     if (!isColloquyError(error, 'tenant_missing')) throw error
     output.say(`The feed was not looked at for holes: ${error.message}`)
