@@ -76,6 +76,8 @@ describe('wrong usage is exit code 2', () => {
     [['list', '--limit', '0'], '--limit takes a whole number from 1'],
     [['verify', 'x', '--all'], 'Give an id or --all, not both'],
     [['verify', '--seen', `1:${'ab'.repeat(32)}`], '--seen is about one conversation: give its id'],
+    [['verify', '--all', '--against', 'x.jsonl'], '--against is about one conversation: give its id'],
+    [['verify', 'x', '--against', 'x.jsonl', '--seen', '72:0'], 'cannot be used with'],
     [['verify', 'x', '--seen', '72'], '--seen takes a position and the whole hash of its envelope'],
     [['verify', 'x', '--seen', `1:${'ab'.repeat(8)}`], '--seen takes a position and the whole hash of its envelope'],
     [['verify', 'x', '--seen', `0:${'ab'.repeat(32)}`], '--seen takes a position and the whole hash of its envelope'],

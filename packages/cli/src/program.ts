@@ -278,6 +278,9 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .argument('[id]', 'a conversation')
     .option('--all', 'all conversations of the tenant, and the whole feed; so without an id')
     .option('--seen <position:hash>', 'an envelope as you once saw it: whether it is still there, and all before it')
+    .addOption(
+      new Option('--against <file>', 'an export of it (jsonl): whether all that it holds is still there').conflicts('seen'),
+    )
     .action(
       calls(async (context, id: string | undefined, options: object) =>
         (await import('./commands/verify.ts')).verify(context, id, options),

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
@@ -16,6 +16,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { capturedIo } from '../../../test/cli/captured-io.ts'
 import { fixedClock, say } from '../../../test/support/given.ts'
+import { openRewindableLog } from '../../../test/support/rewindable-log.ts'
 import { run } from './program.ts'
 
 /** The sample and two small conversations, in one log that every command here reads. */
@@ -425,6 +426,58 @@ describe('verify', () => {
       })
       expect((await call(given)).stderr).toContain('b-short is not whole, or not as it was seen.')
     }
+  })
+
+  describe('--against an export', () => {
+    async function exported() {
+      const { log: kept, rewindTo } = openRewindableLog()
+      await using engine = createEngine({ log: kept, clock: fixedClock() })
+      await (await engine.open('c')).dispatch(['m1', 'm2', 'm3', 'm4'].map((name) => say(name)))
+      const file = join(directory, 'c.jsonl')
+      expect(await run(['export', 'c', '--format', 'jsonl', '-o', file], capturedIo({ log: kept }))).toBe(0)
+      const verify = async (...given: string[]) => {
+        const io = capturedIo({ log: kept })
+        const code = await run(['verify', 'c', '--against', file, ...given], io)
+        return { code, stdout: io.stdout.text, stderr: io.stderr.text }
+      }
+      const goOn = async (...names: string[]) => {
+        await using other = createEngine({ log: kept, clock: fixedClock() })
+        await (await other.open('c')).dispatch(names.map((name) => say(name, 'later')))
+      }
+      return { file, verify, goOn, rewindTo }
+    }
+
+    test('is as if its last envelope was seen, however far the log went on', async () => {
+      const { verify, goOn } = await exported()
+      await goOn('m5')
+      const { code, stderr } = await verify()
+      expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining('up to position 4 as it was seen.') })
+      expect(JSON.parse((await verify('--json')).stdout)).toMatchObject([{ ok: true, positions: 5, seen: 4 }])
+    })
+
+    test('names the first envelope that is another one now, and the first that is gone', async () => {
+      const { file, verify, goOn, rewindTo } = await exported()
+      await rewindTo(2)
+      expect(await verify()).toMatchObject({
+        code: 3,
+        stderr: expect.stringContaining(`The first envelope that is not as in ${file} is at position 3.`),
+      })
+      await goOn('m3', 'm4', 'm5')
+      const { code, stdout, stderr } = await verify()
+      expect({ code, stdout }).toEqual({ code: 3, stdout: expect.stringContaining('position 4: the hash is') })
+      expect(stderr).toContain(`The first envelope that is not as in ${file} is at position 3.`)
+    })
+
+    test.each([
+      ['nothing', () => '', 'holds no envelope'],
+      ['a transcript', () => '{"role":"user"}\n', 'line 1 is no envelope'],
+      ['no JSON', () => 'hello', 'line 1 is no envelope'],
+      ['an export that lacks a line', (text: string) => text.slice(text.indexOf('\n') + 1), 'line 1 is of position 2'],
+    ])('refuses %s', async (_, change, problem) => {
+      const { file, verify } = await exported()
+      await writeFile(file, change(await readFile(file, 'utf8')))
+      expect(await verify()).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(problem) })
+    })
   })
 
   test('--all finds what was taken out of the feed, of whomever it was', async () => {

@@ -1,13 +1,16 @@
-import { ColloquyError, isColloquyError } from '@colloquy/core'
+import { ColloquyError, isColloquyError, toHex } from '@colloquy/core'
 import { type ChainVerdict, type FeedHole, findFeedHoles, type Seen, sha256, verifyChain } from '@colloquy/engine'
 import type { Context } from '../context.ts'
 import { type ExitCode, exitCodes, failureText } from '../exit.ts'
+import { readExportedHashes } from '../exported-hashes.ts'
 import type { Listing } from '../output.ts'
 import { headOf, isThere, openStore, placeName, type Store } from '../store.ts'
 
 export interface VerifyOptions {
   readonly all?: boolean
   readonly seen?: string
+  /** An export. */
+  readonly against?: string
 }
 
 const pageSize = 100
@@ -18,16 +21,54 @@ const pageSize = 100
  */
 export async function verify(context: Context, id: string | undefined, options: VerifyOptions): Promise<ExitCode> {
   if (id !== undefined && options.all) throw usage('Give an id or --all, not both')
-  if (id === undefined && options.seen !== undefined) throw usage('--seen is about one conversation: give its id')
-  const seen = options.seen === undefined ? undefined : parseSeen(options.seen)
+  for (const name of ['seen', 'against'] as const)
+    if (id === undefined && options[name] !== undefined) throw usage(`--${name} is about one conversation: give its id`)
+  const held = await heldBy(options)
   await using store = await openStore(context)
-  return id === undefined ? await verifyAll(context, store) : await verifyOne(context, store, id, seen)
+  return id === undefined ? await verifyAll(context, store) : await verifyOne(context, store, id, held)
 }
 
-async function verifyOne({ output }: Context, store: Store, id: string, seen: Seen | undefined): Promise<ExitCode> {
+/** What somebody kept outside of the store. */
+interface Held {
+  readonly seen?: Seen
+  /** Of an export: the hashes from position 1 on. The last one, which is bound to all before it, is `seen`. */
+  readonly export?: { readonly file: string; readonly hashes: readonly string[] }
+}
+
+/** @throws `usage_invalid` */
+async function heldBy({ seen, against: file }: VerifyOptions): Promise<Held> {
+  if (seen !== undefined) return { seen: parseSeen(seen) }
+  if (file === undefined) return {}
+  const hashes = await readExportedHashes(file)
+  return { seen: { position: hashes.length, hash: Buffer.from(hashes.at(-1) as string, 'hex') }, export: { file, hashes } }
+}
+
+/** Undefined where all that can be read is as it was. */
+async function firstDifference({ log, key }: Store, id: string, hashes: readonly string[]): Promise<number | undefined> {
+  let positions = 0
+  try {
+    for await (const page of log.read(key(id), { to: hashes.length })) {
+      for (const { position, hash } of page) {
+        if (toHex(hash) !== hashes[position - 1]) return position
+        positions = position
+      }
+    }
+  } catch (error) {
+    // A hole: what is before it in its page was not given, and verify has named it.
+    if (isColloquyError(error, 'log_corrupt')) return undefined
+    throw error
+  }
+  return positions < hashes.length ? positions + 1 : undefined
+}
+
+async function verifyOne({ output }: Context, store: Store, id: string, held: Held): Promise<ExitCode> {
+  const { seen } = held
   const verdict = await verdictOn(store, id, seen)
   await output.list(listing, [[verdict]])
   if (!verdict.ok) {
+    const different = held.export && (await firstDifference(store, id, held.export.hashes))
+    if (different !== undefined)
+      output.say(`The first envelope that is not as in ${held.export?.file} is at position ${different}.`)
     output.say(`${id} is not whole${seen ? ', or not as it was seen' : ''}. Restore it from a copy that passes.`)
     output.next(['replay', id, '--verify'])
     return exitCodes.verificationFailed
