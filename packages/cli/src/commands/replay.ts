@@ -86,11 +86,11 @@ async function replayAndVerify(context: Context, store: Store, id: string, head:
   const oddPosition = chain.problem?.position ?? difference?.position ?? firstUnapplied?.position
   if (oddPosition === undefined) output.next(['verify', id], ['export', id, '--format', 'markdown'])
   else output.next(['verify', id], ['show', id, '--at', Math.min(oddPosition, head)])
-  return exitCodeOf[verdict.verdict]
+  return verdictExits[verdict.verdict]
 }
 
 /** Where nothing was kept nothing is wrong, as with every short conversation; where these slices do not know enough, that must not pass. */
-const exitCodeOf: Readonly<Record<ReplayVerdict['verdict'], ExitCode>> = {
+const verdictExits: Readonly<Record<ReplayVerdict['verdict'], ExitCode>> = {
   same: exitCodes.ok,
   nothing_kept: exitCodes.ok,
   log_changed: exitCodes.verificationFailed,
