@@ -305,7 +305,7 @@ test('however a read overlaps with a write, it copies no old value over the new 
 test('however a read ends beside the end of a write, it copies no old value over the new one', async () => {
   // By microtasks: between two of them nothing but a microtask may come.
   const ticks = async (count: number): Promise<void> => {
-    for (let i = 0; i < count; i++) await null
+    for (let i = 0; i < count; i++) await Promise.resolve()
   }
   const stale: unknown[] = []
   for (let readTicks = 0; readTicks < 60; readTicks++) {
