@@ -44,6 +44,7 @@ export type { LaneLimits, TurnEvent, TurnPart } from './turn/delta-lane.ts'
 export { type ReserveCallsOptions, reserveCalls } from './turn/reserve-calls.ts'
 export { resumeTurn, runTurn } from './turn/run-turn.ts'
 export type {
+  CallSettlement,
   HeldCall,
   ModelCall,
   PendingCall,

@@ -21,8 +21,11 @@ export interface Circuit {
   readonly name: string
   /** `half_open`: one try is let through, and decides. */
   readonly state: 'closed' | 'open' | 'half_open'
-  /** @throws `circuit_open` without running `operation`, or what `operation` throws */
-  run<T>(operation: () => Promise<T>): Promise<T>
+  /**
+   * `isOfProvider`: whether what `operation` throws says anything of the provider; asked when it throws. By default it does.
+   * @throws `circuit_open` without running `operation`, or what `operation` throws
+   */
+  run<T>(operation: () => Promise<T>, options?: { readonly isOfProvider?: (error: unknown) => boolean }): Promise<T>
 }
 
 export interface CircuitOptions {
@@ -70,8 +73,8 @@ function createCircuit(name: string, options: CircuitOptions): Circuit {
   function policyIn(initial: CircuitState): CircuitBreakerPolicy {
     const made: CircuitBreakerPolicy = circuitBreaker(
       handleWhen((error) => {
-        const { kind } = classify(error)
-        // Cockatiel takes what is not counted for a success of the half-open try; an aborted one has shown nothing.
+        const kind = error instanceof NothingShown ? 'aborted' : classify(error).kind
+        // Cockatiel takes what is not counted for a success of the half-open try; one that was given up has shown nothing.
         return counted.has(kind) || (kind === 'aborted' && made.state === Cockatiel.HalfOpen)
       }),
       {
@@ -130,21 +133,34 @@ function createCircuit(name: string, options: CircuitOptions): Circuit {
     get state() {
       return policy.state === Cockatiel.Isolated ? 'open' : states[policy.state]
     },
-    async run(operation) {
+    async run(operation, { isOfProvider = () => true } = {}) {
       await takeOver()
       let isRun = false
       try {
         return await policy.execute(async () => {
           isRun = true
-          return operation()
+          try {
+            return await operation()
+          } catch (error) {
+            throw isOfProvider(error) ? error : new NothingShown(error)
+          }
         })
       } catch (error) {
+        if (error instanceof NothingShown) throw error.thrown
         if (isRun) throw error
         const openedAtMs = agreed.state === 'open' ? agreed.openedAtMs : Date.now()
         const retryInMs = Math.max(0, openedAtMs + openMs - Date.now())
         throw new ColloquyError('circuit_open', { circuit: name, failures, retryInMs }, { cause: error })
       }
     },
+  }
+}
+
+/** Carries an error through the breaker that says nothing of the provider. */
+class NothingShown {
+  readonly thrown: unknown
+  constructor(thrown: unknown) {
+    this.thrown = thrown
   }
 }
 

@@ -6,13 +6,15 @@ import type { Model } from '../model.ts'
 import { classify, type Failure } from '../recovery/classify.ts'
 import { recoveredBy } from '../recovery/degradation.ts'
 import { fallBack } from '../recovery/fall-back.ts'
-import { recover } from '../recovery/recover.ts'
+import { retryPolicies } from '../recovery/policies.ts'
+import { recover, retryDelayMs } from '../recovery/recover.ts'
+import { sleep } from '../recovery/sleep.ts'
 import type { CallRequest, ToolCallPart } from '../tools/run-call.ts'
 import { problemOf } from '../tools/tool-result.ts'
 import { compactOnOverflow } from './compact-on-overflow.ts'
 import { type PartialAnswer, partialAnswer } from './partial-answer.ts'
 import { createBatch, startCall, type ToolBatch } from './tool-batch.ts'
-import type { ModelCall } from './turn-options.ts'
+import type { CallSettlement, HeldCall, ModelCall } from './turn-options.ts'
 import { holds, keyOfCall, recordUsage, type TurnRun } from './turn-run.ts'
 
 export interface ModelAnswer {
@@ -34,13 +36,13 @@ export async function callModel(run: TurnRun, number: number): Promise<ModelAnsw
   const tries: Tries = { last: undefined, isSent: false }
   // What refuses before the call leaves is no failure of the model, and is not asked again; an open circuit stands for the model.
   const isOfModel = (error: unknown): boolean => tries.isSent || isColloquyError(error, 'circuit_open')
-  const read = (error: unknown): Failure => {
+  const failureOf = (error: unknown): Failure => {
     const failure = (recovery.classify ?? classify)(error)
     return isOfModel(error) ? failure : { ...failure, kind: 'rejected', retryable: false }
   }
   try {
-    return await fallBack([model, ...fallbacks], (one) => callOne(run, one, { number, tries, read }), {
-      classify: read,
+    return await fallBack([model, ...fallbacks], (one) => callOne(run, one, { number, tries, failureOf }), {
+      classify: failureOf,
       signal: run.signal,
       onFallBack: async ({ to, failure: { kind, problem } }) => {
         await run.store([errorRecorded({ kind, problem, details: { fallBackTo: { provider: to.provider, id: to.id } } })])
@@ -63,69 +65,151 @@ interface Calling {
   /** Of the turn, from 1. */
   readonly number: number
   readonly tries: Tries
-  readonly read: (error: unknown) => Failure
+  readonly failureOf: (error: unknown) => Failure
 }
 
-async function callOne(run: TurnRun, model: Model, { number, tries, read: classified }: Calling): Promise<ModelAnswer> {
-  const { hooks = {}, recovery = {}, circuits } = run.options
-  const circuit = circuits?.of(model.provider, 'stream')
+type Place = Pick<ModelCall, 'number' | 'attempt'>
 
-  const operation = async (attemptNumber: number): Promise<ModelAnswer> => {
-    tries.isSent = false
-    const call = await prepare(run, model, number, attemptNumber)
-    if (hooks.beforeCall !== undefined) await run.store(await hooks.beforeCall(call, run.conversation))
-    const held = await hooks.reserve?.(call, run.conversation)
-    // Last: a call that was refused was never made.
-    const body = await recorded(run, call)
-    tries.last?.withdraw()
-    const attempt = createAttempt(run, held?.reservationId)
-    tries.last = attempt
-    tries.isSent = true
-    let error: unknown
-    try {
-      await read(run, model, body, attempt)
-    } catch (thrown) {
-      error = thrown
-    }
-    attempt.end()
-    await held?.settle({ usage: attempt.usage(), error })
-    if (attempt.isWhole()) {
-      if (error !== undefined) run.logger.warn('the connection failed behind a whole answer', { problem: problemOf(error) })
-      run.metrics.modelCalls += 1
-      return { batch: attempt.batch, failure: undefined }
-    }
-    if (run.signal.aborted) return { batch: attempt.batch, failure: undefined }
-    const failure = error ?? emptyAnswer(model)
-    if (attempt.batch.calls.length === 0) throw failure
-    await run.store([errorRecorded({ kind: 'model', problem: problemOf(failure), attempt: attemptNumber })])
-    return { batch: attempt.batch, failure: { error: failure, isFinal: false } }
-  }
-
-  return recover(operation, {
+/** Calls one model, and again as the policies say. Rejects with what is left when they have no tries, or refuse any. */
+async function callOne(run: TurnRun, model: Model, { number, tries, failureOf }: Calling): Promise<ModelAnswer> {
+  const { hooks = {}, recovery = {} } = run.options
+  await waitForBroken(run, model, tries)
+  const answer = await recover((attempt) => tryOnce(run, model, tries, { number, attempt }), {
     ...recovery,
-    ...(circuit && { circuit }),
-    classify: classified,
+    classify: failureOf,
     signal: run.signal,
     onRetry: async ({ failure: { kind, problem }, attempt, delayMs }) => {
       run.metrics.retries += 1
       await run.store([errorRecorded({ kind, problem, retryable: true, retryInMs: delayMs, attempt })])
     },
     onOverflow: async () => {
-      const call = await prepare(run, model, number, 1)
+      const call = await describeCall(run, model, { number, attempt: 1 })
       const isSmaller = await (hooks.onOverflow ?? compactOnOverflow())(call, run.conversation)
       const well = isSmaller ? recoveredBy('compacted', run.conversation.getState().health) : null
       if (well !== null) await run.store([well])
       return isSmaller
     },
   })
+  const isWhole = tries.last?.answer() === 'whole'
+  if (isWhole || answer.failure !== undefined) run.metrics.modelCalls += 1
+  if (isWhole) run.broken.clear()
+  if (answer.failure !== undefined) await recordBroken(run, model, failureOf(answer.failure.error), answer.failure.error)
+  return answer
 }
 
-async function prepare(run: TurnRun, model: Model, number: number, attempt: number): Promise<ModelCall> {
+/**
+ * One try, of which the circuit hears. Rejects when it brought nothing that must be kept; behind a call that it has let run it does not,
+ * whatever fails, since who retries would run that tool again.
+ */
+async function tryOnce(run: TurnRun, model: Model, tries: Tries, at: Place): Promise<ModelAnswer> {
+  const circuit = run.options.circuits?.of(model.provider, 'stream')
+  let sent: Attempt | undefined
+  const send = async (): Promise<void> => {
+    const { body, held } = await prepare(run, await describeCall(run, model, at))
+    tries.last?.withdraw()
+    const attempt = createAttempt(run, held?.reservationId)
+    sent = attempt
+    tries.last = attempt
+    tries.isSent = true
+    let error: unknown
+    try {
+      await readStream(run, model, body, attempt)
+    } catch (thrown) {
+      error = thrown
+    }
+    attempt.end()
+    await settle(run, held, { usage: attempt.usage(), error, answer: attempt.answer() })
+    if (attempt.answer() !== 'whole') throw error ?? emptyAnswer(model)
+    if (error !== undefined) run.logger.warn('the connection failed behind a whole answer', { problem: problemOf(error) })
+  }
+  tries.isSent = false
+  try {
+    // What refuses a call before it leaves, and an abort, say nothing of the provider.
+    await (circuit === undefined ? send() : circuit.run(send, { isOfProvider: () => tries.isSent && !run.signal.aborted }))
+  } catch (error) {
+    const kept = sent as Attempt | undefined
+    if (kept !== undefined && run.signal.aborted) return { batch: kept.batch, failure: undefined }
+    if (kept === undefined || kept.batch.calls.length === 0) throw error
+    return { batch: kept.batch, failure: { error, isFinal: false } }
+  }
+  return { batch: (sent as unknown as Attempt).batch, failure: undefined }
+}
+
+/** The answer broke off behind a call: the turn goes on with what came, and counts it against the model. */
+async function recordBroken(run: TurnRun, model: Model, failure: Failure, error: unknown): Promise<void> {
+  const { policies, random } = run.options.recovery ?? {}
+  const times = (run.broken.get(model)?.times ?? 0) + 1
+  const delayMs = retryDelayMs(failure, times, { ...retryPolicies, ...policies }, random)
+  run.broken.set(model, { error, times, delayMs })
+  const { kind, problem } = failure
+  const again = delayMs === undefined ? {} : { retryable: true, retryInMs: delayMs }
+  await run.store([errorRecorded({ kind, problem, attempt: times, ...again })])
+}
+
+/** A model whose answers break off behind calls, one after the other, is asked by the policy too. @throws what broke the last one */
+async function waitForBroken(run: TurnRun, model: Model, tries: Tries): Promise<void> {
+  const broken = run.broken.get(model)
+  if (broken === undefined) return
+  if (broken.delayMs === undefined) {
+    // It did leave, in the call before.
+    tries.isSent = true
+    throw broken.error
+  }
+  run.metrics.retries += 1
+  await (run.options.recovery?.sleep ?? sleep)(broken.delayMs, run.signal)
+}
+
+async function describeCall(run: TurnRun, model: Model, { number, attempt }: Place): Promise<ModelCall> {
   const { system = null, config } = run.options
   const tools = await run.registry.schemas(run.conversation)
   const messages = run.conversation.getState().messages.slice()
   const request = { system, tools, messages, config: { model: model.id, cacheKey: run.cacheKey, ...config } }
   return { callId: run.ids(), turnId: run.turnId, number, attempt, model, request }
+}
+
+interface Prepared {
+  readonly body: JsonObject
+  readonly held: HeldCall | undefined
+}
+
+/** All that comes before a call leaves. Of one that does not leave nothing stays held. */
+async function prepare(run: TurnRun, call: ModelCall): Promise<Prepared> {
+  const { hooks = {} } = run.options
+  if (hooks.beforeCall !== undefined) await run.store(await hooks.beforeCall(call, run.conversation))
+  const held = await hooks.reserve?.(call, run.conversation)
+  try {
+    run.signal.throwIfAborted()
+    // Last: a call that was refused was never made.
+    const body = await recorded(run, call)
+    run.signal.throwIfAborted()
+    return { body, held }
+  } catch (error) {
+    await release(run, held, error)
+    throw error
+  }
+}
+
+async function release(run: TurnRun, held: HeldCall | undefined, error: unknown): Promise<void> {
+  if (held?.release === undefined) return settle(run, held, { usage: null, error, answer: 'none' })
+  try {
+    await held.release(`the call did not leave: ${problemOf(error)}`)
+  } catch (thrown) {
+    notGivenBack(run, held, thrown)
+  }
+}
+
+/** Never rejects: the answer is there. What stays held counts against the budget all the same, and as spent when it expires. */
+async function settle(run: TurnRun, held: HeldCall | undefined, end: CallSettlement): Promise<void> {
+  try {
+    await held?.settle(end)
+  } catch (thrown) {
+    notGivenBack(run, held, thrown)
+  }
+}
+
+function notGivenBack(run: TurnRun, held: HeldCall | undefined, thrown: unknown): void {
+  const { reservationId } = held ?? {}
+  run.logger.error('what was held for a call of the model could not be settled', { reservationId, problem: problemOf(thrown) })
 }
 
 /** The body to be sent, when the log has the manifest of it. */
@@ -145,8 +229,8 @@ interface Attempt {
   take(event: StreamEvent): void
   /** The stream is over: answers that it did not end are kept as far as they came. */
   end(): void
-  /** At least one answer, and each one whole. */
-  isWhole(): boolean
+  /** Whole: at least one answer, and each one whole. None: not even a part of one, and no word of what it took. */
+  answer(): CallSettlement['answer']
   usage(): Usage | null
   /** It is made again, and its answers are void. */
   withdraw(): void
@@ -208,6 +292,11 @@ function createAttempt(run: TurnRun, reservationId: string | undefined): Attempt
     else doubtful.set(name, [...(doubtful.get(name) ?? []), request(name, part)])
   }
 
+  const usage = (): Usage | null => {
+    const usages = batch.answers.flatMap(({ message }) => message.model?.usage ?? [])
+    return usages.length === 0 ? null : usages.reduce(addUsage)
+  }
+
   return {
     batch,
     take,
@@ -218,11 +307,11 @@ function createAttempt(run: TurnRun, reservationId: string | undefined): Attempt
       }
       open.clear()
     },
-    isWhole: () => batch.answers.length > 0 && batch.answers.every(({ isInterrupted }) => !isInterrupted),
-    usage: () => {
-      const usages = batch.answers.flatMap(({ message }) => message.model?.usage ?? [])
-      return usages.length === 0 ? null : usages.reduce(addUsage)
+    answer: () => {
+      if (batch.answers.length > 0 && batch.answers.every(({ isInterrupted }) => !isInterrupted)) return 'whole'
+      return usage() === null && batch.answers.every(({ message }) => message.parts.length === 0) ? 'none' : 'broken'
     },
+    usage,
     withdraw: () => {
       for (const messageId of names.values()) run.lane.push({ type: 'answerWithdrawn', messageId })
     },
@@ -230,7 +319,7 @@ function createAttempt(run: TurnRun, reservationId: string | undefined): Attempt
 }
 
 /** @throws what the model throws, `model_failed` for an error inside its stream */
-async function read(run: TurnRun, model: Model, body: JsonObject, attempt: Attempt): Promise<void> {
+async function readStream(run: TurnRun, model: Model, body: JsonObject, attempt: Attempt): Promise<void> {
   const iterator = model.stream(body, { signal: run.signal })[Symbol.asyncIterator]()
   let reported: unknown
   let isHung = false

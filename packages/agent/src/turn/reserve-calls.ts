@@ -8,6 +8,7 @@ import {
   reserve,
   type TokenCounter,
 } from '@colloquy/context'
+import type { BudgetAmounts, Usage } from '@colloquy/core'
 import { classify } from '../recovery/classify.ts'
 import type { TurnHooks } from './turn-options.ts'
 
@@ -21,7 +22,9 @@ export interface ReserveCallsOptions {
 
 /**
  * Holds each model call against the budgets before it leaves, and settles it by what the provider counted. A call that the provider
- * refused is given back; of one that broke off, what was held counts, since it may have been answered.
+ * refused, or that did not leave, is given back. Of one that broke off or was aborted, what was held for the answer counts: the model may
+ * have said more than arrived, and what a provider counts before its answer is whole (Anthropic: one token, in `message_start`) is no
+ * count of it. What it counted of the request stands.
  *
  * The hook throws `budget_exceeded` and `budget_unavailable`: the turn ends, and the model is not called.
  */
@@ -43,11 +46,23 @@ export function reserveCalls(options: ReserveCallsOptions = {}): NonNullable<Tur
     const held = await reserve(conversation, estimate, { purpose: 'model_call', holder: call.turnId })
     return {
       reservationId: held.reservationId,
-      settle: ({ usage, error }) => {
-        if (usage !== null) return held.settle(amountsOfUsage(usage, { model, prices, toolTokens }))
+      settle: ({ usage, error, answer }) => {
+        if (usage !== null) {
+          const taken = answer === 'whole' ? usage : atLeast(usage, estimate)
+          return held.settle(amountsOfUsage(taken, { model, prices, toolTokens }))
+        }
         const { status } = classify(error)
-        return status === undefined ? held.settle() : held.release(`the provider refused the call: ${status}`)
+        const isRefused = answer === 'none' && status !== undefined
+        return isRefused ? held.release(`the provider refused the call: ${status}`) : held.settle()
       },
+      release: (reason) => held.release(reason),
     }
   }
+}
+
+/** The cost is left out, where it is not of what counts: then that is worked out by the prices, or counts as it was held. */
+function atLeast({ costMicros, ...usage }: Usage, held: BudgetAmounts): Usage {
+  const output = Math.max(usage.output, held.outputTokens ?? 0)
+  const isCost = costMicros !== undefined && (output === usage.output || costMicros >= (held.costMicros ?? 0))
+  return { ...usage, output, ...(isCost && { costMicros }) }
 }

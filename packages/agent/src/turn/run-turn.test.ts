@@ -714,6 +714,7 @@ test('an answer that broke off behind a call is kept, its call is run, and the m
   const { outcome, state } = await runTurn(conversation, 'Go.', {
     model: scriptedModel({ scripts }),
     tools: createToolRegistry([echo]),
+    recovery: { sleep: async () => {} },
   }).done
   expect(outcome).toBe('answered')
   expect(textsOf(state)).toEqual(['ran'])

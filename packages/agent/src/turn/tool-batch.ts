@@ -135,10 +135,12 @@ export function lateActions({ calls }: ToolBatch): ReturnType<typeof toolEndedLa
 
 /** The answers of a call, and what each took. */
 export function answerActions({ answers, reservationId }: ToolBatch, count: BatchPorts['count']): Action[] {
-  return answers.flatMap(({ message }) => {
+  return answers.flatMap(({ message, isInterrupted }) => {
     const { model } = message
     const usage = model?.usage
-    const weight = usage && usage.output > 0 ? { tokenCount: usage.output, tokenCounter: 'provider' } : count(message)
+    // What a provider counts of an answer that is not whole may be what it knew when it began.
+    const weight =
+      usage && usage.output > 0 && !isInterrupted ? { tokenCount: usage.output, tokenCounter: 'provider' } : count(message)
     const added = messageAdded({ message, ...weight })
     if (usage === undefined || model === undefined) return [added]
     const taken = {

@@ -57,7 +57,10 @@ export interface TurnOptions {
   readonly recovery?: Pick<RecoverOptions, 'policies' | 'classify' | 'sleep' | 'random'>
   /** Breakers, one for each provider; shared by all turns that are given them. */
   readonly circuits?: Circuits
-  /** Called in this order when the model before could not answer, and no tool of its answer has run. */
+  /**
+   * Called in this order when the model before could not answer, and no tool of its answer has run. An answer that breaks off behind a call
+   * is kept; the next call of the turn waits as the policy says, and goes to the next model when that has no tries left.
+   */
   readonly fallbacks?: readonly Model[]
   /** Whether what each call is sent is stored first, as a manifest. Default true. */
   readonly manifests?: boolean
@@ -107,12 +110,23 @@ export interface TurnHooks {
   readonly onOverflow?: (call: ModelCall, conversation: AnyConversation) => Promise<boolean>
 }
 
-/** What was held for a call. */
+/** What was held for a call. Neither of its ways to an end is waited for to succeed: what they throw is logged, and the turn goes on. */
 export interface HeldCall {
   /** Stored with the usage, which the settlement counts. */
   readonly reservationId?: string
-  /** With what the call used, where that is known, and why it failed, where it did. */
-  settle(end: { readonly usage: Usage | null; readonly error: unknown }): Promise<unknown>
+  /** The call has left. */
+  settle(end: CallSettlement): Promise<unknown>
+  /** It has not: it could not be encoded or recorded, or the turn was aborted. Default: it is settled, with no answer. */
+  release?(reason: string): Promise<unknown>
+}
+
+/** What a call came to, for whoever held it. */
+export interface CallSettlement {
+  /** What the provider counted, where it did. Of an answer that is not whole that may be what it knew at its beginning. */
+  readonly usage: Usage | null
+  /** Why it failed, where it did. */
+  readonly error: unknown
+  readonly answer: 'whole' | 'broken' | 'none'
 }
 
 export type TurnOutcome =
@@ -136,7 +150,7 @@ export type TurnResult = TurnOutcome & {
 }
 
 export interface TurnMetrics {
-  /** That were answered. */
+  /** That were answered: whole, or as far as a call that was run. */
   readonly modelCalls: number
   readonly retries: number
   readonly toolCalls: number

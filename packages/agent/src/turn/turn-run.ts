@@ -18,6 +18,7 @@ import {
 import { sha256, uuidv7 } from '@colloquy/engine'
 import { filter, firstValueFrom } from 'rxjs'
 import { type Logger, silentLogger } from '../logger.ts'
+import type { Model } from '../model.ts'
 import { createGuardedFetch } from '../tools/egress.ts'
 import { type CallEnd, type CallRequest, denied, resultOf, runCall } from '../tools/run-call.ts'
 import type { ExecutionContext, Tool } from '../tools/tool.ts'
@@ -55,6 +56,8 @@ export interface TurnRun {
     usage: Usage
     firstPartMs: number | null
   }
+  /** Models whose last answers broke off behind a call, until one is whole: how often, and how long to wait before the next; undefined: it is over. */
+  readonly broken: Map<Model, { readonly error: unknown; readonly times: number; readonly delayMs: number | undefined }>
   /** Of the turn: 1, and one more in each process that resumes it. */
   number: number
   /** `turnStarted` is stored, its end is not. */
@@ -99,6 +102,7 @@ export function createTurnRun(conversation: AnyConversation, turnId: string, opt
     storeUnder,
     batchPorts: { count, store, run: (request, closed) => runTool(run, request, closed) },
     metrics: { startedMs: now(), modelCalls: 0, retries: 0, toolCalls: 0, usage: noUsage, firstPartMs: null },
+    broken: new Map(),
     number: 1,
     isOpen: false,
     limitReached: undefined,
