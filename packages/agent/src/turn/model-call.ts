@@ -93,7 +93,11 @@ async function callOne(run: TurnRun, model: Model, { number, tries, failureOf }:
   const isWhole = tries.last?.answer() === 'whole'
   if (isWhole || answer.failure !== undefined) run.metrics.modelCalls += 1
   if (isWhole) run.broken.clear()
-  if (answer.failure !== undefined) await recordBroken(run, model, failureOf(answer.failure.error), answer.failure.error)
+  if (answer.failure === undefined) return answer
+  const failure = failureOf(answer.failure.error)
+  // What fails from here on is ours.
+  tries.isSent = false
+  await recordBroken(run, model, failure, answer.failure.error)
   return answer
 }
 
@@ -103,12 +107,10 @@ async function callOne(run: TurnRun, model: Model, { number, tries, failureOf }:
  */
 async function tryOnce(run: TurnRun, model: Model, tries: Tries, at: Place): Promise<ModelAnswer> {
   const circuit = run.options.circuits?.of(model.provider, 'stream')
-  let sent: Attempt | undefined
-  const send = async (): Promise<void> => {
+  const send = async (): Promise<ToolBatch> => {
     const { body, held } = await prepare(run, await describeCall(run, model, at))
     tries.last?.withdraw()
     const attempt = createAttempt(run, held?.reservationId)
-    sent = attempt
     tries.last = attempt
     tries.isSent = true
     let error: unknown
@@ -121,18 +123,19 @@ async function tryOnce(run: TurnRun, model: Model, tries: Tries, at: Place): Pro
     await settle(run, held, { usage: attempt.usage(), error, answer: attempt.answer() })
     if (attempt.answer() !== 'whole') throw error ?? emptyAnswer(model)
     if (error !== undefined) run.logger.warn('the connection failed behind a whole answer', { problem: problemOf(error) })
+    return attempt.batch
   }
   tries.isSent = false
   try {
     // What refuses a call before it leaves, and an abort, say nothing of the provider.
-    await (circuit === undefined ? send() : circuit.run(send, { isOfProvider: () => tries.isSent && !run.signal.aborted }))
+    const isOfProvider = (): boolean => tries.isSent && !run.signal.aborted
+    return { batch: await (circuit === undefined ? send() : circuit.run(send, { isOfProvider })), failure: undefined }
   } catch (error) {
-    const kept = sent as Attempt | undefined
-    if (kept !== undefined && run.signal.aborted) return { batch: kept.batch, failure: undefined }
-    if (kept === undefined || kept.batch.calls.length === 0) throw error
-    return { batch: kept.batch, failure: { error, isFinal: false } }
+    const batch = tries.isSent ? tries.last?.batch : undefined
+    if (batch !== undefined && run.signal.aborted) return { batch, failure: undefined }
+    if (batch === undefined || batch.calls.length === 0) throw error
+    return { batch, failure: { error, isFinal: false } }
   }
-  return { batch: (sent as unknown as Attempt).batch, failure: undefined }
 }
 
 /** The answer broke off behind a call: the turn goes on with what came, and counts it against the model. */
