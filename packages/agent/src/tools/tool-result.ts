@@ -51,11 +51,25 @@ function textOf(answer: unknown): string {
   }
 }
 
-function bounded(content: Content): Content {
-  let left = resultChars
+/** Below that nothing of a result is worth keeping. */
+const leastChars = 200
+
+/** So much of a result; where that is next to nothing, a word in its place. */
+export function cutContent(content: Content, ratio: number): Content {
+  const chars = content.reduce((sum, part) => sum + charsOf(part), 0)
+  const limit = Math.floor(chars * ratio)
+  if (limit >= leastChars) return bounded(content, limit)
+  const text = `[${chars} characters are left out: there is no room for them]`
+  return chars <= text.length ? content : [{ type: 'text', text }]
+}
+
+const charsOf = (part: Content[number]): number => (part.type === 'text' ? part.text.length : JSON.stringify(part).length)
+
+function bounded(content: Content, limit = resultChars): Content {
+  let left = limit
   const kept: Content = []
   for (const part of content.slice(0, resultParts)) {
-    const chars = part.type === 'text' ? part.text.length : JSON.stringify(part).length
+    const chars = charsOf(part)
     if (chars <= left) kept.push(part)
     else if (part.type === 'text') kept.push({ ...part, text: cut(part.text, left) })
     else kept.push({ type: 'text', text: `[a part of ${chars} characters is left out]` })

@@ -2,6 +2,7 @@
 import {
   type Action,
   type AnsweredToolCall,
+  isColloquyError,
   type Message,
   messageAdded,
   type OpenToolCall,
@@ -10,7 +11,9 @@ import {
   type WorkingMessage,
 } from '@colloquy/core'
 import { type CallRequest, cancelled, outcomeUnknown, type ToolCallPart } from '../tools/run-call.ts'
-import { addEnded, clientCalls, closingActions, createBatch, startCall, type ToolBatch } from './tool-batch.ts'
+import { problemOf } from '../tools/tool-result.ts'
+import { storeWithRoom } from './make-room.ts'
+import { addEnded, clientCalls, closingActions, createBatch, endActions, startCall, type ToolBatch } from './tool-batch.ts'
 import { holds, keyOfCall, pendingOf, type TurnRun } from './turn-run.ts'
 
 /**
@@ -18,7 +21,8 @@ import { holds, keyOfCall, pendingOf, type TurnRun } from './turn-run.ts'
  * never stored get the message that they would have stood in, from what their requests kept.
  */
 export async function storedCalls(run: TurnRun): Promise<ToolBatch | undefined> {
-  const { answers, calls } = await restore(run, run.store)
+  const { answers, calls, added } = restore(run)
+  await run.store(added)
   if (answers.length === 0) return undefined
   const batch = createBatch(run.ids())
   for (const message of answers) batch.answers.push({ message, media: [], isInterrupted: false })
@@ -47,6 +51,9 @@ async function takeUp(run: TurnRun, batch: ToolBatch, request: CallRequest, open
 /**
  * Ends a turn that nobody runs: calls that had begun are `outcome_unknown`, others cancelled, and all are answered. With a `run`: only
  * while the turn is that run's.
+ *
+ * No budget or other middleware keeps a turn open: results are cut where there is no room for them, and where no message is taken at all
+ * the calls have their ends and answers in the journal only. Encoders say of such a call that no result was recorded.
  */
 export async function closeStaleTurn(
   run: TurnRun,
@@ -58,7 +65,7 @@ export async function closeStaleTurn(
   if (turn.current?.turnId !== turnId || (number !== undefined && turn.current.run !== number)) return
   const guard = holds(turnId, turn.current.run)
   const store: TurnRun['store'] = (actions) => run.storeUnder(guard, actions)
-  const { answers, calls } = await restore(run, store)
+  const { answers, calls, added } = restore(run)
   const batch = createBatch(run.ids())
   batch.isStored = true
   for (const message of answers) batch.answers.push({ message, media: [], isInterrupted: true })
@@ -69,15 +76,25 @@ export async function closeStaleTurn(
       batch.calls.push({ request, end, isJournaled: false, settled: Promise.resolve() })
     }
   }
-  await store([
-    ...closingActions(batch, run.count, { reason }),
-    turnInterrupted({ turnId, reason, ...(number !== undefined && { run: number }) }),
-  ])
+  const end = turnInterrupted({ turnId, reason, ...(number !== undefined && { run: number }) })
+  try {
+    await storeWithRoom(batch, store, () => [...added, ...closingActions(batch, run.count, { reason }), end])
+  } catch (error) {
+    if (hasMoved(error)) throw error
+    run.logger.warn('a turn is closed without the messages that answer its calls', { turnId, problem: problemOf(error) })
+    await store([...endActions(batch), end])
+  }
 }
+
+/** The turn, or a call of it, went on or ended while it was looked at. */
+export const hasMoved = (error: unknown): boolean =>
+  isColloquyError(error, 'turn_not_open') || isColloquyError(error, 'tool_not_open')
 
 interface Restored {
   /** Messages of the turn whose calls have no results, in order. */
   readonly answers: readonly Message[]
+  /** Adds those of them that the log has not: their calls began, and the process ended before they did. */
+  readonly added: readonly Action[]
   readonly calls: readonly {
     readonly request: CallRequest
     readonly open: OpenToolCall | undefined
@@ -85,13 +102,12 @@ interface Restored {
   }[]
 }
 
-async function restore(run: TurnRun, store: TurnRun['store']): Promise<Restored> {
+function restore(run: TurnRun): Restored {
   const { tools, messages, turn } = run.conversation.getState()
   const since = turn.current?.startedAtPosition ?? Number.POSITIVE_INFINITY
   const ofTurn = messages.slice().filter(({ position }) => position > since)
   const journaled = [...tools.open, ...tools.answered].sort((a, b) => a.requestedAtPosition - b.requestedAtPosition)
 
-  // Asked for while the model talked, and the process ended before the answer did.
   const known = new Set(messages.slice().map(({ id }) => id))
   const lost = new Map<string, ToolCallPart[]>()
   for (const { messageId, callId, name, args } of journaled) {
@@ -108,8 +124,7 @@ async function restore(run: TurnRun, store: TurnRun['store']): Promise<Restored>
       model: { provider: model.provider, id: model.id, stop: { unified: 'interrupted', raw: null } },
     }),
   )
-  const added: Action[] = made.map((message) => messageAdded({ message, ...run.count(message) }))
-  await store(added)
+  const added = made.map((message) => messageAdded({ message, ...run.count(message) }))
 
   const answers = [...ofTurn.filter((message) => hasOpenCalls(message, ofTurn)), ...made]
   const calls = answers.flatMap((message) =>
@@ -120,7 +135,7 @@ async function restore(run: TurnRun, store: TurnRun['store']): Promise<Restored>
       return { request, open: tools.open.find(isIt), answered: tools.answered.find(isIt) }
     }),
   )
-  return { answers, calls }
+  return { answers, added, calls }
 }
 
 const callPart = (callId: string, name: string, args: ToolArguments): ToolCallPart => ({

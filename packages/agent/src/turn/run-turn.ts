@@ -31,8 +31,9 @@ import { degradedBy, recoveredBy } from '../recovery/degradation.ts'
 import { paused } from '../tools/run-call.ts'
 import { problemOf } from '../tools/tool-result.ts'
 import { activeTurn, registerTurn, unregisterTurn } from './active-turns.ts'
+import { storeWithRoom } from './make-room.ts'
 import { callModel } from './model-call.ts'
-import { closeStaleTurn, storedCalls } from './resume.ts'
+import { closeStaleTurn, hasMoved, storedCalls } from './resume.ts'
 import { answerActions, clientCalls, closingActions, lateActions, type ToolBatch } from './tool-batch.ts'
 import { endReason, recordedEnd } from './turn-end.ts'
 import type { AnyConversation, TurnHandle, TurnLimits, TurnOptions, TurnOutcome, TurnResult } from './turn-options.ts'
@@ -222,7 +223,7 @@ async function begin(run: TurnRun, parts: Part[]): Promise<Beginning> {
 
 /** While a turn was being closed its process, or one that resumed it, went on with it: it is looked at again. */
 function unlessMoved(error: unknown): void {
-  if (!isColloquyError(error, 'turn_not_open') && !isColloquyError(error, 'tool_not_open')) throw error
+  if (!hasMoved(error)) throw error
 }
 
 const lookMs = 250
@@ -255,7 +256,7 @@ async function loop(run: TurnRun, stored: ToolBatch | undefined, keep: (message:
       try {
         await Promise.all(pending.calls.map(({ settled }) => settled))
         if (run.signal.aborted) return await interrupt(run, pending)
-        await run.store(closingActions(pending, count, cutOff))
+        await storeResults(run, pending)
       } catch (error) {
         if (isColloquyError(error, 'turn_not_open')) for (const late of lateActions(pending)) await storeLate(run, late)
         throw error
@@ -287,6 +288,9 @@ async function loop(run: TurnRun, stored: ToolBatch | undefined, keep: (message:
 
 const keyOf = ({ conversation: { tenant, id } }: TurnRun) => ({ tenant, conversationId: id })
 
+const storeResults = (run: TurnRun, batch: ToolBatch): Promise<void> =>
+  storeWithRoom(batch, run.store, () => closingActions(batch, run.count, cutOff))
+
 /** Of calls in an answer that broke off, and were never begun. */
 const cutOff = { reason: 'the answer was cut off' }
 
@@ -308,10 +312,9 @@ async function interrupt(run: TurnRun, batch: ToolBatch | undefined): Promise<Tu
     run.limitReached === 'durationMs'
       ? { outcome: 'limit_reached', limit: run.limitReached }
       : { outcome: 'interrupted', reason: problemOf(run.signal.reason) }
-  await run.store([
-    ...(batch === undefined ? [] : closingActions(batch, run.count, run.signal)),
-    turnInterrupted({ turnId, reason: endReason(outcome), run: run.number }),
-  ])
+  const over = turnInterrupted({ turnId, reason: endReason(outcome), run: run.number })
+  if (batch === undefined) await run.store([over])
+  else await storeWithRoom(batch, run.store, () => [...closingActions(batch, run.count, run.signal), over])
   run.isOpen = false
   return outcome
 }

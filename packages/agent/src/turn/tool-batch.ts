@@ -94,6 +94,12 @@ export function closingActions(batch: ToolBatch, count: BatchPorts['count'], sig
   return [...answers, ...ends, ...results.map((message) => messageAdded({ message, ...count(message) }))]
 }
 
+/** The ends that the log has not, each with its answer: for calls whose messages cannot be stored. */
+export const endActions = ({ calls }: ToolBatch): Action[] =>
+  calls.flatMap(({ request, end, isJournaled }) =>
+    end === undefined || isJournaled ? [] : [endAction(request, end, { result: end.result })],
+  )
+
 type ResultMessage = Omit<Message, 'parts'> & { readonly parts: ToolResultPart[] }
 
 /** Of an envelope, which takes 1 MiB: half, since a result may be large and is never parted. */
