@@ -12,7 +12,7 @@ import {
 } from '@colloquy/core'
 import type { ExecutionContext, Tool } from './tool.ts'
 import type { RegisteredTool, ToolRegistry } from './tool-registry.ts'
-import { contentOf, problemContent, problemOf, saysNextStep } from './tool-result.ts'
+import { contentOf, problemContent, problemOf, saysNextStep, wordsOf } from './tool-result.ts'
 
 export type ToolCallPart = Extract<Part, { type: 'tool_call' }>
 
@@ -171,19 +171,23 @@ function runOnce(
     const context = ports.contextOf(call, { tool, number, signal: controller.signal })
     // What a tool throws at once is as what it rejects with.
     const running = (async () => tool.execute(input as never, context))()
-    running.then(
-      (answer) => {
-        if (isOver) return ports.onLate({ answer }, durationMs())
-        const { content, isError } = contentOf(answer)
-        if (!isError) return end({ kind: 'succeeded', result: resultOf(call, 'ok', content) })
-        const problem = problemOf(content.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join(' '))
-        end({ kind: 'error', problem, result: resultOf(call, 'error', content) })
-      },
-      (error: unknown) => {
-        if (isOver) ports.onLate({ error }, durationMs())
-        else end(failed(call, error, tool))
-      },
-    )
+    running
+      .then(
+        (answer) => {
+          if (isOver) return ports.onLate({ answer }, durationMs())
+          const { content, isError } = contentOf(answer)
+          if (!isError) return end({ kind: 'succeeded', result: resultOf(call, 'ok', content) })
+          end({ kind: 'error', problem: problemOf(wordsOf(content)), result: resultOf(call, 'error', content) })
+        },
+        (error: unknown) => {
+          if (isOver) ports.onLate({ error }, durationMs())
+          else end(failed(call, error, tool))
+        },
+      )
+      // Nobody waits for this promise: whatever a tool answered, it must end its call and not the process.
+      .catch((error: unknown) => {
+        if (!isOver) end(failed(call, error, tool))
+      })
   })
 }
 

@@ -1,6 +1,5 @@
 /** What a tool answered, as a model is shown it: bounded, and never an exception. */
-import type { ToolResultPart } from '@colloquy/core'
-import { isColloquyError } from '@colloquy/core'
+import { defaultLimits, isColloquyError, ownJson, part as partSchema, type ToolResultPart } from '@colloquy/core'
 import { asToolParts, type Tool } from './tool.ts'
 
 /** UTF-16 units of one result; a model reads no more with profit, and a window holds few such. */
@@ -10,15 +9,32 @@ const resultParts = 100
 
 type Content = ToolResultPart['content']
 
+/** Levels that an action puts around the content: itself, payload, message, parts, the part. */
+const levelsAround = 5
+
+/** Total: what the log could not hold as it is, is an error that says so. */
 export function contentOf(answer: unknown): { readonly content: Content; readonly isError: boolean } {
-  const parts = asToolParts(answer)
-  if (parts !== undefined) return { ...parts, content: bounded(parts.content) }
   try {
-    return { content: bounded([{ type: 'text', text: jsonOf(answer) }]), isError: false }
+    const parts = asToolParts(answer)
+    if (parts === undefined) return { content: bounded([{ type: 'text', text: jsonOf(answer) }]), isError: false }
+    return { content: bounded(storable(parts.content)), isError: parts.isError === true }
   } catch (error) {
-    return { content: problemContent(`It answered with what JSON cannot hold: ${problemOf(error)}`, undefined), isError: true }
+    return { content: problemContent(`It answered with what cannot be kept: ${problemOf(error)}`, undefined), isError: true }
   }
 }
+
+/** What a tool is typed to answer and what it does are two things. */
+function storable(content: unknown): Content {
+  const owned = ownJson(content, defaultLimits, '$.content', levelsAround)
+  const parsed = partSchema.safeParse({ type: 'tool_result', callId: 'any', status: 'ok', content: owned })
+  if (parsed.success) return owned as unknown as Content
+  const [issue] = parsed.error.issues
+  throw new TypeError(`${issue?.path.join('.') ?? 'content'}: ${issue?.message ?? 'it is no part'}`)
+}
+
+/** The text among it. */
+export const wordsOf = (content: Content): string =>
+  content.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join(' ')
 
 /** The words that a model is told when a call did not succeed: what happened, then what to do. */
 export function problemContent(problem: string, tool: Pick<Tool, 'recovery'> | undefined): Content {
@@ -27,10 +43,9 @@ export function problemContent(problem: string, tool: Pick<Tool, 'recovery'> | u
   return [{ type: 'text', text: `${sentence} ${next}` }]
 }
 
-/** In one line, without a stack. */
+/** In one line, without a stack. Total: anything can be thrown. */
 export function problemOf(error: unknown): string {
-  const message = error instanceof Error ? error.message || error.name : textOf(error)
-  return cut(message.replace(/\s+/g, ' ').trim() || 'It failed without saying why.', problemChars)
+  return cut(textOf(error).replace(/\s+/g, ' ').trim() || 'It failed without saying why.', problemChars)
 }
 
 /** Our own errors end with the next step already. */
@@ -43,11 +58,11 @@ function jsonOf(answer: unknown): string {
   return JSON.stringify(answer) ?? String(answer)
 }
 
-function textOf(answer: unknown): string {
+function textOf(thrown: unknown): string {
   try {
-    return jsonOf(answer)
+    return thrown instanceof Error ? String(thrown.message || thrown.name) : jsonOf(thrown)
   } catch {
-    return String(answer)
+    return Object.prototype.toString.call(thrown)
   }
 }
 

@@ -17,7 +17,7 @@ export interface ExecutionContext {
   /** Aborts when the turn is aborted and when the tool's time is over. */
   readonly signal: AbortSignal
   readonly logger: Logger
-  /** How far it is, from 0 to 1, or in words. Streamed at once, stored at most once a second. */
+  /** How far it is, from 0 to 1, or in words, of which 2,000 characters are kept. Streamed at once, stored at most once a second. */
   readonly progress: (ratio: number | undefined, note?: string) => void
   /** Keeps a file in the log; the result names it by its hash, in a media part of `toolParts`. */
   readonly putMedia: (mediaType: string, bytes: Uint8Array) => Promise<{ readonly hash: string; readonly bytes: number }>

@@ -6,7 +6,7 @@ import { scriptedModel } from '../providers/scripted.ts'
 import { runTurn } from '../turn/run-turn.ts'
 import { mcpTools } from './mcp.ts'
 import { createPermits } from './permits.ts'
-import { defineTool, toolParts } from './tool.ts'
+import { defineTool, type Tool, toolParts } from './tool.ts'
 import { createToolRegistry } from './tool-registry.ts'
 import { contentOf, problemContent, problemOf } from './tool-result.ts'
 
@@ -116,12 +116,73 @@ test('results are bounded: beginning and end of a text, the number of parts, and
   round.self = round
   for (const answer of [round, { rows: 1n }]) {
     const { content: told, isError } = contentOf(answer)
-    expect([isError, told]).toEqual([true, [{ type: 'text', text: expect.stringContaining('what JSON cannot hold') }]])
+    expect([isError, told]).toEqual([true, [{ type: 'text', text: expect.stringContaining('what cannot be kept') }]])
   }
   expect(contentOf(1n)).toEqual({ content: [{ type: 'text', text: '1' }], isError: false })
   expect(problemOf(new Error('x'.repeat(9_000))).length).toBeLessThanOrEqual(2_000)
   expect(problemOf(undefined)).toBe('undefined')
   expect(problemOf(new Error('two\nlines'))).toBe('two lines')
+})
+
+test('whatever is answered or thrown, a model is told of it', () => {
+  const unreadable = { __proto__: null, self: {} }
+  unreadable.self = unreadable
+  for (const thrown of [unreadable, Object.assign(new Error(), { message: { code: 7 } }), Symbol('no'), null, 1n]) {
+    expect(problemOf(thrown)).toEqual(expect.stringMatching(/./))
+  }
+  const malformed: unknown[] = [
+    undefined,
+    'a text',
+    [{ type: 'text', text: 42 }],
+    [{ type: 'text' }],
+    [null],
+    [{ type: 'tool_call', callId: 'c', name: 'nested' }],
+    [{ type: 'custom', kind: 'row', payload: { id: 2 ** 60 } }],
+    [{ type: 'custom', kind: 'row', payload: { at: new Date(0) } }],
+  ]
+  for (const content of malformed) {
+    const { content: told, isError } = contentOf(toolParts(content as never))
+    expect([isError, told]).toEqual([true, [{ type: 'text', text: expect.stringContaining('what cannot be kept') }]])
+  }
+})
+
+test('a tool that answers with no parts, or tells of progress beyond the whole, ends its own call and nothing else', async () => {
+  const { conversation, stored } = await given()
+  const no = () => toolParts([{ type: 'text', text: 42 as never }])
+  const tool = (name: string, more: Partial<Tool>): Tool => ({ name, input: {}, execute: no, ...more })
+  const told: [number | undefined, string?][] = [[50], [Number.NaN, 'x'.repeat(9_000)], [-1], [undefined, 'half']]
+  const tools = createToolRegistry([
+    tool('malformed', {}),
+    tool('late', {
+      timeoutMs: 1,
+      execute: (_: never, { signal }) => new Promise((done) => signal.addEventListener('abort', () => done(no()))),
+    }),
+    tool('eager', {
+      execute: (_: never, { progress }) => {
+        for (const one of told) progress(...one)
+        return 'done'
+      },
+    }),
+  ])
+  const model = scriptedModel({
+    scripts: [{ calls: ['malformed', 'late', 'eager'].map((name) => ({ name, args: {} })) }, { text: 'Done.' }],
+  })
+  const turn = runTurn(conversation, 'Go.', { model, tools })
+  const progress: (number | undefined)[] = []
+  const notes: (number | undefined)[] = []
+  turn.parts$.subscribe((part) => {
+    if (part.type !== 'toolProgressed') return
+    progress.push(part.ratio)
+    notes.push(part.note?.length)
+  })
+  const { outcome, state } = await turn.done
+  expect(outcome).toBe('answered')
+  const results = state.messages.slice().flatMap(({ parts }) => parts.flatMap((one) => (one.type === 'tool_result' ? [one] : [])))
+  expect(results.map(({ status }) => status)).toEqual(['error', 'error', 'ok'])
+  expect(progress).toEqual([1, undefined, 0, undefined])
+  expect(notes).toEqual([undefined, 2_000, undefined, 4])
+  const isLate = ({ type }: { readonly type: string }): boolean => type === 'toolEndedLate'
+  await expect.poll(async () => (await stored()).find(isLate)?.action.payload).toMatchObject({ outcome: 'failed' })
 })
 
 /** A server that speaks just enough of the protocol; two pages of tools. */

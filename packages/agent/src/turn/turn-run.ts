@@ -23,7 +23,7 @@ import { createGuardedFetch } from '../tools/egress.ts'
 import { type CallEnd, type CallRequest, denied, resultOf, runCall } from '../tools/run-call.ts'
 import type { ExecutionContext, Tool } from '../tools/tool.ts'
 import { createToolRegistry, type ToolRegistry } from '../tools/tool-registry.ts'
-import { contentOf, problemOf } from '../tools/tool-result.ts'
+import { contentOf, problemOf, wordsOf } from '../tools/tool-result.ts'
 import { createDeltaLane, type DeltaLane } from './delta-lane.ts'
 import type { BatchPorts } from './tool-batch.ts'
 import type { AnyConversation, PendingCall, TurnLimits, TurnOptions } from './turn-options.ts'
@@ -68,6 +68,8 @@ export interface TurnRun {
 
 const defaultLimits: TurnLimits = { modelCalls: 25, toolCalls: 100, durationMs: 600_000 }
 const progressMs = 1_000
+/** Of what a tool says of its progress. */
+const noteChars = 2_000
 const noUsage: Usage = { input: 0, output: 0, cacheRead: 0, cacheWrite: { ttl5m: 0, ttl1h: 0, other: 0 }, reasoning: 0 }
 
 export function createTurnRun(conversation: AnyConversation, turnId: string, options: TurnOptions): TurnRun {
@@ -155,7 +157,11 @@ async function runTool(run: TurnRun, request: CallRequest, closed: Promise<void>
     journal: run.store,
     contextOf: (call, attempt) => contextOf(run, call, attempt, () => isClosed),
     decision: (call, approvalId) => decision(run, call, approvalId),
-    onLate: (late, durationMs) => void recordLate(run, request, late, durationMs),
+    onLate: (late, durationMs) => {
+      recordLate(run, request, late, durationMs).catch((error: unknown) => {
+        run.logger.warn('a late end of a tool was not stored', { callId: request.part.callId, problem: problemOf(error) })
+      })
+    },
   })
   return isOver ? denied(request, `a turn runs at most ${run.limits.toolCalls} tools`) : end
 }
@@ -183,11 +189,12 @@ function contextOf(
     logger: run.logger,
     progress: (ratio, note) => {
       if (signal.aborted || isClosed()) return
-      const told = { ...key, ...(ratio !== undefined && { ratio }), ...(note !== undefined && { note }) }
+      const told = { ...key, ...progressOf(ratio, note) }
       run.lane.push({ type: 'toolProgressed', ...told })
       if (run.now() - storedAt < progressMs) return
       storedAt = run.now()
-      run.store([toolProgressed(told)]).catch((error: unknown) => {
+      const stored = async () => run.store([toolProgressed(told)])
+      stored().catch((error: unknown) => {
         run.logger.debug('progress was not stored', { ...key, problem: problemOf(error) })
       })
     },
@@ -204,6 +211,15 @@ function contextOf(
   }
 }
 
+/** What a tool says of itself must not fail it: a ratio is brought between 0 and 1, or left out, and a note is cut. */
+function progressOf(ratio: number | undefined, note: string | undefined): { readonly ratio?: number; readonly note?: string } {
+  const isRatio = typeof ratio === 'number' && !Number.isNaN(ratio)
+  return {
+    ...(isRatio && { ratio: Math.min(1, Math.max(0, ratio)) }),
+    ...(note !== undefined && { note: String(note).slice(0, noteChars).toWellFormed() }),
+  }
+}
+
 async function recordLate(
   run: TurnRun,
   call: CallRequest,
@@ -211,15 +227,19 @@ async function recordLate(
   durationMs: number,
 ): Promise<void> {
   const key = { messageId: call.messageId, callId: call.part.callId }
-  const ended =
-    'error' in late
-      ? { outcome: 'failed' as const, problem: problemOf(late.error) }
-      : { outcome: 'succeeded' as const, result: resultOf(call, 'ok', contentOf(late.answer).content) }
+  const ended = 'error' in late ? { outcome: 'failed' as const, problem: problemOf(late.error) } : lateEnd(call, late.answer)
   // The log learns of the end first, which may come with the ends of the other calls.
   const isOpen = ({ tools }: ConversationState): boolean =>
     tools.open.some((open) => open.messageId === key.messageId && open.callId === key.callId)
   await firstValueFrom(run.conversation.state$.pipe(filter((state) => !isOpen(state))), { defaultValue: undefined })
   await storeLate(run, toolEndedLate({ ...key, ...ended, durationMs }))
+}
+
+function lateEnd(call: CallRequest, answer: unknown) {
+  const { content, isError } = contentOf(answer)
+  return isError
+    ? { outcome: 'failed' as const, problem: problemOf(wordsOf(content)), result: resultOf(call, 'error', content) }
+    : { outcome: 'succeeded' as const, result: resultOf(call, 'ok', content) }
 }
 
 /** A late end of a call that is open again, in another process, is not stored: that one is to say how it ended. */
