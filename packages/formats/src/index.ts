@@ -30,6 +30,7 @@ export { type HttpError, type ProviderError, type ProviderErrorKind, readError, 
 export { createGeminiDecoder } from './streams/gemini.ts'
 export { createOpenAIChatDecoder } from './streams/openai-chat.ts'
 export { createOpenAIResponsesDecoder } from './streams/openai-responses.ts'
+export { parseExactly } from './streams/payload.ts'
 export {
   defaultStreamLimits,
   type Notice,
@@ -39,3 +40,4 @@ export {
   type StreamLimits,
   type StreamOptions,
 } from './streams/stream-event.ts'
+export { toolArguments } from './streams/tool-arguments.ts'

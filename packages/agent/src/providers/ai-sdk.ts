@@ -1,10 +1,10 @@
 import type { LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4StreamPart } from '@ai-sdk/provider'
-import type { Json, JsonObject, Message, Part, Usage } from '@colloquy/core'
-import { ColloquyError } from '@colloquy/core'
-import type { OpenPart } from '@colloquy/formats'
+import { ColloquyError, type JsonObject, type Message, type Part, type Usage } from '@colloquy/core'
+import { type OpenPart, toolArguments } from '@colloquy/formats'
 import type { Model } from '../model.ts'
 import { type AnswerWriter, append, openAnswer } from './answer-writer.ts'
 import { aiSdkEncoder } from './encoders.ts'
+import { jsonOf } from './json-of.ts'
 import { readUntilAborted } from './read-until-aborted.ts'
 
 /** Any model of the AI SDK: what a provider package's `openai('...')`, `google('...')` and so on give. Its `doStream` tries once. */
@@ -96,12 +96,19 @@ function readParts({ session, answer }: AnswerWriter): { take(part: Known): void
         const open = calls.get(callId)?.part ?? answer.open('tool_call', { callId, name })
         calls.delete(callId)
         const executor = { kind: part.providerExecuted === true ? ('provider' as const) : ('client' as const) }
-        open.finish({ type: 'tool_call', callId, name, args: argumentsOf(input), executor, ...metadataOf(part.providerMetadata) })
+        open.finish({
+          type: 'tool_call',
+          callId,
+          name,
+          args: toolArguments(input, true),
+          executor,
+          ...metadataOf(part.providerMetadata),
+        })
         return
       }
       case 'tool-result': {
         const { toolCallId: callId, result, isError } = part
-        const content = [{ type: 'custom' as const, kind: 'ai-sdk.json', payload: result as Json }]
+        const content = [{ type: 'custom' as const, kind: 'ai-sdk.json', payload: jsonOf(result) }]
         answer.add({ type: 'tool_result', callId, status: isError === true ? 'error' : 'ok', content })
         return
       }
@@ -170,14 +177,6 @@ const stops = {
   other: 'other',
 } as const satisfies Record<string, NonNullable<NonNullable<Message['model']>['stop']>['unified']>
 
-function argumentsOf(input: string): Extract<Part, { type: 'tool_call' }>['args'] {
-  try {
-    return { raw: input, json: (input.trim() === '' ? {} : JSON.parse(input)) as Json, valid: true }
-  } catch {
-    return { raw: input, valid: false }
-  }
-}
-
 type FinishPart = Extract<LanguageModelV4StreamPart, { type: 'finish' }>
 
 /** Ours has no total: what is not split counts as not cached. */
@@ -205,6 +204,3 @@ function fileOf(
   if (stored === undefined) return { type: 'custom', kind: 'ai-sdk.file', payload: { mediaType, data: base64 } }
   return { type: 'media', kind, mediaType, source: { kind: 'hash', ...stored } }
 }
-
-/** What JSON keeps of a value: without undefined, dates as text. */
-const jsonOf = (value: unknown): Json => JSON.parse(JSON.stringify(value) ?? 'null') as Json

@@ -1,5 +1,5 @@
-import type { Json, JsonObject, Message, Part, Usage } from '@colloquy/core'
-import type { OpenPart } from '@colloquy/formats'
+import type { JsonObject, Message, Usage } from '@colloquy/core'
+import { type OpenPart, toolArguments } from '@colloquy/formats'
 import type { BaseChatModel } from '@langchain/core/language_models/chat_models'
 import {
   type AIMessageChunk,
@@ -10,6 +10,7 @@ import {
 import type { Model } from '../model.ts'
 import { type AnswerWriter, append, openAnswer } from './answer-writer.ts'
 import { langChainEncoder } from './encoders.ts'
+import { jsonOf } from './json-of.ts'
 
 export interface LangChainModelOptions {
   readonly id: string
@@ -124,7 +125,7 @@ function readChunks({ answer }: AnswerWriter): { take(chunk: AIMessageChunk): vo
       reasoning?.finish({ type: 'reasoning', text: reasoning.text(), redacted: false })
       text?.finish({ type: 'text', text: text.text() })
       for (const { part, callId, name } of calls) {
-        part.finish({ type: 'tool_call', callId, name, args: argumentsOf(part.text(), isCut), executor: { kind: 'client' } })
+        part.finish({ type: 'tool_call', callId, name, args: toolArguments(part.text(), !isCut), executor: { kind: 'client' } })
       }
       if (usage !== undefined) answer.report(usageOf(usage))
       if (!isCut) answer.stop(stopOf(metadata, calls.length > 0))
@@ -134,15 +135,6 @@ function readChunks({ answer }: AnswerWriter): { take(chunk: AIMessageChunk): vo
 }
 
 const callBlocks: ReadonlySet<string> = new Set(['tool_use', 'tool_call', 'tool_call_chunk', 'input_json_delta'])
-
-function argumentsOf(text: string, isCut: boolean): Extract<Part, { type: 'tool_call' }>['args'] {
-  if (text.trim() === '') return isCut ? { raw: '', valid: false } : { raw: '{}', json: {}, valid: true }
-  try {
-    return { raw: text, json: JSON.parse(text) as Json, valid: true }
-  } catch {
-    return { raw: text, valid: false }
-  }
-}
 
 /** LangChain's input counts what the cache had; ours does not. */
 function usageOf(usage: UsageMetadata): Usage {
@@ -183,5 +175,3 @@ const stops: Readonly<Record<string, Stop['unified']>> = {
   content_filter: 'content_filter',
   SAFETY: 'content_filter',
 }
-
-const jsonOf = (value: unknown): Json => JSON.parse(JSON.stringify(value) ?? 'null') as Json

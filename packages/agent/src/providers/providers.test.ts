@@ -1,6 +1,6 @@
 import type { LanguageModelV4CallOptions } from '@ai-sdk/provider'
 import Anthropic from '@anthropic-ai/sdk'
-import { type JsonObject, type Message, textMessage } from '@colloquy/core'
+import { type JsonObject, type Message, messageAdded, textMessage } from '@colloquy/core'
 import type { StreamEvent } from '@colloquy/formats'
 import { AIMessage, AIMessageChunk, type BaseMessage } from '@langchain/core/messages'
 import { ChatGenerationChunk } from '@langchain/core/outputs'
@@ -43,6 +43,15 @@ const request = {
   messages: [textMessage('m1', 'user', 'Will it rain?'), call, result],
   config: { model: 'the-model', maxTokens: 99, temperature: 0.5, cacheKey: 'key-1', service_tier: 'flex' },
 }
+/** Arguments that `JSON.parse` takes, and reads as something else than what is written. */
+const unholdable = [
+  '{"id": 1234567890123456789}',
+  '{"x": -0}',
+  '{"__proto__": {"a": 1}}',
+  '{"x": 1e400}',
+  '{"x": 1, "x": 2}',
+  `${'['.repeat(70)}${']'.repeat(70)}`,
+]
 const go = { signal: new AbortController().signal }
 
 async function eventsOf(events: AsyncIterable<StreamEvent>): Promise<StreamEvent[]> {
@@ -300,6 +309,27 @@ describe('the AI SDK', () => {
     })
   })
 
+  test('keeps what the log could not hold as a text, and arguments of which that is so are not valid', async () => {
+    const model = aiSdkModel(
+      new MockLanguageModelV4({
+        doStream: async () => ({
+          stream: simulateReadableStream({
+            chunks: [
+              ...unholdable.map((input, at) => ({ type: 'tool-call', toolCallId: `c${at}`, toolName: 'get', input })),
+              { type: 'tool-result', toolCallId: 'p1', toolName: 'search', result: { id: 2 ** 60, at: new Date(0), rows: 3n } },
+            ] as never[],
+          }),
+        }),
+      }),
+    )
+    const { parts } = messageIn(await ask(model))
+    const args = parts.flatMap((part) => (part.type === 'tool_call' ? [part.args] : []))
+    expect(args).toEqual(unholdable.map((raw) => ({ raw, valid: false })))
+    const text = '{"id":1152921504606847000,"at":"1970-01-01T00:00:00.000Z","rows":"3"}'
+    expect(parts.at(-1)).toMatchObject({ content: [{ payload: { $text: text } }] })
+    expect(() => messageAdded({ message: { v: 1, id: 'm', role: 'assistant', parts }, tokenCount: 1 })).not.toThrow()
+  })
+
   test('fails as its stream says, behind what came', async () => {
     const model = aiSdkModel(
       new MockLanguageModelV4({
@@ -326,6 +356,27 @@ describe('the AI SDK', () => {
 })
 
 describe('LangChain', () => {
+  test('arguments that the log could not hold are kept as they were written, and are not valid', async () => {
+    class Calling extends FakeStreamingChatModel {
+      override async *_streamResponseChunks() {
+        const tool_call_chunks = unholdable.map((args, index) => ({
+          index,
+          id: `c${index}`,
+          name: 'forecast',
+          args,
+          type: 'tool_call_chunk' as const,
+        }))
+        yield new ChatGenerationChunk({ message: new AIMessageChunk({ content: '', tool_call_chunks }), text: '' })
+      }
+      override bindTools() {
+        return this as never
+      }
+    }
+    const fake = new Calling({ responses: [new AIMessage('')] })
+    const { parts } = messageIn(await ask(langChainModel(fake, { id: 'fake' })))
+    expect(parts.map((part) => part.type === 'tool_call' && part.args)).toEqual(unholdable.map((raw) => ({ raw, valid: false })))
+  })
+
   test('a fake list model answers in pieces', async () => {
     const fake = new FakeListChatModel({ responses: ['It rains.'], generationInfo: { finish_reason: 'stop' } })
     const message = messageIn(await ask(langChainModel(fake, { id: 'fake' })))

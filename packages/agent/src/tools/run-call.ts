@@ -132,11 +132,13 @@ export async function runCall(call: CallRequest, ports: CallPorts): Promise<Call
 const isRefusal = (error: unknown): boolean =>
   isColloquyError(error, 'budget_exceeded') || isColloquyError(error, 'budget_unavailable')
 
-/** @throws `tool_arguments_invalid` where the text of the arguments is no JSON, or was cut */
+/** @throws `tool_arguments_invalid` where the text of the arguments is no JSON, was cut, or would be read as another value */
 function argumentsOf({ name, args }: ToolCallPart): unknown {
   if (args.valid) return args.json
-  throw new ColloquyError('tool_arguments_invalid', { name, problem: 'they are not whole JSON' })
+  throw new ColloquyError('tool_arguments_invalid', { name, problem: argumentsProblem })
 }
+
+const argumentsProblem = 'they are not whole JSON, or JSON would change them (an integer beyond 2^53 must be sent as text)'
 
 const noTool: Tool = { name: '', input: {}, execute: () => undefined }
 
