@@ -11,6 +11,7 @@ import { recover, retryDelayMs } from '../recovery/recover.ts'
 import { sleep } from '../recovery/sleep.ts'
 import type { CallRequest, ToolCallPart } from '../tools/run-call.ts'
 import { problemOf } from '../tools/tool-result.ts'
+import { type CallIds, createCallIds } from './call-ids.ts'
 import { compactOnOverflow } from './compact-on-overflow.ts'
 import { type PartialAnswer, partialAnswer } from './partial-answer.ts'
 import { createBatch, startCall, type ToolBatch } from './tool-batch.ts'
@@ -243,6 +244,8 @@ function createAttempt(run: TurnRun, reservationId: string | undefined): Attempt
   const batch = createBatch(run.ids(), reservationId)
   /** Decoders name answers by what the provider said, which may come twice; ours are new. */
   const names = new Map<string, string>()
+  /** By our names. */
+  const callIds = new Map<string, CallIds>()
   const open = new Map<string, PartialAnswer>()
   /** Calls whose arguments are no JSON: of a stream that is cut, they were never meant. */
   const doubtful = new Map<string, CallRequest[]>()
@@ -253,20 +256,22 @@ function createAttempt(run: TurnRun, reservationId: string | undefined): Attempt
     idempotencyKey: keyOfCall(run, messageId, part.callId),
   })
 
-  const take = (event: StreamEvent): void => {
-    if (event.type === 'noticed') {
-      run.logger.debug('noticed in the stream', { kind: event.notice.kind, problem: event.notice.problem })
+  const take = (given: StreamEvent): void => {
+    if (given.type === 'noticed') {
+      run.logger.debug('noticed in the stream', { kind: given.notice.kind, problem: given.notice.problem })
       return
     }
-    if (event.type === 'answerStarted') names.set(event.messageId, run.ids())
-    const name = event.messageId === undefined ? undefined : names.get(event.messageId)
-    if (event.type === 'errorReported') {
-      run.lane.push({ type: event.type, error: event.error, ...(name !== undefined && { messageId: name }) })
+    if (given.type === 'answerStarted') names.set(given.messageId, run.ids())
+    const name = given.messageId === undefined ? undefined : names.get(given.messageId)
+    if (given.type === 'errorReported') {
+      run.lane.push({ type: given.type, error: given.error, ...(name !== undefined && { messageId: name }) })
       return
     }
     if (name === undefined) return
+    const event = callIds.get(name)?.inEvent(given) ?? given
     switch (event.type) {
       case 'answerStarted':
+        callIds.set(name, createCallIds())
         open.set(name, partialAnswer({ ...event, messageId: name }))
         break
       case 'partStarted':
@@ -274,7 +279,8 @@ function createAttempt(run: TurnRun, reservationId: string | undefined): Attempt
         break
       case 'answerEnded': {
         const isInterrupted = event.interrupted === true
-        const message = { ...event.message, id: name }
+        const parts = event.message.parts.map((part) => callIds.get(name)?.inAnswer(part) ?? part)
+        const message = { ...event.message, id: name, parts }
         batch.answers.push({ message, media: event.media, isInterrupted })
         open.delete(name)
         recordUsage(run, message.model?.usage)
