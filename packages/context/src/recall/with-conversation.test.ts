@@ -1,6 +1,7 @@
-import { messageAdded, textMessage, turnStarted } from '@colloquy/core'
+import { messageAdded, textMessage, toolRequested, toolStarted, turnStarted } from '@colloquy/core'
 import { expect, test } from 'vitest'
 import { fixedClock, given, storedIn } from '../../../../test/support/given.ts'
+import { budget } from '../budget/budget.ts'
 import { conversationMemory } from './conversation-memory.ts'
 import { memoryIndex } from './memory-index.ts'
 import { type ChatMessage, withConversation } from './with-conversation.ts'
@@ -55,6 +56,43 @@ test('a function that throws leaves the message, a turn that was interrupted, an
   ])
   fails = false
   expect(await chat('c', 'Again')).toBe('2')
+})
+
+test('an answer that is refused leaves a turn that was interrupted, and room for the next', async () => {
+  const { engine, log } = await given([], { middleware: [budget({ limitTokens: 60 })] })
+  const answers = ['long '.repeat(100), 'short']
+  const chat = withConversation(async () => answers.shift() ?? '', { engine })
+  await expect(chat('c', 'Hello')).rejects.toMatchObject({ code: 'budget_exceeded' })
+  expect(await chat('c', 'Again')).toBe('short')
+  expect((await storedIn(log, 'c')).map(({ type }) => type)).toEqual([
+    'turnStarted',
+    'messageAdded',
+    'budgetRefused',
+    'turnInterrupted',
+    'turnStarted',
+    'messageAdded',
+    'messageAdded',
+    'turnEnded',
+  ])
+})
+
+test('calls that a dead process left open are closed with its turn', async () => {
+  const call = { messageId: 'm2', callId: 'c1' }
+  const { engine, conversation, log } = await given([
+    turnStarted({ turnId: 'dead' }),
+    messageAdded({ message: textMessage('m1', 'user', 'Hello'), tokenCount: 1 }),
+    toolRequested({ ...call, name: 'read' }),
+    toolStarted({ ...call, attempt: 1 }),
+    toolRequested({ ...call, callId: 'c2', name: 'write' }),
+  ])
+  const chat = withConversation(async () => 'Hi', { engine, whenBusy: 'interrupt' })
+  expect(await chat('c', 'Again')).toBe('Hi')
+  expect(conversation.getState().tools).toMatchObject({ open: [], answered: [], failed: 1, cancelled: 1 })
+  expect((await storedIn(log, 'c')).slice(5, 8).map(({ action }) => [action.type, action.payload])).toMatchObject([
+    ['toolFailed', { callId: 'c1', kind: 'outcome_unknown' }],
+    ['toolCancelled', { callId: 'c2' }],
+    ['turnInterrupted', { turnId: 'dead' }],
+  ])
 })
 
 test('two turns of a conversation at once: the second is refused, and nothing of it is stored', async () => {

@@ -5,6 +5,8 @@ import {
   type Message,
   messageAdded,
   textMessage,
+  toolCancelled,
+  toolFailed,
   turnEnded,
   turnInterrupted,
   turnStarted,
@@ -33,8 +35,8 @@ export interface WithConversationOptions<State> {
   readonly counter?: TokenCounter
   /**
    * While another turn of the conversation is open: refuse (`turn_already_open`), or interrupt it. A process that died in its turn
-   * leaves it open, and nobody can tell that from one that still runs: interrupt where a conversation has one caller at a time. Default
-   * reject.
+   * leaves it open, and nobody can tell that from one that still runs: interrupt where a conversation has one caller at a time. Calls of
+   * tools that it left open are closed with it: those that had begun as `outcome_unknown`. Default reject.
    */
   readonly whenBusy?: 'reject' | 'interrupt'
 }
@@ -43,8 +45,8 @@ export interface WithConversationOptions<State> {
  * A chat function whose turns are stored and whose context is supplied. `chat` gets the messages of the working set, the new one last,
  * and returns the answer; what is returned here takes the id of a conversation and the new message instead.
  *
- * The user's message is stored before `chat` is called, the answer before it is returned. When `chat` throws, the turn is stored as
- * interrupted, the message stays, and the error passes. Messages without text (calls of tools, files) are not for plain functions.
+ * The user's message is stored before `chat` is called, the answer before it is returned. When `chat` throws, or the answer is refused, the
+ * turn is stored as interrupted, the message stays, and the error passes. Messages without text (calls of tools, files) are not for plain functions.
  * @throws `turn_already_open` while another turn of the conversation runs, `turn_not_open` when another one interrupted this one, whose
  * answer is not stored then; what `dispatch` throws, and what `chat` throws
  */
@@ -70,16 +72,15 @@ export function withConversation<State extends ConversationState, Rest extends r
       ...[system, recalled].flatMap((content) => (content ? [{ role: 'system' as const, content }] : [])),
       ...state.messages.slice().flatMap(chatMessageOf),
     ]
-    let answer: string
     try {
-      answer = await chat(messages, ...rest)
+      const answer = await chat(messages, ...rest)
+      await conversation.dispatch([said('assistant', answer), turnEnded({ turnId })])
+      return answer
     } catch (error) {
-      // The error is the caller's business; that the turn is over must be known to whoever comes next.
-      await conversation.dispatch(turnInterrupted({ turnId, reason: reasonOf(error) })).catch(unlessOver)
+      // The error is the caller's business; that the turn is over must be known to whoever comes next, where the log can be reached.
+      await conversation.dispatch(turnInterrupted({ turnId, reason: reasonOf(error) })).catch(() => {})
       throw error
     }
-    await conversation.dispatch([said('assistant', answer), turnEnded({ turnId })])
-    return answer
   }
 
   async function begin(conversation: Conversation<State>, actions: readonly Action[]): Promise<DispatchResult<State>> {
@@ -88,10 +89,23 @@ export function withConversation<State extends ConversationState, Rest extends r
         return await conversation.dispatch(actions)
       } catch (error) {
         if (whenBusy === 'reject' || !isColloquyError(error, 'turn_already_open')) throw error
-        const { openTurnId } = error.details
-        await conversation.dispatch(turnInterrupted({ turnId: openTurnId, reason: 'another turn began' })).catch(unlessOver)
+        await interrupt(conversation, error.details.openTurnId).catch(unlessMoved)
       }
     }
+  }
+
+  /** With its calls: whoever ran them ends them no more, and an open call is never compacted. */
+  async function interrupt(conversation: Conversation<State>, turnId: string): Promise<void> {
+    const { tools, turn } = await conversation.refresh()
+    const reason = 'another turn began'
+    const since = turn.current?.startedAtPosition ?? Number.POSITIVE_INFINITY
+    const left = tools.open.filter(({ requestedAtPosition }) => requestedAtPosition > since)
+    const ends = left.map(({ messageId, callId, name, status }) =>
+      status === 'started'
+        ? toolFailed({ messageId, callId, kind: 'outcome_unknown', problem: `${reason} while ${name} ran` })
+        : toolCancelled({ messageId, callId, reason }),
+    )
+    await conversation.dispatch([...ends, turnInterrupted({ turnId, reason })])
   }
 
   async function recalledFor(input: string, conversation: Conversation<State>): Promise<string> {
@@ -118,9 +132,9 @@ function chatMessageOf({ role, parts }: Message): ChatMessage[] {
   return [{ role: role === 'developer' ? 'system' : role, content }]
 }
 
-/** The turn is over already: somebody else interrupted it. */
-function unlessOver(error: unknown): void {
-  if (!isColloquyError(error, 'turn_not_open')) throw error
+/** The turn, or a call of it, ended meanwhile: it is looked at again. */
+function unlessMoved(error: unknown): void {
+  if (!isColloquyError(error, 'turn_not_open') && !isColloquyError(error, 'tool_not_open')) throw error
 }
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
