@@ -38,6 +38,7 @@ import { answerActions, clientCalls, closingActions, lateActions, type ToolBatch
 import { endReason, recordedEnd } from './turn-end.ts'
 import type { AnyConversation, TurnHandle, TurnLimits, TurnOptions, TurnOutcome, TurnResult } from './turn-options.ts'
 import { createTurnRun, storeLate, type TurnRun, textParts } from './turn-run.ts'
+import { turnSoFar } from './turn-so-far.ts'
 
 /**
  * Runs a turn: says `input` to the model and goes on until its final answer or a limit. Begins at once; what it does is in `parts$`, in
@@ -70,7 +71,7 @@ const inputs = new WeakMap<TurnHandle, string>()
 /**
  * Goes on with the turn that is open in the log, after the process that ran it is gone. Calls that had not begun are run; of those
  * that had, idempotent ones are run again under the same key, and others end as `outcome_unknown`; answers that were in the log are used.
- * Of two processes that resume one turn one does, and the one that ran it before, should it be alive, can start no tool any more.
+ * What the turn took before counts against `limits`. Of two processes that resume one turn one does, and the one that ran it before, should it be alive, can start no tool any more.
  *
  * @throws `turn_not_open` when none is; `turn_already_open` when it runs in this process, or another one has just resumed it
  */
@@ -91,6 +92,9 @@ export async function resumeTurn<State extends ConversationState>(
 async function goOn(run: TurnRun): Promise<Beginning> {
   run.number = run.conversation.getState().turn.current?.run ?? 1
   run.isOpen = true
+  // The limits are the turn's, however many processes it takes.
+  run.before = await turnSoFar(run.conversation)
+  run.limitTime(Math.max(0, run.limits.durationMs - run.before.durationMs))
   return { pending: await storedCalls(run) }
 }
 
@@ -133,11 +137,7 @@ function startTurn(
 async function take(run: TurnRun, begin: (run: TurnRun) => Promise<Beginning>): Promise<TurnResult> {
   const { conversation, limits, metrics } = run
   assertLimits(limits)
-  const stopTimer = run.timer(() => {
-    if (run.signal.aborted) return
-    run.limitReached = 'durationMs'
-    run.abort(`the turn took longer than ${limits.durationMs} ms`)
-  }, limits.durationMs)
+  run.limitTime(limits.durationMs)
   let message: Message | null = null
   const keep = (answered: Message): void => {
     message = answered
@@ -160,7 +160,7 @@ async function take(run: TurnRun, begin: (run: TurnRun) => Promise<Beginning>): 
     await closeFailed(run, error)
     throw error
   } finally {
-    stopTimer()
+    run.stopTimer()
   }
 }
 
@@ -251,7 +251,7 @@ function endOf(other: TurnHandle, signal: AbortSignal): Promise<void> {
 async function loop(run: TurnRun, stored: ToolBatch | undefined, keep: (message: Message) => void): Promise<TurnOutcome> {
   const { limits, count } = run
   let pending = stored
-  for (let number = 1; ; number++) {
+  for (let number = run.before.modelCalls + 1; ; number++) {
     if (pending !== undefined) {
       try {
         await Promise.all(pending.calls.map(({ settled }) => settled))

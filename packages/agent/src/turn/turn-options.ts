@@ -12,9 +12,9 @@ import type { LaneLimits, TurnPart } from './delta-lane.ts'
 
 export type AnyConversation = Conversation<ConversationState>
 
-/** Each from 0 on; `Infinity` for none. */
+/** Each from 0 on; `Infinity` for none. They hold for the turn, over all processes that resume it; time in which none ran it does not count. */
 export interface TurnLimits {
-  /** Default 25. */
+  /** Default 25. In a turn that is resumed, tries that failed before count too. */
   readonly modelCalls: number
   /** Default 100; further calls are answered with a refusal, and the turn ends with them. */
   readonly toolCalls: number
@@ -149,6 +149,7 @@ export type TurnResult = TurnOutcome & {
   readonly metrics: TurnMetrics
 }
 
+/** Of this process: what a turn took before it was resumed is in the log. */
 export interface TurnMetrics {
   /** That were answered: whole, or as far as a call that was run. */
   readonly modelCalls: number

@@ -60,10 +60,15 @@ export interface TurnRun {
   readonly broken: Map<Model, { readonly error: unknown; readonly times: number; readonly delayMs: number | undefined }>
   /** Of the turn: 1, and one more in each process that resumes it. */
   number: number
+  /** What the runs before this one took of the limits. */
+  before: TurnLimits
   /** `turnStarted` is stored, its end is not. */
   isOpen: boolean
   /** Which limit the turn ran into. */
   limitReached: keyof TurnLimits | undefined
+  /** From now on the turn may take so long; instead of what was said before. */
+  limitTime(ms: number): void
+  stopTimer(): void
 }
 
 const defaultLimits: TurnLimits = { modelCalls: 25, toolCalls: 100, durationMs: 600_000 }
@@ -106,8 +111,18 @@ export function createTurnRun(conversation: AnyConversation, turnId: string, opt
     metrics: { startedMs: now(), modelCalls: 0, retries: 0, toolCalls: 0, usage: noUsage, firstPartMs: null },
     broken: new Map(),
     number: 1,
+    before: { modelCalls: 0, toolCalls: 0, durationMs: 0 },
     isOpen: false,
     limitReached: undefined,
+    limitTime: (ms) => {
+      run.stopTimer()
+      run.stopTimer = timer(() => {
+        if (signal.aborted) return
+        run.limitReached = 'durationMs'
+        run.abort(`the turn took longer than ${limits.durationMs} ms`)
+      }, ms)
+    },
+    stopTimer: () => {},
   }
   return run
 }
@@ -140,7 +155,7 @@ const systemTimer: Timer = (listener, ms) => {
 }
 
 async function runTool(run: TurnRun, request: CallRequest, closed: Promise<void>): Promise<CallEnd> {
-  if (run.metrics.toolCalls >= run.limits.toolCalls) run.limitReached = 'toolCalls'
+  if (run.before.toolCalls + run.metrics.toolCalls >= run.limits.toolCalls) run.limitReached = 'toolCalls'
   const isOver = run.limitReached === 'toolCalls'
   run.metrics.toolCalls += 1
   let isClosed = false
