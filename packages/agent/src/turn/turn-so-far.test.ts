@@ -51,7 +51,7 @@ test('a turn that is resumed has the calls that are left of its limits, however 
     return createToolRegistry([defineTool({ name: 'a', input: z.strictObject({}), idempotent: true, execute })])
   }
   const outcomes: unknown[] = []
-  for (let process = 0; outcomes.length === 0; process++) {
+  for (let process = 0; process < 5 && outcomes.length === 0; process++) {
     const conversation = await createEngine({ log }).open('c')
     const dead = new Promise<void>((resolve) => {
       die = resolve
