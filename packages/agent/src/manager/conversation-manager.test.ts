@@ -155,8 +155,8 @@ describe('ConversationManager', () => {
     expect(waiting()).toEqual([IDLE_TIME])
   })
 
-  test('tells when an idle conversation cannot be saved, and keeps it', async () => {
-    const { timer, pass } = heldTimer()
+  test('tells when an idle conversation cannot be saved, keeps it, and tries again after another wait', async () => {
+    const { timer, waiting, pass } = heldTimer()
     const errors: unknown[] = []
     const files = { write: () => Promise.reject(new Error('no room')) }
     const { manager: one } = manager({ timer, files, onError: (error) => errors.push(error) })
@@ -164,7 +164,32 @@ describe('ConversationManager', () => {
     pass()
     await vi.waitFor(() => expect(errors).toMatchObject([{ code: 'file_unwritable', details: { problem: 'no room' } }]))
     expect(one.getStats().conversations).toBe(1)
+    await vi.waitFor(() => expect(waiting()).toEqual([IDLE_TIME]))
+    pass()
+    await vi.waitFor(() => expect(errors).toHaveLength(2))
     await expect(one.shutdown()).rejects.toMatchObject({ code: 'file_unwritable' })
+  })
+
+  test('saves the others when one cannot be saved, and says then what failed', async () => {
+    const { files, written } = memoryFiles()
+    const errors: unknown[] = []
+    const refused: string[] = []
+    const write: ConversationFileManager['write'] = async (name, text) => {
+      if (!text.includes('kept')) {
+        refused.push(name)
+        throw new Error('no room')
+      }
+      await files.write(name, text)
+    }
+    const { manager: one } = manager({ files: { write }, onError: (error) => errors.push(error) })
+    for (const [id, content] of Object.entries({ a: 'lost', b: 'kept', c: 'lost', d: 'kept' })) {
+      await one.startConversation({ id })
+      await one.addMessage(id, { role: 'user', content })
+    }
+    const thrown: unknown = await one.shutdown().catch((error: unknown) => error)
+    expect(thrown).toMatchObject({ code: 'file_unwritable', details: { file: refused[0] } })
+    expect(errors).toMatchObject([{ code: 'file_unwritable', details: { file: refused[1] } }])
+    expect([refused.length, written.size]).toEqual([2, 2])
   })
 
   test('writes files that come back without loss, two of one day under two names', async () => {

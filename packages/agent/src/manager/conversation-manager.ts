@@ -43,7 +43,7 @@ export interface ConversationManagerOptions<State extends ConversationState = Co
   readonly idleMs?: number
   /** Counts the messages that are added. Default: `estimateCounter`. */
   readonly counter?: TokenCounter
-  /** Told what fails when nobody waits for it: saving an idle conversation. Default: a process warning. */
+  /** Told what fails when nobody hears of it otherwise: saving an idle conversation, or a further one of many. Default: a process warning. */
   readonly onError?: (error: unknown, where: string) => void
   readonly ids?: () => string
   readonly timer?: Timer
@@ -217,10 +217,22 @@ export class ConversationManager<State extends ConversationState = ConversationS
     return fileName
   }
 
-  /** Those that are in memory. @returns the names of the files */
+  /**
+   * Those that are in memory: each, whether others can be saved or not. @returns the names of the files
+   * @throws the first failure, when all were tried; `onError` is told of the others
+   */
   async saveAll(): Promise<string[]> {
     const names: string[] = []
-    for (const id of this.#held.keys()) names.push(await this.saveConversation(id))
+    let first: { readonly error: unknown } | undefined
+    for (const id of this.#held.keys()) {
+      try {
+        names.push(await this.saveConversation(id))
+      } catch (error) {
+        if (first === undefined) first = { error }
+        else this.#tell(error, `save the conversation ${id}`)
+      }
+    }
+    if (first !== undefined) throw first.error
     return names
   }
 
@@ -266,9 +278,17 @@ export class ConversationManager<State extends ConversationState = ConversationS
         // A message that came meanwhile has begun another wait.
         if (this.#held.get(id) === idle) this.#held.delete(id)
       })
-      .catch((error: unknown) => (this.#options.onError ?? warn)(error, `save the idle conversation ${id}`))
+      .catch((error: unknown) => {
+        this.#tell(error, `save the idle conversation ${id}`)
+        // Tried again after another wait: the disk may have room by then.
+        if (idle !== undefined && this.#held.get(id) === idle) this.#hold(idle.conversation)
+      })
       .finally(() => this.#saving.delete(saving))
     this.#saving.add(saving)
+  }
+
+  #tell(error: unknown, where: string): void {
+    ;(this.#options.onError ?? warn)(error, where)
   }
 
   #fileName(id: string, usual: string): string {
