@@ -17,7 +17,7 @@ export function contentOf(answer: unknown): { readonly content: Content; readonl
   try {
     const parts = asToolParts(answer)
     if (parts === undefined) return { content: bounded([{ type: 'text', text: jsonOf(answer) }]), isError: false }
-    return { content: bounded(storable(parts.content)), isError: parts.isError === true }
+    return { content: bounded(storable(parts.content)), isError: parts.isError }
   } catch (error) {
     return { content: problemContent(`It answered with what cannot be kept: ${problemOf(error)}`, undefined), isError: true }
   }
@@ -60,7 +60,7 @@ function jsonOf(answer: unknown): string {
 
 function textOf(thrown: unknown): string {
   try {
-    return thrown instanceof Error ? String(thrown.message || thrown.name) : jsonOf(thrown)
+    return jsonOf(thrown instanceof Error ? thrown.message || thrown.name : thrown)
   } catch {
     return Object.prototype.toString.call(thrown)
   }

@@ -71,9 +71,14 @@ export interface TurnOptions {
   readonly actor?: string
   /** Counts what the provider did not. Default: `estimateCounter`. */
   readonly counter?: TokenCounter
+  /** Of the turn's time and of tools'; the waits between tries are `recovery.sleep`. */
   readonly timer?: Timer
-  /** Milliseconds, monotonic. */
+  /** Milliseconds, monotonic: what durations are measured by. When an envelope was stored says the engine's `clock`. */
   readonly now?: () => number
+  /**
+   * Of the turn, its messages, calls of the model and approvals. Default new UUIDv7s: the `ids` of the conversation's engine name dispatches and forks,
+   * and are not these. Who wants the same log twice gives both.
+   */
   readonly ids?: () => string
 }
 

@@ -227,11 +227,11 @@ function contextOf(
 }
 
 /** What a tool says of itself must not fail it: a ratio is brought between 0 and 1, or left out, and a note is cut. */
-function progressOf(ratio: number | undefined, note: string | undefined): { readonly ratio?: number; readonly note?: string } {
+function progressOf(ratio: unknown, note: unknown): { readonly ratio?: number; readonly note?: string } {
   const isRatio = typeof ratio === 'number' && !Number.isNaN(ratio)
   return {
     ...(isRatio && { ratio: Math.min(1, Math.max(0, ratio)) }),
-    ...(note !== undefined && { note: String(note).slice(0, noteChars).toWellFormed() }),
+    ...(typeof note === 'string' && { note: note.slice(0, noteChars).toWellFormed() }),
   }
 }
 
