@@ -1,7 +1,7 @@
-/** One call of the model: what it is sent, what it streams, the tools that begin while it talks, and the tries when it fails. */
+/** One call of the model: what it is sent, what is held for it, and the tries when it fails. What it streams: `attempt.ts`. */
 import { estimateCounter, loadMedia, recordModelCall } from '@colloquy/context'
-import { addUsage, ColloquyError, errorRecorded, isColloquyError, type JsonObject, type Usage } from '@colloquy/core'
-import type { ProviderError, StreamEvent } from '@colloquy/formats'
+import { ColloquyError, errorRecorded, isColloquyError, type JsonObject } from '@colloquy/core'
+import type { ProviderError } from '@colloquy/formats'
 import type { Model } from '../model.ts'
 import { classify, type Failure } from '../recovery/classify.ts'
 import { recoveredBy } from '../recovery/degradation.ts'
@@ -9,23 +9,19 @@ import { fallBack } from '../recovery/fall-back.ts'
 import { retryPolicies } from '../recovery/policies.ts'
 import { recover, retryDelayMs } from '../recovery/recover.ts'
 import { sleep } from '../recovery/sleep.ts'
-import type { CallRequest, ToolCallPart } from '../tools/run-call.ts'
 import { problemOf } from '../tools/tool-result.ts'
-import { type CallIds, createCallIds } from './call-ids.ts'
+import { type Attempt, createAttempt } from './attempt.ts'
 import { compactOnOverflow } from './compact-on-overflow.ts'
-import { type PartialAnswer, partialAnswer } from './partial-answer.ts'
-import { createBatch, startCall, type ToolBatch } from './tool-batch.ts'
+import { readStream } from './read-stream.ts'
+import { createBatch, type ToolBatch } from './tool-batch.ts'
 import type { CallSettlement, HeldCall, ModelCall } from './turn-options.ts'
-import { holds, keyOfCall, recordUsage, type TurnRun } from './turn-run.ts'
+import { holds, type TurnRun } from './turn-run.ts'
 
 export interface ModelAnswer {
   readonly batch: ToolBatch
   /** Why it is not whole. Undefined also when the turn was aborted. */
   readonly failure: { readonly error: unknown; readonly isFinal: boolean } | undefined
 }
-
-/** After an abort the model has so long to end its stream; then what arrived counts. */
-const graceMs = 2_000
 
 /**
  * Calls the model, and again as the policies say, then the models that may stand in for it. A call that has let a tool run is never
@@ -226,149 +222,6 @@ async function recorded(run: TurnRun, { callId, model, request }: ModelCall): Pr
   }
   const { log, tenant, id: conversationId } = conversation
   return model.encoder.encode(request, await loadMedia(log, { tenant, conversationId }, request.messages)) as JsonObject
-}
-
-interface Attempt {
-  readonly batch: ToolBatch
-  take(event: StreamEvent): void
-  /** The stream is over: answers that it did not end are kept as far as they came. */
-  end(): void
-  /** Whole: at least one answer, and each one whole. None: not even a part of one, and no word of what it took. */
-  answer(): CallSettlement['answer']
-  usage(): Usage | null
-  /** It is made again, and its answers are void. */
-  withdraw(): void
-}
-
-function createAttempt(run: TurnRun, reservationId: string | undefined): Attempt {
-  const batch = createBatch(run.ids(), reservationId)
-  /** Decoders name answers by what the provider said, which may come twice; ours are new. */
-  const names = new Map<string, string>()
-  /** By our names. */
-  const callIds = new Map<string, CallIds>()
-  const open = new Map<string, PartialAnswer>()
-  /** Calls whose arguments are no JSON: of a stream that is cut, they were never meant. */
-  const doubtful = new Map<string, CallRequest[]>()
-
-  const request = (messageId: string, part: ToolCallPart): CallRequest => ({
-    messageId,
-    part,
-    idempotencyKey: keyOfCall(run, messageId, part.callId),
-  })
-
-  const take = (given: StreamEvent): void => {
-    if (given.type === 'noticed') {
-      run.logger.debug('noticed in the stream', { kind: given.notice.kind, problem: given.notice.problem })
-      return
-    }
-    if (given.type === 'answerStarted') names.set(given.messageId, run.ids())
-    const name = given.messageId === undefined ? undefined : names.get(given.messageId)
-    if (given.type === 'errorReported') {
-      run.lane.push({ type: given.type, error: given.error, ...(name !== undefined && { messageId: name }) })
-      return
-    }
-    if (name === undefined) return
-    const event = callIds.get(name)?.inEvent(given) ?? given
-    switch (event.type) {
-      case 'answerStarted':
-        callIds.set(name, createCallIds())
-        open.set(name, partialAnswer({ ...event, messageId: name }))
-        break
-      case 'partStarted':
-        run.metrics.firstPartMs ??= run.now() - run.metrics.startedMs
-        break
-      case 'answerEnded': {
-        const isInterrupted = event.interrupted === true
-        const parts = event.message.parts.map((part) => callIds.get(name)?.inAnswer(part) ?? part)
-        const message = { ...event.message, id: name, parts }
-        batch.answers.push({ message, media: event.media, isInterrupted })
-        open.delete(name)
-        recordUsage(run, message.model?.usage)
-        if (!isInterrupted && !run.signal.aborted) {
-          for (const call of doubtful.get(name) ?? []) startCall(batch, call, run.batchPorts)
-        }
-        run.lane.push({ type: event.type, messageId: name, ...(isInterrupted && { interrupted: true }) })
-        return
-      }
-      default:
-    }
-    open.get(name)?.take(event)
-    run.lane.push({ ...event, messageId: name })
-    if (event.type !== 'partDone' || event.value.type !== 'tool_call' || run.signal.aborted) return
-    const part = event.value
-    if (part.executor.kind !== 'client') return
-    if (part.args.valid) startCall(batch, request(name, part), run.batchPorts)
-    else doubtful.set(name, [...(doubtful.get(name) ?? []), request(name, part)])
-  }
-
-  const usage = (): Usage | null => {
-    const usages = batch.answers.flatMap(({ message }) => message.model?.usage ?? [])
-    return usages.length === 0 ? null : usages.reduce(addUsage)
-  }
-
-  return {
-    batch,
-    take,
-    end: () => {
-      for (const [messageId, partial] of open) {
-        batch.answers.push({ message: partial.message(), media: [], isInterrupted: true })
-        run.lane.push({ type: 'answerEnded', messageId, interrupted: true })
-      }
-      open.clear()
-    },
-    answer: () => {
-      if (batch.answers.length > 0 && batch.answers.every(({ isInterrupted }) => !isInterrupted)) return 'whole'
-      return usage() === null && batch.answers.every(({ message }) => message.parts.length === 0) ? 'none' : 'broken'
-    },
-    usage,
-    withdraw: () => {
-      for (const messageId of names.values()) run.lane.push({ type: 'answerWithdrawn', messageId })
-    },
-  }
-}
-
-/** @throws what the model throws, `model_failed` for an error inside its stream */
-async function readStream(run: TurnRun, model: Model, body: JsonObject, attempt: Attempt): Promise<void> {
-  const iterator = model.stream(body, { signal: run.signal })[Symbol.asyncIterator]()
-  let reported: unknown
-  let isHung = false
-  let onHung = (): void => {}
-  let stopGrace = (): void => {}
-  const leave = (): void => {
-    stopGrace = run.timer(() => {
-      isHung = true
-      onHung()
-    }, graceMs)
-  }
-  if (run.signal.aborted) leave()
-  else run.signal.addEventListener('abort', leave, { once: true })
-  try {
-    for (;;) {
-      const next = await new Promise<IteratorResult<StreamEvent> | undefined>((resolve, reject) => {
-        onHung = () => resolve(undefined)
-        if (isHung) onHung()
-        iterator.next().then(resolve, reject)
-      })
-      if (next === undefined) {
-        run.logger.warn('the model did not end its stream when it was aborted', { provider: model.provider, model: model.id })
-        // It waits for itself: nobody waits for it.
-        void iterator.return?.(undefined)?.catch(() => {})
-        return
-      }
-      if (next.done === true) break
-      const event = next.value
-      if (event.type === 'errorReported') {
-        const { kind, message } = event.error
-        const details = { provider: model.provider, model: model.id, kind, problem: message }
-        reported ??= new ColloquyError('model_failed', details, { cause: event.error })
-      }
-      attempt.take(event)
-    }
-  } finally {
-    run.signal.removeEventListener('abort', leave)
-    stopGrace()
-  }
-  if (reported !== undefined) throw reported
 }
 
 /** Half an answer, or none, and no word why: to those who classify, the connection. */
