@@ -52,7 +52,7 @@ function failureOf(error: unknown): { code: string; message: string; details?: o
   const message = error instanceof Error ? error.message : String(error)
   // A failed call to the system says what and where; anything else that gets here is a mistake of ours.
   return isSystemError(error)
-    ? { code: error.code, message }
+    ? { code: error.code, message: message.replace(`${error.code}: `, '') }
     : {
         code: 'unexpected',
         message: `${message || 'an error without words'}. Run it again with --debug and report what it shows.`,

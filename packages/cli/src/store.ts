@@ -1,5 +1,5 @@
 /** Which log: `--db`, else `COLLOQUY_DB`, else `./.colloquy`; to read, a standby of it where one is named. */
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import {
   ColloquyError,
@@ -76,24 +76,47 @@ export function placeName(place: Place): string {
 
 const isPostgresUrl = (name: string): boolean => /^postgres(ql)?:\/\//.test(name)
 
-/** Whether there is anything to open yet. A server is asked by opening it. */
+/**
+ * Whether there is anything to open yet. A server is asked by opening it.
+ * @throws `usage_invalid` when what is there is no store and can become none: a file, or a directory whose `postgres` is something else
+ */
 export function isThere(place: Place): boolean {
-  return place.kind !== 'directory' || existsSync(join(place.directory, 'postgres'))
+  if (place.kind !== 'directory') return true
+  const { directory } = place
+  const database = join(directory, 'postgres')
+  // What every directory of a Postgres has; `postgres` alone is the name of many a folder.
+  if (existsSync(join(database, 'PG_VERSION'))) return true
+  if (!isFree(directory)) throw usageInvalid(`A store is a directory, and ${directory} is none`)
+  if (!isFree(database) || (existsSync(database) && readdirSync(database).length > 0))
+    throw usageInvalid(`${database} is no database of ours, so ${directory} can be no store; name another one with --db`)
+  return false
 }
+
+/** A directory, or nothing so far. */
+const isFree = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() !== false
 
 /**
  * The store for a command. One that only reads finds nothing in a directory that is not there, and leaves it so.
- * @throws `directory_locked`, `database_unreachable`, `schema_newer`, `schema_missing`
+ * @throws `store_missing` for `append` to a directory that holds none: what is appended must stay somewhere
+ * @throws `usage_invalid`, `directory_locked`, `database_unreachable`, `schema_newer`, `schema_missing`
  */
 export async function openStore(context: Context, access: 'read' | 'append' | 'create' = 'read'): Promise<Store> {
   const { options, io } = context
   const place = access === 'read' ? readPlaceOf(options, io.env) : placeOf(options.db, io.env)
-  if (!isThere(place)) {
-    if (access === 'create') context.output.say(`Creating an embedded database in ${placeName(place)} (once).`)
-    else context.output.say(`There is no store at ${placeName(place)} yet; --db names another one.`)
+  const open = io.openLog ?? ((found: Place) => openLog(found, context.output))
+  if (isThere(place)) return storeOf(await open(place), place, context)
+  switch (access) {
+    case 'read':
+      context.output.say(`There is no store at ${placeName(place)} yet; --db names another one.`)
+      return storeOf(await open({ kind: 'memory' }), place, context)
+    case 'append':
+      throw new ColloquyError('store_missing', { directory: placeName(place) })
+    case 'create':
+      context.output.say(`Creating an embedded database in ${placeName(place)} (once).`)
+      return storeOf(await open(place), place, context)
+    default:
+      return access satisfies never
   }
-  const open = context.io.openLog ?? ((found: Place) => openLog(found, context.output))
-  return storeOf(await open(isThere(place) || access === 'create' ? place : { kind: 'memory' }), place, context)
 }
 
 /** A store over an open log, which it closes. */

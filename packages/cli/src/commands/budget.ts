@@ -56,7 +56,9 @@ export async function budget(context: Context, id: string | undefined, options: 
       : [budgetReleased({ reservationId: options.release, reason: 'released by colloquy budget' })]),
   ]
 
-  await using store = await openStore(context, actions.length > 0 ? 'append' : 'read')
+  // A tenant may have a limit before it has anything else; all other changes are to what is there.
+  const isLimitOfTenant = id === undefined && limits !== undefined
+  await using store = await openStore(context, isLimitOfTenant ? 'create' : actions.length > 0 ? 'append' : 'read')
   const stream = id ?? ledgerIdOf(options.scope ?? 'tenant')
   // A ledger begins with its first limit, a conversation is begun elsewhere.
   if (id !== undefined) await headOf(store, id)
