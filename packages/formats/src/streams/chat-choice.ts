@@ -29,6 +29,8 @@ interface Call {
   /** Undefined where the server gave none. */
   readonly givenId: string | undefined
   name: string
+  /** Its arguments are no text and no object: nobody can say what the tool was to be called with. */
+  isUnusable: boolean
 }
 
 export function openChoice(answer: Answer): Choice {
@@ -129,40 +131,64 @@ function takeCall(session: Session, choice: Choice, entry: JsonObject, given: Js
   const index = asCount(entry.index)
   const givenId = asId(entry.id)
   const name = asText(given?.name)
-  const text = asText(given?.arguments)
-  const call = callOf(choice, index, givenId, name) ?? openCall(choice, index, givenId, name)
+  const text = argumentsText(given?.arguments)
+  const call = callOf(choice, { index, givenId, name, text }) ?? openCall(choice, index, givenId, name)
   if (call.name === '' && name !== undefined) call.name = name
   if (text === undefined) return
-  // Servers that send a call a second time repeat its id and name; the arguments then begin anew.
+  if (typeof given?.arguments !== 'string' && asObject(given?.arguments) === undefined) {
+    call.isUnusable = true
+    session.notice('unreadable', `the arguments of the call ${call.callId} are neither a text nor an object`, entry)
+  }
+  // Servers that send a call a second time repeat its id and name, or all of it; the arguments then begin anew.
   const before = call.part.text()
-  const isRepeated = givenId !== undefined && name !== undefined && before !== '' && text.startsWith(before)
+  const isRepeated =
+    name !== undefined && before !== '' && (givenId === undefined ? text === before : text.startsWith(before))
   if (isRepeated) session.notice('repeated', `the call ${call.callId} was sent again`, entry)
   const more = isRepeated ? text.slice(before.length) : text
   if (more !== '') call.part.append({ kind: 'arguments', text: more })
 }
 
+/** A piece of their text; some servers send the value itself, which then is all of them. */
+function argumentsText(value: Json | undefined): string | undefined {
+  if (value === undefined || value === null || value === '') return undefined
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}
+
 function openCall(choice: Choice, index: number | undefined, givenId: string | undefined, name: string | undefined): Call {
-  const callId = givenId ?? `call_${index ?? choice.calls.length}`
+  const callId = givenId ?? freeCallId(choice, index)
   const part = choice.answer.open('tool_call', { callId, ...(name !== undefined && { name }) })
-  const call: Call = { index, part, callId, givenId, name: name ?? '' }
+  const call: Call = { index, part, callId, givenId, name: name ?? '', isUnusable: false }
   choice.calls.push(call)
   choice.hasCalls = true
   return call
 }
 
+/** Of the index of the call, or of the next one, where several calls have it. */
+function freeCallId({ calls }: Choice, index = calls.length): string {
+  let number = index
+  while (calls.some(({ callId }) => callId === `call_${number}`)) number++
+  return `call_${number}`
+}
+
+interface CallPiece {
+  readonly index: number | undefined
+  readonly givenId: string | undefined
+  readonly name: string | undefined
+  readonly text: string | undefined
+}
+
 /** The call that an entry continues: at its index, else by its id, else the last one. */
-function callOf(
-  { calls }: Choice,
-  index: number | undefined,
-  givenId: string | undefined,
-  name: string | undefined,
-): Call | undefined {
-  if (index === undefined) return givenId === undefined ? calls.at(-1) : calls.findLast((call) => call.givenId === givenId)
-  const sameIndex = calls.findLast((call) => call.index === index)
-  if (sameIndex === undefined || givenId === undefined || name === undefined || sameIndex.givenId === givenId) return sameIndex
-  // Some servers give every call the same index: another id and name begin another call, unless the arguments are still open.
-  const text = sameIndex.part.text()
-  return text === '' || toolArguments(text, true).valid ? undefined : sameIndex
+function callOf({ calls }: Choice, { index, givenId, name, text }: CallPiece): Call | undefined {
+  if (index === undefined && givenId !== undefined) return calls.findLast((call) => call.givenId === givenId)
+  const last = index === undefined ? calls.at(-1) : calls.findLast((call) => call.index === index)
+  if (last === undefined || name === undefined || (givenId !== undefined && last.givenId === givenId)) return last
+  // Some servers give every call the same index, or none, and an empty id. Another id or name begins another call unless the arguments
+  // are still open; so does the same name with other arguments when nothing can follow those that are there.
+  const before = last.part.text()
+  const isOther = givenId !== undefined || (last.name !== '' && last.name !== name)
+  if (isOther) return before === '' || toolArguments(before, true).valid ? undefined : last
+  const mayBeOther = text !== undefined && text !== before && text.trim() !== '' && before.trimEnd().endsWith('}')
+  return mayBeOther && toolArguments(before, true).valid ? undefined : last
 }
 
 function closeParts(choice: Choice, isWhole: boolean): void {
@@ -186,8 +212,8 @@ function closeParts(choice: Choice, isWhole: boolean): void {
     })
   }
   if (refusal !== undefined) refusal.finish({ type: 'refusal', text: refusal.text() })
-  for (const { part, callId, name } of calls.splice(0)) {
-    const args = toolArguments(part.text(), isWhole)
+  for (const { part, callId, name, isUnusable } of calls.splice(0)) {
+    const args = isUnusable ? { raw: part.text(), valid: false } : toolArguments(part.text(), isWhole)
     part.finish({ type: 'tool_call', callId, name, args, executor: { kind: 'client' } })
   }
   choice.text = undefined

@@ -159,6 +159,56 @@ test('servers that give every call the same index, or none, still make several c
   ])
 })
 
+test('calls with one index, or none, and no id are told apart by their names and by arguments that have ended', () => {
+  const nameless = (name: string, text: string) => ({ id: '', type: 'function', function: { name, arguments: text } })
+  for (const index of [0, undefined]) {
+    const other = read(
+      call(nameless('f', '{"x"'), index),
+      call(args(':1}'), index),
+      call(nameless('g', ''), index),
+      call(nameless('h', '{"y":'), index),
+      call(args('2}'), index),
+      done,
+    )
+    expect(callsOf(other).map(({ callId, name, args: { raw } }) => [callId, name, raw])).toEqual([
+      ['call_0', 'f', '{"x":1}'],
+      ['call_1', 'g', '{}'],
+      ['call_2', 'h', '{"y":2}'],
+    ])
+    const same = read(call(nameless('f', '{"x":1}'), index), call(nameless('f', '{"x":2}'), index), done)
+    expect(callsOf(same).map(({ args: { raw } }) => raw)).toEqual(['{"x":1}', '{"x":2}'])
+    // Servers repeat the name with each piece.
+    const pieces = read(call(nameless('f', '{"x":{}'), index), call(nameless('f', ''), index), call(nameless('f', '}'), index), done)
+    expect(callsOf(pieces).map(({ args: { raw } }) => raw)).toEqual(['{"x":{}}'])
+    const twice = read(call(nameless('f', '{"x":1}'), index), call(nameless('f', '{"x":1}'), index), done)
+    expect(only(callsOf(twice)).args.raw).toBe('{"x":1}')
+    expect(only(twice.notices).kind).toBe('repeated')
+  }
+})
+
+test('arguments that come as an object are what the tool is called with, in a delta and in a whole message', () => {
+  const given = { id: 'a', type: 'function', function: { name: 'f', arguments: { x: 1, y: ['z'] } } }
+  const whole = chunk([{ index: 0, message: { role: 'assistant', tool_calls: [given] }, finish_reason: 'tool_calls' }])
+  for (const decoded of [
+    read(call(given), finish('tool_calls'), done),
+    read(whole, done),
+    read(say({ function_call: given.function }), finish('function_call'), done),
+  ]) {
+    expect(only(callsOf(decoded)).args).toEqual({ raw: '{"x":1,"y":["z"]}', json: { x: 1, y: ['z'] }, valid: true })
+    expect(decoded.notices).toEqual([])
+  }
+})
+
+test.each([[5], [true], [['x']], [[]], [false]])('arguments %j are told, kept as text, and nothing that a tool can be called with', (value) => {
+  const decoded = read(
+    call({ id: 'a', type: 'function', function: { name: 'f', arguments: value } }),
+    finish('tool_calls'),
+    done,
+  )
+  expect(only(callsOf(decoded)).args).toEqual({ raw: JSON.stringify(value), valid: false })
+  expect(only(decoded.notices).kind).toBe('unreadable')
+})
+
 test('an id that changes while the arguments are open does not begin another call', () => {
   const decoded = read(call(named('a', 'f', '{"x"')), call(named('b', 'f', ':1}')), finish('tool_calls'), done)
   expect(callsOf(decoded)).toMatchObject([{ callId: 'a', args: { raw: '{"x":1}' } }])
