@@ -455,6 +455,27 @@ test('what was not streamed is taken from response.completed, and nothing twice'
   expect(textOf(gap)).toBe('ab')
 })
 
+test('a call whose end is missing still is what the answer stopped for', () => {
+  const decoded = read(created(), added(0, call()), args(0, '{"x":1}'), completed())
+  expect(only(callsOf(decoded)).args).toEqual({ raw: '{"x":1}', json: { x: 1 }, valid: true })
+  expect(stopOf(decoded)).toEqual([{ unified: 'tool_calls', raw: 'completed' }])
+})
+
+test('items without output_index get the next place each', () => {
+  const placeless = ({ output_index: _, ...rest }: { readonly output_index: number }) => rest
+  const second = { id: 'fc_2', call_id: 'call_2', name: 'g' }
+  const piece = (item_id: string, delta: string) => ({ ...placeless(args(0, delta)), item_id })
+  const ended = [call({ arguments: '{"x":1}' }), call({ ...second, arguments: '{"y":2}' })]
+  const open = [placeless(added(0, call())), placeless(added(1, call(second)))]
+  const told = [piece('fc_2', '{"y"'), piece('fc_1', '{"x":1}'), piece('fc_2', ':2}')]
+  const done = ended.map((item) => placeless(itemDone(0, item)))
+  for (const events of [[...open, ...told], [...open, ...told, ...done], done, [...open, ...done, ...done]])
+    expect(callsOf(read(created(), ...events, completed())).map(({ callId, name, args: { raw } }) => [callId, name, raw])).toEqual([
+      ['call_1', 'f', '{"x":1}'],
+      ['call_2', 'g', '{"y":2}'],
+    ])
+})
+
 test('a text that contradicts its deltas counts, and is told', () => {
   const decoded = read(created(), added(0, message([])), text(0, 'Hallo'), itemDone(0, message([said('Hello')])), completed())
   expect(textOf(decoded)).toBe('Hello')

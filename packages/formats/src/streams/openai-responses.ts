@@ -9,10 +9,10 @@ import {
   finishFromOutput,
   finishItem,
   type Items,
-  indexOf,
   openContent,
   openItem,
   openItems,
+  placeOf,
   takeText,
 } from './responses-open-items.ts'
 import type { Stop, StreamDecoder, StreamOptions } from './stream-event.ts'
@@ -65,11 +65,15 @@ function readResponses(session: Session): DialectReader {
       case 'response.queued':
       case 'response.in_progress':
         return answering.answer.identify(headOf(response))
-      case 'response.output_item.added':
-        openItem(answering, indexOf(answering, payload), asObject(payload.item) ?? {})
+      case 'response.output_item.added': {
+        const item = asObject(payload.item) ?? {}
+        openItem(answering, placeOf(answering, payload, item, false), item)
         return
-      case 'response.output_item.done':
-        return finishItem(answering, indexOf(answering, payload), asObject(payload.item) ?? {})
+      }
+      case 'response.output_item.done': {
+        const item = asObject(payload.item) ?? {}
+        return finishItem(answering, placeOf(answering, payload, item, true), item)
+      }
       case 'response.content_part.added':
         return openContent(answering, payload, asObject(payload.part) ?? {})
       case 'response.completed':
@@ -97,6 +101,8 @@ function readResponses(session: Session): DialectReader {
     const error = asObject(response.error)
     if (error !== undefined && !isSameError(answering.error, error)) reportError(session, answer.messageId, { error })
     const status = asText(response.status) ?? verb
+    // What is open is a call as well as what was said to be done.
+    closeItems(answering)
     answer.stop(stopOf(answering, status, asText(asObject(response.incomplete_details)?.reason)))
     close(answering, status === 'failed' || status === 'cancelled')
   }

@@ -185,12 +185,29 @@ function noteCalls(items: Items, parts: readonly Part[]): void {
 }
 
 /** The place of the item to which an event belongs. */
-export function indexOf({ open }: Items, { output_index, item_id }: JsonObject): number {
+function indexOf({ open }: Items, { output_index, item_id }: JsonObject): number {
   const given = asCount(output_index)
   if (given !== undefined) return given
   const items = [...open.values()]
   return (items.find(({ item }) => item_id !== undefined && item.id === item_id) ?? items.at(-1))?.index ?? 0
 }
+
+/** The place of an item that begins or, `isDone`, ends; of one that was not seen before and says no place, the next free one. */
+export function placeOf({ open, done }: Items, { output_index }: JsonObject, item: JsonObject, isDone: boolean): number {
+  const given = asCount(output_index)
+  if (given !== undefined) return given
+  const items = [...open.values()]
+  const known = items.find((one) => isSame(one.item, item))
+  if (known !== undefined) return known.index
+  const finished = item.id === undefined ? undefined : [...done].find(([, id]) => id === item.id)
+  if (finished !== undefined) return finished[0]
+  // One that ends may have got other ids; one that begins was begun only where its deltas came first.
+  const begun = items.find((one) => one.item.type === item.type && (isDone || Object.keys(one.item).length === 1))
+  return begun?.index ?? [...open.keys(), ...done.keys()].reduce((most, index) => Math.max(most, index), -1) + 1
+}
+
+const isSame = (one: JsonObject, other: JsonObject): boolean =>
+  (one.id !== undefined && one.id === other.id) || (one.call_id !== undefined && one.call_id === other.call_id)
 
 function contextOf({ answer }: Items, index: number, isWhole: boolean): ItemContext {
   return { index, isWhole, putMedia: answer.putMedia }
