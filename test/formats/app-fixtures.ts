@@ -203,6 +203,24 @@ export const exchangeList = [
   },
 ]
 
+/** A request of the Messages API alone, as it is exported too. */
+export const messagesRequest = {
+  model: 'claude-test',
+  system: 'Be brief, and say where you looked it up.',
+  messages: [
+    asked,
+    {
+      role: 'assistant',
+      content: [
+        { type: 'thinking', thinking: 'I look it up.', signature: 'sig' },
+        { type: 'text', text: 'One moment.' },
+        weather,
+      ],
+    },
+    weatherResult,
+    { role: 'assistant', content: 'Rain, the tool says.' },
+  ],
+}
 export const anthropic = { asked, anthropicCall, anthropicAnswer, resent, weatherResult }
 
 /** A LangGraph thread: a program answers in the model's place, reasoning stands beside the content, an id is used twice. */

@@ -1,4 +1,5 @@
 import { type ImportedConversation, type ImportedFile } from '@colloquy/core'
+import { anthropicMessages } from './anthropic-messages.ts'
 import { chatBot } from './chat-bot.ts'
 import { chatgpt } from './chatgpt/chatgpt.ts'
 import { claudeCode } from './claude-code/claude-code.ts'
@@ -34,6 +35,7 @@ export const formats: readonly TranscriptFormat[] = [
   chatBot,
   langgraph,
   sharegpt,
+  anthropicMessages,
   openaiChat,
 ]
 
