@@ -1,5 +1,5 @@
 import { type ConversationAction, type Json, type JsonObject, type Message, type OpenedEnvelope, type Part } from '@colloquy/core'
-import { chatBotFormat, chatBotName, idOf, type MessageType } from '../importers/chat-bot.ts'
+import { chatBotFormat, chatBotName, idOf, isChatBotEntry, type MessageType } from '../importers/chat-bot.ts'
 import { asList, asObject } from '../importers/fields.ts'
 import { readJsonDocument } from '../importers/json-document.ts'
 import { withWords } from '../importers/without-words.ts'
@@ -99,11 +99,11 @@ function isAction<Type extends ConversationAction['type']>(
   return action.type === type
 }
 
-/** The entry of the file that a message was imported from. */
+/** The entry of the file that a message was imported from, when that was one of this format. */
 function recordOf(meta: JsonObject | undefined, message: Message): Json | undefined {
   const kept = asObject(asList(meta?.records)?.[0])
   const record = kept?.record === undefined ? undefined : asWritten(withWords(kept.record, message))
-  return asObject(record)?.message_type === undefined ? undefined : record
+  return isChatBotEntry(record) ? record : undefined
 }
 
 /** Objects `{"$text": ...}` that stand for a piece of JSON, such as a number with more digits than JavaScript can hold. */

@@ -272,3 +272,21 @@ describe('both ways', () => {
     )
   })
 })
+
+test('records of another format, which have a message_type of their own, are written as entries of this one', () => {
+  const history = [
+    { role: 'system', content: 'You fix.', agent: 'main', message_type: 'system_prompt' },
+    { role: 'user', content: 'Fix it.', agent: 'main', message_type: 'observation' },
+    { role: 'assistant', content: 'I looked.', thought: 'I looked.', action: 'ls', agent: 'main', message_type: 'action' },
+  ]
+  const content = JSON.stringify({ environment: 'main', history, trajectory: [], info: {} })
+  const file = importFile({ source: 'x.traj', content, sha256 })
+  expect(file.format).toBe('swe-agent')
+  const text = exported(actionsOf(file.conversations[0]))
+  expect(JSON.parse(text).history).toMatchObject([
+    { message_type: 'chat', message_content: 'You fix.' },
+    { message_type: 'chat', message_content: 'Fix it.' },
+    { message_type: 'chat', message_content: 'I looked.' },
+  ])
+  expect(importFile({ source: 'x.json', content: text, sha256 }).format).toBe('chat-bot')
+})

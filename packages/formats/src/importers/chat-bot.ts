@@ -114,6 +114,9 @@ function importFile(file: SourceFile): ImportedFile {
   }
 }
 
+/** Whether a record is an entry of the history; records of other formats have a `message_type` too. */
+export const isChatBotEntry = (record: Json | undefined): boolean => problemWith(asObject(record)) === undefined
+
 function problemWith(message: JsonObject | undefined): string | undefined {
   if (message === undefined) return ' is not an object. Correct it'
   const type = asString(message.message_type)
