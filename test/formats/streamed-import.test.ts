@@ -103,6 +103,7 @@ test.each<[string, string | Uint8Array, ImportOptions]>([
   ['a NUL byte', `${sample}{"a":"\0"}\n`, {}],
   ['bytes that are not UTF-8', Uint8Array.from([...utf8.encode(sample), 0xff, 0xfe, 0x0a]), {}],
   ['a record too large for an envelope', sample, { envelopeBytes: 700 }],
+  ['a raw copy too large for an envelope', `${sample}{"type":"x","a":"${'y'.repeat(2 ** 20)}"}\n`, {}],
 ])('%s', (_, content, options) => {
   expect(streamed(content, options)).toEqual(held(content, options))
 })

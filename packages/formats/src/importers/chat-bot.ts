@@ -88,7 +88,7 @@ function importFile(file: SourceFile): ImportedFile {
   const { history: _, ...about } = conversation
   const people = peopleIn(about)
   // Files come back as they were, so nothing is taken out of their texts.
-  const media = { ...mediaShelf(file.sha256), replaceIn: <T extends Json>(value: T): T => value }
+  const media = { ...mediaShelf(file.sha256), replaceIn: <T extends Json>(value: T): T => value, putText: () => undefined }
   const keptPaths = new Set(document.problems.map(({ path }) => path))
   const keep = (record: Json, path: string): Json =>
     holdsMarks(record, keptPaths, path) ? { $text: textOfDocument(record, keptPaths, path) } : storable(record)

@@ -5,9 +5,12 @@ import {
   conversationReducer,
   encodeBody,
   type ImportedCommand,
+  isColloquyError,
   type Message,
   type PositionRange,
 } from '@colloquy/core'
+import type { MediaShelf } from './media-shelf.ts'
+import { withRecordsAside } from './records-aside.ts'
 
 /** A call without a result so far. */
 export interface OpenCall {
@@ -36,7 +39,7 @@ export interface WorkingSet {
  * Commands of one conversation, with what has to be counted along: positions (the actions are numbered from 1 in the order in which
  * they are written), the working set, and the calls that are open.
  */
-export function conversationWriter(envelopeBytes: number) {
+export function conversationWriter(envelopeBytes: number, media: MediaShelf) {
   const commandIds = new Set<string>()
   const messageIds = new Set<string>()
   const open: OpenCall[] = []
@@ -60,9 +63,8 @@ export function conversationWriter(envelopeBytes: number) {
      */
     write(commandId: string, occurredAt: number | undefined, made: readonly ConversationAction[]): ImportedCommand {
       // Those that their creators made are checked already, but not those that an importer put together out of them.
-      const actions = made.map((action) => checkAction(definitionOf(action), action) as ConversationAction)
-      // Encoding every action only to measure it would be a fifth of an import.
-      for (const action of actions) if (!isSurelySmaller(action, envelopeBytes)) encodeBody(action, envelopeBytes)
+      const checked = made.map((action) => checkAction(definitionOf(action), action) as ConversationAction)
+      const actions = checked.map((action) => fitting(action))
       for (const action of actions) {
         position += 1
         if (action.type === 'messageAdded') show(action.payload.message, action.payload.tokenCount)
@@ -96,6 +98,25 @@ export function conversationWriter(envelopeBytes: number) {
       const index = open.findLastIndex((call) => call.callId === callId)
       return index < 0 ? undefined : open.splice(index, 1)[0]
     },
+  }
+
+  /** @throws `envelope_too_large` when it is so without what it keeps raw */
+  function fitting(action: ConversationAction): ConversationAction {
+    // Encoding every action only to measure it would be a fifth of an import.
+    if (isSurelySmaller(action, envelopeBytes) || isSmaller(action)) return action
+    const smaller = withRecordsAside(action, media)
+    encodeBody(smaller, envelopeBytes)
+    return smaller
+  }
+
+  function isSmaller(action: ConversationAction): boolean {
+    try {
+      encodeBody(action, envelopeBytes)
+      return true
+    } catch (error) {
+      if (isColloquyError(error, 'envelope_too_large')) return false
+      throw error
+    }
   }
 
   function show({ id }: Message, tokens: number): void {

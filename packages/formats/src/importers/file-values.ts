@@ -74,7 +74,7 @@ export function acceptBadLine({ line, problem, isTruncated }: BadLine, file: Sou
   }
   if (file.options.keepBadLines) return true
   const next = isTruncated
-    ? 'The file was cut here, or is still being written: import it when it is whole, or allow truncated files'
-    : 'Repair the line, or keep bad lines as text'
+    ? 'The file was cut here, or is still being written: import it when it is whole, or take what is whole of it with --allow-truncated (allowTruncated)'
+    : 'Repair the line, or keep such lines as text with --keep-bad-lines (keepBadLines)'
   throw refusal(file.source, line, `${problem}. ${next}`)
 }

@@ -1,4 +1,4 @@
-import { type Json, type JsonObject, type Media, type Sha256, toHex } from '@colloquy/core'
+import { type Json, type JsonObject, type Media, type Sha256, toHex, toUtf8 } from '@colloquy/core'
 import { decodeBase64 } from '../base64.ts'
 
 /** Takes media out of records: bytes are kept once, by hash, and never inside an action. */
@@ -7,6 +7,8 @@ export interface MediaShelf {
   readonly put: (mediaType: string, base64: string) => { readonly hash: string; readonly bytes: number } | undefined
   /** The same for a `data:` URL, which says its media type itself. */
   readonly putUrl: (url: string) => { readonly mediaType: string; readonly hash: string; readonly bytes: number } | undefined
+  /** A long text as a file, `{"$media": hash, "bytes": n, "isText": true}`. Undefined when UTF-8 cannot hold it. */
+  readonly putText: (text: string) => { readonly $media: string; readonly bytes: number; readonly isText: true } | undefined
   /** `value`, or a copy in which every base64 file is `{"$media": hash, "bytes": n}`, and a `data:` URL has its `mediaType` there too. */
   readonly replaceIn: <T extends Json>(value: T) => T
   readonly all: () => readonly Media[]
@@ -18,15 +20,24 @@ export function mediaShelf(sha256: Sha256): MediaShelf {
   const byHash = new Map<string, Media | undefined>()
   let added: Media[] = []
 
-  const put: MediaShelf['put'] = (mediaType, base64) => {
-    const bytes = decodeBase64(base64)
-    if (bytes === undefined) return undefined
+  const keep = (mediaType: string, bytes: Uint8Array) => {
     const hash = toHex(sha256(bytes))
     if (!byHash.has(hash)) {
       added.push({ hash, mediaType, bytes })
       byHash.set(hash, added.at(-1))
     }
     return { hash, bytes: bytes.length }
+  }
+
+  const put: MediaShelf['put'] = (mediaType, base64) => {
+    const bytes = decodeBase64(base64)
+    return bytes && keep(mediaType, bytes)
+  }
+
+  const putText: MediaShelf['putText'] = (text) => {
+    if (!text.isWellFormed()) return undefined
+    const { hash, bytes } = keep('text/plain', toUtf8(text))
+    return { $media: hash, bytes, isText: true }
   }
 
   const putUrl: MediaShelf['putUrl'] = (url) => {
@@ -55,6 +66,7 @@ export function mediaShelf(sha256: Sha256): MediaShelf {
   return {
     put,
     putUrl,
+    putText,
     replaceIn: (value) => replace(value) as typeof value,
     all: () => [...byHash.values()].filter((media) => media !== undefined),
     take() {

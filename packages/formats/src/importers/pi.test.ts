@@ -345,7 +345,7 @@ test('a bad line is refused, or kept as text without being counted by compaction
 
 test('a file that was cut is refused, or imported without its last line', () => {
   const content = `${JSON.stringify(header)}\n${JSON.stringify(user('one'))}\n{"type":"mess`
-  expect(() => importText(content)).toThrow(refusal(3, expect.stringContaining('allow truncated files')))
+  expect(() => importText(content)).toThrow(refusal(3, expect.stringContaining('--allow-truncated')))
   expect(importText(content, { allowTruncated: true }).skipped).toMatchObject([{ line: 3, recordType: 'cut line' }])
 })
 

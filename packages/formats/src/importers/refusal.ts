@@ -11,7 +11,16 @@ export function refusingAt<Made>(source: string, line: number, make: () => Made)
     return make()
   } catch (error) {
     if (!isColloquyError(error) || error.code === 'import_refused') throw error
-    // What is told of the file goes on behind it.
-    throw refusal(source, line, error.message.replace(/\.$/, ''), error)
+    throw refusal(source, line, isColloquyError(error, 'envelope_too_large') ? tooLarge(error) : withoutEnd(error), error)
   }
+}
+
+/** What is told of the file goes on behind it. */
+const withoutEnd = ({ message }: ColloquyError): string => message.replace(/\.$/, '')
+
+/** What the error advises is for those who make actions, and nobody can do it to a file. */
+function tooLarge({ details }: ColloquyError<'envelope_too_large'>): string {
+  const { type, path, bytes, limitBytes } = details
+  const found = `it becomes a ${type} of ${bytes} bytes, more than ${limitBytes}; ${path} has most of them`
+  return `${found}. Shorten that in the file, or call importFile with larger envelopeBytes`
 }

@@ -148,7 +148,7 @@ interface ThreadWalk extends Omit<ThreadFrame, 'turns'> {
 
 function* threadCommands(thread: ThreadWalk, remarks: ImportRemark[]): Generator<ImportedCommand> {
   const { source, format, started, entries, media, envelopeBytes, turns } = thread
-  const writer = conversationWriter(envelopeBytes)
+  const writer = conversationWriter(envelopeBytes, media)
   /** The entry of each message. */
   const written = new Map<string, string>()
   const joined = new Set<string>()

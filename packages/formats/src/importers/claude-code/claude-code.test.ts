@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { type Action, contextCompacted, type HeldConversation, type Json, toHex } from '@colloquy/core'
+import { type Action, contextCompacted, type HeldConversation, type Json, type Message, toHex } from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
-import { actionsOf, foldImported } from '../../../../../test/formats/imported.ts'
+import { actionsOf, foldImported, payloadsOf } from '../../../../../test/formats/imported.ts'
 import {
   answerLine,
   callBlock,
@@ -755,7 +755,7 @@ describe('a damaged file', () => {
   })
 
   test('whose last line is cut is refused with the next step, unless that is allowed', () => {
-    expect(() => importLines([prompt(), cut])).toThrow(refusal(2, expect.stringContaining('allow truncated files')))
+    expect(() => importLines([prompt(), cut])).toThrow(refusal(2, expect.stringContaining('--allow-truncated')))
     const file = importLines([prompt(), end, cut], { allowTruncated: true })
     expect(file.skipped).toEqual([
       { line: 3, recordType: 'cut line', reason: 'the JSON does not end: the file was cut here, or is still being written' },
@@ -777,6 +777,35 @@ describe('a damaged file', () => {
     expect(() => importLines([prompt(), answerLine('msg_1', callBlock('c1'), { uuid: 'a1' }), huge])).toThrow(
       refusal(3, expect.stringContaining('1048576')),
     )
+  })
+})
+
+describe('a record whose raw copy is larger than an envelope', () => {
+  const long = 'line of a file\n'.repeat(90_000)
+  const lines = [
+    prompt(),
+    answerLine('msg_1', callBlock('c1', 'Edit'), { uuid: 'a1' }),
+    { ...resultLine('c1', 'edited', { uuid: 'r1' }), toolUseResult: { filePath: 'a.ts', originalFile: long } },
+    { type: 'file-history-snapshot', messageId: 'm', snapshot: { content: long, other: 'short' } },
+  ]
+  const mark = { $media: expect.any(String), bytes: long.length, isText: true }
+
+  test('is stored with its long texts as a file, once, and everything else as it is', () => {
+    const conversation = conversationOf(lines)
+    const { meta } = actionsOf(conversation).find(({ payload }) => (payload as { message?: Message }).message?.role === 'tool') ?? {}
+    expect(meta).toMatchObject({ records: [{ line: 3, record: { toolUseResult: { filePath: 'a.ts', originalFile: mark } } }] })
+    expect(payloadsOf(conversation, 'foreignRecordKept')).toMatchObject([{ record: { snapshot: { content: mark, other: 'short' } } }])
+    const [file, ...others] = conversation.media
+    expect([others.length, file?.mediaType]).toEqual([0, 'text/plain'])
+    expect(Buffer.from(file?.bytes ?? []).toString() === long).toBe(true)
+    expect(JSON.stringify(meta)).toContain(file?.hash)
+    expect(conversationOf(lines).commands).toEqual(conversation.commands)
+  })
+
+  test('is stored as it was wherever an envelope takes it', () => {
+    const [conversation] = importLines(lines, { envelopeBytes: 2 ** 22 }).conversations
+    expect(conversation?.media).toEqual([])
+    expect(JSON.stringify(actionsOf(conversation))).toContain(JSON.stringify(long))
   })
 })
 

@@ -86,7 +86,7 @@ function* branchCommands(
   remarks: ImportRemark[],
   promptingCalls: PromptingCall[],
 ): Generator<ImportedCommand> {
-  const writer = conversationWriter(envelopeBytes)
+  const writer = conversationWriter(envelopeBytes, media)
   const isSidechain = started.parent !== undefined
   const metadata = new Map<string, string>()
   const joined = new Set<string>()

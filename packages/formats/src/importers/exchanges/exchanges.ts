@@ -100,8 +100,9 @@ function importFile(file: SourceFile): ImportedFile {
     if (answer.responseId !== undefined) afterResponse.set(answer.responseId, conversation.tip)
   }
 
-  const written = growing.map(({ id, responseId, from, entries, media }, index) =>
-    writeThread({
+  const written = growing.map(({ id, responseId, from, entries, media }, index) => {
+    const shelf = mediaShelf(file.sha256)
+    return writeThread({
       source: file.source,
       format,
       conversationId: id,
@@ -116,10 +117,10 @@ function importFile(file: SourceFile): ImportedFile {
         }),
       },
       entries: [...(index === 0 ? badLines.map((bad) => badLineEntry(format, bad)) : []), ...entries],
-      media: { ...mediaShelf(file.sha256), all: () => [...new Map(media.map((each) => [each.hash, each])).values()] },
+      media: { ...shelf, all: () => [...new Map([...media, ...shelf.all()].map((each) => [each.hash, each])).values()] },
       envelopeBytes: file.options.envelopeBytes ?? defaultLimits.envelopeBytes,
-    }),
-  )
+    })
+  })
   return {
     format,
     records: values.length + badLines.length + skipped.length,
