@@ -33,6 +33,19 @@ test.each([
   )
 })
 
+test.each([
+  ['a document with a key twice', '{"title":"a","title":"b","mapping":{}}', 1, '$ holds the same key twice'],
+  ['a document with __proto__ in it', '{\n "mapping": {"__proto__": {}}, "x": 1\n}', 1, '$.mapping holds the key __proto__'],
+  ['a list', '[{"messages":[],"messages":[]}]', 1, '$[0] holds the same key twice'],
+  ['a line', '{"a":1}\n{"messages":[],"messages":[]}', 2, '$.messages holds the same key twice'],
+])('%s that is of no format for that is refused with the reason and its path', (_, content, line, reason) => {
+  const problem = `${reason}, and nothing else in the file is of a format that can be imported`
+  expect(openTranscript({ source: 'a.json', content, sha256 })).toMatchObject({ format: undefined, problem })
+  expect(() => importFile({ source: 'a.json', content, sha256 })).toThrow(
+    expect.objectContaining({ details: { source: 'a.json', line, problem: expect.stringContaining(problem) } }),
+  )
+})
+
 test('garbage is refused with the line at which it begins', () => {
   expect(() => importFile({ source: 'a.jsonl', content: '\n\nLorem ipsum', sha256 })).toThrow(
     expect.objectContaining({

@@ -122,5 +122,15 @@ function strangeness(file: SourceFile): { readonly line: number; readonly proble
   if (damage) return damage
   if (first && records.length === 0)
     return { line: first.line, problem: `${first.problem}, and nothing else in the file ${unknown}` }
+  const text = keptAsTextIn(file)
+  if (text) return { line: text.line, problem: `${text.path} holds ${text.problem}, and nothing else in the file ${unknown}` }
   return { line: first?.line ?? 1, problem: `nothing in the file ${unknown}` }
+}
+
+/** The first value of a file that JSON here would change, so that nobody looks into it. */
+function keptAsTextIn(file: SourceFile) {
+  const document = file.jsonDocument()?.problems[0]
+  if (document) return { line: 1, ...document }
+  for (const { line, problems } of file.jsonLines().records) if (problems[0]) return { line, ...problems[0] }
+  return undefined
 }

@@ -141,8 +141,7 @@ function takeCall(session: Session, choice: Choice, entry: JsonObject, given: Js
   }
   // Servers that send a call a second time repeat its id and name, or all of it; the arguments then begin anew.
   const before = call.part.text()
-  const isRepeated =
-    name !== undefined && before !== '' && (givenId === undefined ? text === before : text.startsWith(before))
+  const isRepeated = name !== undefined && before !== '' && (givenId === undefined ? text === before : text.startsWith(before))
   if (isRepeated) session.notice('repeated', `the call ${call.callId} was sent again`, entry)
   const more = isRepeated ? text.slice(before.length) : text
   if (more !== '') call.part.append({ kind: 'arguments', text: more })

@@ -178,7 +178,12 @@ test('calls with one index, or none, and no id are told apart by their names and
     const same = read(call(nameless('f', '{"x":1}'), index), call(nameless('f', '{"x":2}'), index), done)
     expect(callsOf(same).map(({ args: { raw } }) => raw)).toEqual(['{"x":1}', '{"x":2}'])
     // Servers repeat the name with each piece.
-    const pieces = read(call(nameless('f', '{"x":{}'), index), call(nameless('f', ''), index), call(nameless('f', '}'), index), done)
+    const pieces = read(
+      call(nameless('f', '{"x":{}'), index),
+      call(nameless('f', ''), index),
+      call(nameless('f', '}'), index),
+      done,
+    )
     expect(callsOf(pieces).map(({ args: { raw } }) => raw)).toEqual(['{"x":{}}'])
     const twice = read(call(nameless('f', '{"x":1}'), index), call(nameless('f', '{"x":1}'), index), done)
     expect(only(callsOf(twice)).args.raw).toBe('{"x":1}')
@@ -199,15 +204,18 @@ test('arguments that come as an object are what the tool is called with, in a de
   }
 })
 
-test.each([[5], [true], [['x']], [[]], [false]])('arguments %j are told, kept as text, and nothing that a tool can be called with', (value) => {
-  const decoded = read(
-    call({ id: 'a', type: 'function', function: { name: 'f', arguments: value } }),
-    finish('tool_calls'),
-    done,
-  )
-  expect(only(callsOf(decoded)).args).toEqual({ raw: JSON.stringify(value), valid: false })
-  expect(only(decoded.notices).kind).toBe('unreadable')
-})
+test.each([[5], [true], [['x']], [[]], [false]])(
+  'arguments %j are told, kept as text, and nothing that a tool can be called with',
+  (value) => {
+    const decoded = read(
+      call({ id: 'a', type: 'function', function: { name: 'f', arguments: value } }),
+      finish('tool_calls'),
+      done,
+    )
+    expect(only(callsOf(decoded)).args).toEqual({ raw: JSON.stringify(value), valid: false })
+    expect(only(decoded.notices).kind).toBe('unreadable')
+  },
+)
 
 test('an id that changes while the arguments are open does not begin another call', () => {
   const decoded = read(call(named('a', 'f', '{"x"')), call(named('b', 'f', ':1}')), finish('tool_calls'), done)

@@ -470,7 +470,9 @@ test('items without output_index get the next place each', () => {
   const told = [piece('fc_2', '{"y"'), piece('fc_1', '{"x":1}'), piece('fc_2', ':2}')]
   const done = ended.map((item) => placeless(itemDone(0, item)))
   for (const events of [[...open, ...told], [...open, ...told, ...done], done, [...open, ...done, ...done]])
-    expect(callsOf(read(created(), ...events, completed())).map(({ callId, name, args: { raw } }) => [callId, name, raw])).toEqual([
+    expect(
+      callsOf(read(created(), ...events, completed())).map(({ callId, name, args: { raw } }) => [callId, name, raw]),
+    ).toEqual([
       ['call_1', 'f', '{"x":1}'],
       ['call_2', 'g', '{"y":2}'],
     ])

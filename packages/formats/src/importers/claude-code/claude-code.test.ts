@@ -792,9 +792,12 @@ describe('a record whose raw copy is larger than an envelope', () => {
 
   test('is stored with its long texts as a file, once, and everything else as it is', () => {
     const conversation = conversationOf(lines)
-    const { meta } = actionsOf(conversation).find(({ payload }) => (payload as { message?: Message }).message?.role === 'tool') ?? {}
+    const { meta } =
+      actionsOf(conversation).find(({ payload }) => (payload as { message?: Message }).message?.role === 'tool') ?? {}
     expect(meta).toMatchObject({ records: [{ line: 3, record: { toolUseResult: { filePath: 'a.ts', originalFile: mark } } }] })
-    expect(payloadsOf(conversation, 'foreignRecordKept')).toMatchObject([{ record: { snapshot: { content: mark, other: 'short' } } }])
+    expect(payloadsOf(conversation, 'foreignRecordKept')).toMatchObject([
+      { record: { snapshot: { content: mark, other: 'short' } } },
+    ])
     const [file, ...others] = conversation.media
     expect([others.length, file?.mediaType]).toEqual([0, 'text/plain'])
     expect(Buffer.from(file?.bytes ?? []).toString() === long).toBe(true)
