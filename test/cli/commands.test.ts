@@ -251,6 +251,16 @@ test('a transcript comes in through stdin', async () => {
   expect(JSON.parse(stdout)).toMatchObject([{ id: 'stdin', conversations: [{ id: 'mine', position: head }, {}] }])
 })
 
+test.skipIf(process.platform !== 'linux')('what cannot be written to stdout is told, and does not end with 0', async () => {
+  for (const command of ['--help', `list --db ${store}`, 'formats']) {
+    const line = `"$0" --conditions=@colloquy/source "$1" ${command} > /dev/full`
+    await expect(promisify(execFile)('bash', ['-c', line, process.execPath, main])).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^(.*\n)*ENOSPC: no space left on device, write\n$/),
+    })
+  }
+})
+
 describe('the demo', () => {
   test('shows everything, on a store that it removes again', async () => {
     const { code, stdout, stderr } = await colloquy(['demo'], { env: { TMPDIR: directory } })

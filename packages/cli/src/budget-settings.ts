@@ -22,6 +22,8 @@ export function parseLimits(option: string, text: string): { readonly [K in Budg
     const found = names.get(name)
     if (found === undefined || rest.length > 0)
       throw usageInvalid(`${option} takes name=limit, with ${[...names.keys()].join(', ')}, not "${each}"`)
+    if (Object.hasOwn(limits, found.kind))
+      throw usageInvalid(`${option} limits ${nameOf(found.kind)} twice, the second time with "${each}"`)
     limits[found.kind] = value === 'none' ? null : limitOf(option, each, value, found.units)
   }
   return limits
@@ -35,6 +37,8 @@ function limitOf(option: string, each: string, value: string, units: number): Bu
   const isWhole = [limit.soft, limit.hard].every((one) => one === null || Number.isSafeInteger(one))
   if (!isTyped || !isWhole || (limit.soft === null && limit.hard === null))
     throw usageInvalid(`${option} takes limits as 100, 80..100, 80.. or none, not "${each}"`)
+  if (limit.soft !== null && limit.hard !== null && limit.soft > limit.hard)
+    throw usageInvalid(`${option} takes soft..hard with the smaller first, not "${each}"`)
   return limit
 }
 

@@ -55,7 +55,7 @@ describe('budget <id>', () => {
     await reserve(await engine.open('c'), { modelCalls: 1 }, { reservationId: 'r1' })
     expect(JSON.parse((await call('budget', 'c', '--release', 'r1', '--json')).stdout)).toMatchObject({ reservations: [] })
     const again = await call('budget', 'c', '--release', 'r1')
-    expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^reservation_not_open: /) })
+    expect(again).toMatchObject({ code: 4, stderr: expect.stringMatching(/^reservation_not_open: /) })
   })
 
   test('knows no conversation that is not there, and makes none', async () => {
@@ -91,6 +91,10 @@ describe('budget without an id', () => {
     [['--set', 'tokens=..']],
     [['--set', 'cost=0.0000001']],
     [['--set', 'tokens=99999999999999999999']],
+    [['--set', 'tokens=1..0']],
+    [['--set', 'tokens=5,tokens=6']],
+    [['--set', 'calls=5,model-calls=6']],
+    [['--scope', 'a b/~']],
   ])('refuses %j as wrong usage', async (given) => {
     expect(await call('budget', ...given)).toMatchObject({
       code: 2,
@@ -98,6 +102,12 @@ describe('budget without an id', () => {
       stderr: expect.stringMatching(/^usage_invalid: /),
     })
   })
+})
+
+test('a hint is given only for a ledger that is there, and a scope that cannot be is named as such', async () => {
+  expect((await call('budget')).stderr).not.toContain('verify')
+  expect((await call('budget', '--set', 'tokens=5..5')).stderr).toContain('verify colloquy:budget:tenant')
+  expect((await call('budget', '--scope', 'a b/~')).stderr).toMatch(/^usage_invalid: --scope takes a name without "~"/)
 })
 
 test('limits are typed as hard, soft..hard, soft.. or none, in dollars and seconds too', () => {

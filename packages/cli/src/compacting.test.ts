@@ -105,10 +105,10 @@ describe('compact', () => {
   test.each([
     [['compact', 'nobody', '--budget', '10'], 'conversation_not_found', 4],
     [['uncompact', 'nobody'], 'conversation_not_found', 4],
-    [['uncompact', 'c'], 'compaction_not_found', 1],
-    [['uncompact', 'c', '--at', '5'], 'compaction_not_found', 1],
+    [['uncompact', 'c'], 'compaction_not_found', 4],
+    [['uncompact', 'c', '--at', '5'], 'compaction_not_found', 4],
     [['uncompact', 'c', '--at', '500'], 'position_not_found', 4],
-    [['compact', 'c', '--redo', '5'], 'compaction_not_found', 1],
+    [['compact', 'c', '--redo', '5'], 'compaction_not_found', 4],
     [['analyze', 'nobody'], 'conversation_not_found', 4],
   ])('%j is refused with %s', async (given, code, exit) => {
     const result = await call(...given, '--json')

@@ -18,10 +18,14 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 const codesOf: Partial<Record<ErrorCode, ExitCode>> = {
   usage_invalid: exitCodes.usage,
   settings_invalid: exitCodes.usage,
+  // Of ids only those that are typed can be unusable here.
+  id_invalid: exitCodes.usage,
   log_corrupt: exitCodes.verificationFailed,
   conversation_not_found: exitCodes.notFound,
   position_not_found: exitCodes.notFound,
   model_call_not_found: exitCodes.notFound,
+  compaction_not_found: exitCodes.notFound,
+  reservation_not_open: exitCodes.notFound,
 }
 
 /** Whoever read our output went away (`| head`): no error, but a reason to stop. */

@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { EventLog } from '@colloquy/core'
@@ -197,6 +197,24 @@ describe('export', () => {
       expect.stringMatching(/^file_unwritable: .* a file of that name is there already, and may/),
     ])
     expect((await call('export', sampleId, '--format', 'json', '-o', directory)).code).toBe(0)
+  })
+
+  test('writes what a link leads to, and leaves the link; one that leads nowhere is refused', async () => {
+    await stored
+    const [directory, elsewhere] = [await folder('export-link'), await folder('export-elsewhere')]
+    const [link, target, lost] = [join(directory, 'link.json'), join(elsewhere, 'target.json'), join(directory, 'lost.json')]
+    await writeFile(target, 'before')
+    await symlink(target, link)
+    expect(await call('export', sampleId, '--format', 'json', '-o', link)).toMatchObject({ code: 0 })
+    expect(await readlink(link)).toBe(target)
+    expect(await readFile(target, 'utf8')).toBe((await call('export', sampleId, '--format', 'json')).stdout)
+    await symlink(join(elsewhere, 'nothing'), lost)
+    expect(await call('export', sampleId, '--format', 'json', '-o', lost)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^file_unwritable: .*a link that leads nowhere/),
+    })
+    expect((await readdir(directory)).sort()).toEqual(['link.json', 'lost.json'])
+    expect(await readdir(elsewhere)).toEqual(['target.json'])
   })
 
   test('reads files only for a format that shows them, and only those that it asks for', async () => {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The `colloquy` command: the process around `run`. */
 import { enableCompileCache } from 'node:module'
-import { exitCodes } from './exit.ts'
+import { exitCodes, failureText } from './exit.ts'
 import { run } from './program.ts'
 
 enableCompileCache()
@@ -17,10 +17,14 @@ process.on('SIGINT', () => {
   process.stdin.destroy()
 })
 // Whoever reads may go away: a command that writes on finds out by itself, the rest has nothing to lose.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+process.stderr.on('error', () => {})
+/** Of a write that nothing came after, such as a help to a disk that is full. */
+let unwritten: NodeJS.ErrnoException | undefined
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') unwritten ??= error
+})
 
-// Not `process.exit`: what is on its way to a pipe would be lost.
-process.exitCode = await run(process.argv.slice(2), {
+const code = await run(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   stdin: process.stdin,
@@ -33,3 +37,10 @@ process.exitCode = await run(process.argv.slice(2), {
     }
   },
 })
+await new Promise((resolve) => process.stdout.write('', resolve))
+if (code === exitCodes.ok && unwritten !== undefined) {
+  const style = { json: process.argv.includes('--json'), debug: process.argv.includes('--debug') }
+  process.stderr.write(`${failureText(unwritten, style)}\n`)
+}
+// Not `process.exit`: what is on its way to a pipe would be lost.
+process.exitCode = code === exitCodes.ok && unwritten !== undefined ? exitCodes.failed : code

@@ -60,6 +60,7 @@ describe('help', () => {
 describe('wrong usage is exit code 2', () => {
   test.each([
     [['repaly'], 'Did you mean replay?'],
+    [['help', 'nosuch'], "Unknown command 'nosuch'"],
     [['show', 'x', '--att', '3'], 'Did you mean --at?'],
     [['show'], "argument 'id'"],
     [['list', 'extra'], 'Too many arguments'],
@@ -92,6 +93,15 @@ describe('wrong usage is exit code 2', () => {
 })
 
 describe('errors', () => {
+  test.each([[['import', 'a.jsonl', '--id', 'a~b']], [['list', '--tenant', '']], [['budget', '--scope', '']]])(
+    'an id that is none is wrong usage: %j',
+    async (argv) => {
+      const { code, stdout, stderr } = await call(...argv)
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+      expect(stderr).toMatch(/^id_invalid: /)
+    },
+  )
+
   test.each(['show', 'replay', 'verify'])('%s of an unknown id is exit code 4', async (command) => {
     const { code, stdout, stderr } = await call(command, 'nobody')
     expect({ code, stdout }).toEqual({ code: 4, stdout: '' })
@@ -137,6 +147,14 @@ describe('import', () => {
     const { code, stdout, stderr } = await call('import', file)
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
     expect(stderr).toMatch(/^import_refused: [^\n]*line 1: [^\n]*\n$/)
+  })
+
+  test('of a directory without files says so, and makes no store', async () => {
+    const directory = await mkdtemp(join(scratch, 'empty-'))
+    const { code, stdout, stderr } = await call('import', directory, '--db', join(directory, 'store'))
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '' })
+    expect(stderr).toBe(`There is no file in ${directory}, so nothing was imported.\n`)
+    expect((await call('import', directory, '--json')).stdout).toBe('[]\n')
   })
 
   test('says which file cannot be read, and takes the others', async () => {

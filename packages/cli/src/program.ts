@@ -23,13 +23,16 @@ export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
     return code
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok
+    const isHelp = error instanceof CommanderError && error.code === 'commander.help'
     // No command at all.
-    if (error instanceof CommanderError && error.code === 'commander.help') {
+    if (isHelp && program.args.length === 0) {
       program.outputHelp()
       return exitCodes.ok
     }
     if (io.signal.aborted) return exitCodes.interrupted
-    const failure = error instanceof CommanderError ? await usageError(error) : error
+    // Otherwise the help of a command that there is not was asked for.
+    const problem = isHelp ? `unknown command '${program.args.at(1) ?? ''}'` : (error as Error).message
+    const failure = error instanceof CommanderError ? await usageError(problem) : error
     if (!(failure instanceof OutputClosed)) io.stderr.write(`${failureText(failure, style)}\n`)
     return exitCodeOf(failure)
   }
@@ -51,7 +54,7 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
       '--config <file>',
       'settings from this file (COLLOQUY_CONFIG; default ./colloquy.config.ts, .js, .json, .yaml or .toml)',
     )
-    .option('--json', 'print data and errors as JSON')
+    .option('--json', 'print data and errors as JSON; of demo, chat and export, errors only')
     .option('-q, --quiet', 'print no words beside the data')
     .option('--debug', 'print the stack of an error')
     .exitOverride()
@@ -342,7 +345,7 @@ const wholeNumber =
   }
 
 /** Commander's errors as ours. Core is loaded here and not above: most calls never need it for this. */
-async function usageError({ message }: CommanderError): Promise<Error> {
+async function usageError(message: string): Promise<Error> {
   const { ColloquyError } = await import('@colloquy/core')
   const problem = message
     .replace(/^error: /, '')

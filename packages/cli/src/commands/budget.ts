@@ -1,6 +1,7 @@
 import { ledgerIdOf } from '@colloquy/context'
 import {
   amountOf,
+  assertId,
   type BudgetKind,
   type BudgetReservation,
   type BudgetScope,
@@ -44,6 +45,7 @@ export async function budget(context: Context, id: string | undefined, options: 
   const { output } = context
   if (id !== undefined && options.scope !== undefined)
     throw new ColloquyError('usage_invalid', { problem: '--scope names a budget of the tenant, which has no conversation id' })
+  if (options.scope !== undefined) assertScope(options.scope)
   if (id === undefined && options.setTurn !== undefined)
     throw new ColloquyError('usage_invalid', { problem: '--set-turn needs a conversation: a tenant has no turns' })
   const limits = options.set === undefined ? undefined : parseLimits('--set', options.set)
@@ -78,9 +80,19 @@ export async function budget(context: Context, id: string | undefined, options: 
       await output.list(reservationListing(now), [state.reservations])
     }
   }
-  if (id === undefined) output.next(['budget', '--set', 'tokens=1000000,cost=25'], ['verify', stream])
+  const ledger = conversation.position > 0 ? [['verify', stream]] : []
+  if (id === undefined) output.next(['budget', '--set', 'tokens=1000000,cost=25'], ...ledger)
   else output.next(['budget', id, '--set', 'tokens=100000,cost=2.50'], ['show', id])
   return exitCodes.ok
+}
+
+/** The ledger is called after the scope. @throws `id_invalid`, `usage_invalid` */
+function assertScope(scope: string): void {
+  assertId('scope', scope)
+  if (scope.includes('~'))
+    throw new ColloquyError('usage_invalid', {
+      problem: `--scope takes a name without "~", which is kept for forks, not "${scope}"`,
+    })
 }
 
 /** As the ledger of a tenant is opened to look at it, without a holder of chunks. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { open, rename, rm, stat } from 'node:fs/promises'
+import { lstat, open, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { ColloquyError, type OpenedEnvelope, openEnvelope } from '@colloquy/core'
 import { type Exporter, exporters, exportJsonLine } from '@colloquy/formats'
@@ -104,14 +104,17 @@ const fileSafe = (name: string): string => name.replace(/[^\w.@+=-]/g, '_').repl
  */
 async function writeWhole(file: string, texts: Exported['texts']): Promise<void> {
   const unwritable = (problem: string, cause?: unknown) => new ColloquyError('file_unwritable', { file, problem }, { cause })
-  const present = await stat(file).catch(() => undefined)
+  // A link stays one: what it leads to is written.
+  const target = await realpath(file).catch(() => file)
+  const present = await lstat(target).catch(() => undefined)
+  if (present?.isSymbolicLink()) throw unwritable('it is a link that leads nowhere')
   if (present !== undefined && !present.isFile()) throw unwritable('it is no regular file, and would be replaced by one')
-  const beside = join(dirname(file), `.${basename(file).slice(0, 100)}.${randomUUID()}`)
+  const beside = join(dirname(target), `.${basename(target).slice(0, 100)}.${randomUUID()}`)
   try {
     await using handle = await open(beside, 'wx', 0o600)
     for await (const text of texts) await handle.appendFile(text)
     await handle.sync()
-    await rename(beside, file)
+    await rename(beside, target)
   } catch (error) {
     await rm(beside, { force: true }).catch(() => {})
     if (!isSystemError(error)) throw error

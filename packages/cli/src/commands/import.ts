@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import {
+  assertConversationId,
   ColloquyError,
   type ErrorCode,
   type ImportedConversation,
@@ -42,6 +43,12 @@ export async function importFiles(context: Context, paths: readonly string[], op
     throw new ColloquyError('usage_invalid', {
       problem: `--id names the conversation of one file, and ${Math.max(files.length, paths.length)} were given`,
     })
+  }
+  if (options.id !== undefined) assertConversationId(options.id)
+  if (files.length === 0) {
+    if (output.json) await output.list(fileListing, [])
+    output.say(`There is no file in ${paths.map((path) => printable(path)).join(', ')}, so nothing was imported.`)
+    return exitCodes.ok
   }
   await using store = await openStore(context, 'create')
   const reports: ImportReport[] = []

@@ -103,7 +103,8 @@ function importFile(file: SourceFile): ImportedFile {
       entries: [
         ...(conversations.length === 0 ? badLines.map((bad) => badLineEntry(format, bad)) : []),
         ...about,
-        ...messages.map(({ v: _, id: __, ...message }, at): ThreadEntry => {
+        ...messages.map((whole, at): ThreadEntry => {
+          const { v: _, id: __, ...message } = whole
           const index = at - prompts
           if (index < 0) return { kind: 'message', line: lineOf(0), id: 'system', message, records: [systemRecord(request)] }
           const number = index + 1

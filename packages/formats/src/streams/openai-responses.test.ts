@@ -462,7 +462,7 @@ test('a call whose end is missing still is what the answer stopped for', () => {
 })
 
 test('items without output_index get the next place each', () => {
-  const placeless = ({ output_index: _, ...rest }: { readonly output_index: number }) => rest
+  const placeless = (event: object) => ({ ...event, output_index: undefined })
   const second = { id: 'fc_2', call_id: 'call_2', name: 'g' }
   const piece = (item_id: string, delta: string) => ({ ...placeless(args(0, delta)), item_id })
   const ended = [call({ arguments: '{"x":1}' }), call({ ...second, arguments: '{"y":2}' })]
