@@ -1,8 +1,11 @@
 import { Writable } from 'node:stream'
+import { createEngine, openMemoryLog } from '@colloquy/engine'
 import { describe, expect, test } from 'vitest'
 import { captured, capturedIo } from '../../../test/cli/captured-io.ts'
+import { say } from '../../../test/support/given.ts'
 import { OutputClosed } from './exit.ts'
 import { commandName, type Listing, makeOutput, type OutputStream } from './output.ts'
+import { run } from './program.ts'
 import { startProgress } from './progress.ts'
 
 interface Row {
@@ -72,6 +75,37 @@ test('a reader that goes away ends the writing, and any other failure is told', 
   }
   await expect(writeTwice('EPIPE')).rejects.toBeInstanceOf(OutputClosed)
   await expect(writeTwice('ENOSPC')).rejects.toMatchObject({ code: 'ENOSPC' })
+})
+
+describe('a command that judges', () => {
+  /** Called with a stdout whose reader is gone, before the first word or after it. */
+  async function unread(given: readonly string[], io: ReturnType<typeof capturedIo>) {
+    const gone = Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })
+    const stdout = new Writable({ write: (_chunk, _encoding, done) => done(gone) })
+    return { code: await run(given, { ...io, stdout }), stderr: io.stderr.text }
+  }
+
+  test('does so to the end when nobody reads its output', async () => {
+    const log = openMemoryLog()
+    await using engine = createEngine({ log })
+    for (const id of ['a', 'b', 'c']) await (await engine.open(id)).dispatch(say('m1'))
+    const broken = Object.assign(Object.create(log) as typeof log, {
+      async *read(...range: Parameters<typeof log.read>) {
+        for await (const page of log.read(...range))
+          yield range[0].conversationId === 'c' ? page.map((stored) => ({ ...stored, actor: 'x' })) : page
+      },
+    })
+    const io = () => capturedIo({ log: broken })
+    expect(await unread(['verify'], io())).toMatchObject({ code: 3, stderr: expect.stringContaining('1 of 3 conversations') })
+    expect((await unread(['verify', '--json'], io())).code).toBe(3)
+    expect((await unread(['replay', 'c', '--verify'], io())).code).toBe(3)
+    expect((await unread(['doctor', '--db', '/nowhere/at/all'], io())).code).toBe(1)
+    const sample = new URL('../samples/claude-code.jsonl', import.meta.url).pathname
+    expect((await unread(['import', '/nowhere/at/all', sample], io())).code).toBe(1)
+    expect((await unread(['context', 'a'], io())).code).toBe(0)
+    // Of these the output is the result.
+    expect((await unread(['list'], io())).code).toBe(0)
+  })
 })
 
 test('words go to stderr, or nowhere', () => {

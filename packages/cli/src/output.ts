@@ -59,7 +59,7 @@ export interface Output {
   readonly isTerminal: boolean
   /** Columns of the terminal, or of an imagined one. */
   readonly width: number
-  /** Data as it is, already harmless. @throws OutputClosed */
+  /** Data as it is, already harmless. @throws OutputClosed, unless the command goes on without a reader */
   write(text: string): Promise<void>
   /** One JSON document. */
   document(value: object): Promise<void>
@@ -75,14 +75,21 @@ export interface Output {
   next(...commands: readonly CommandWords[]): void
 }
 
+/** What a command does when whoever reads its output goes away (`| head`): nothing more, or all but the writing. */
+export type WhenClosed = 'stop' | 'goOn'
+
 /** Output as the options and the streams want it: for a terminal, a pipe or a program. */
-export function makeOutput(io: Pick<Io, 'stdout' | 'stderr' | 'env'>, options: GlobalOptions): Output {
+export function makeOutput(
+  io: Pick<Io, 'stdout' | 'stderr' | 'env'>,
+  options: GlobalOptions,
+  whenClosed: WhenClosed = 'stop',
+): Output {
   const { stdout, stderr, env } = io
   const json = options.json ?? false
   const isTerminal = stdout.isTTY === true
   // A terminal that does not know its size says 0.
   const width = stdout.columns || 100
-  const write = closeableWriter(stdout)
+  const write = closeableWriter(stdout, whenClosed)
   const paint = (style: Style, text: string) => styleText(style, text, { stream: stdout })
   const command = (words: CommandWords) => `${commandName(env)} ${commandLine([...words, ...storeOptions(options)])}`
   const say = (text: string) => {
@@ -122,20 +129,22 @@ function storeOptions({ db, tenant }: GlobalOptions): string[] {
   ]
 }
 
-function closeableWriter(stream: OutputStream): (text: string) => Promise<void> {
+function closeableWriter(stream: OutputStream, whenClosed: WhenClosed): (text: string) => Promise<void> {
   let failure: NodeJS.ErrnoException | undefined
   stream.on('error', (error: NodeJS.ErrnoException) => {
     failure = error
   })
-  const check = () => {
-    if (failure === undefined) return
-    throw failure.code === 'EPIPE' ? new OutputClosed('the reader of the output went away', { cause: failure }) : failure
+  const isClosed = (): boolean => {
+    if (failure === undefined) return false
+    if (failure.code !== 'EPIPE') throw failure
+    if (whenClosed === 'stop') throw new OutputClosed('the reader of the output went away', { cause: failure })
+    return true
   }
   return async (text) => {
-    check()
+    if (isClosed()) return
     // Waiting for the reader keeps a long list out of memory.
     if (!stream.write(text)) await once(stream, 'drain').catch(() => {})
-    check()
+    isClosed()
   }
 }
 

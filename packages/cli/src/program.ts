@@ -9,7 +9,7 @@ import { strategyNames } from './compaction-strategy-names.ts'
 import type { Context, GlobalOptions } from './context.ts'
 import { type ExitCode, exitCodeOf, exitCodes, failureText, OutputClosed } from './exit.ts'
 import { type ExportFormat, exportFormats } from './export-formats.ts'
-import { commandName, type Io, makeOutput } from './output.ts'
+import { commandName, type Io, makeOutput, type WhenClosed } from './output.ts'
 
 /** Runs the command that `argv` asks for. Never throws, and never ends the process. @returns the exit code */
 export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
@@ -76,16 +76,22 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .addHelpText('before', examples(io))
     .addHelpText('after', exitCodeHelp)
 
-  /** Hands a command what it needs; `call` is the part that loads it. */
+  /**
+   * Hands a command what it needs; `call` is the part that loads it. One whose exit code says more than that its output was written
+   * goes on when nobody reads that.
+   */
   const calls =
-    <Arguments extends readonly unknown[]>(call: (context: Context, ...given: Arguments) => Promise<ExitCode>) =>
+    <Arguments extends readonly unknown[]>(
+      call: (context: Context, ...given: Arguments) => Promise<ExitCode>,
+      whenClosed?: WhenClosed,
+    ) =>
     async (...given: [...Arguments, Command]) => {
       const options: GlobalOptions = program.opts()
       const tenant = options.tenant ?? io.env['COLLOQUY_TENANT']
       const context: Context = {
         io,
         options: { ...options, ...(tenant !== undefined && { tenant }) },
-        output: makeOutput(io, options),
+        output: makeOutput(io, options, whenClosed),
       }
       done(await call(context, ...(given.slice(0, -1) as unknown as Arguments)))
     }
@@ -130,8 +136,10 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .option('--allow-truncated', 'take what is whole of a file whose last line is cut')
     .option('--keep-bad-lines', 'keep lines that are not JSON as text')
     .action(
-      calls(async (context, files: string[], options: object) =>
-        (await import('./commands/import.ts')).importFiles(context, files, options),
+      calls(
+        async (context, files: string[], options: object) =>
+          (await import('./commands/import.ts')).importFiles(context, files, options),
+        'goOn',
       ),
     )
 
@@ -164,7 +172,10 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .option('--to <position>', 'stop after this position')
     .option('--verify', 'prove that the whole replay leads to the states that were kept')
     .action(
-      calls(async (context, id: string, options: object) => (await import('./commands/replay.ts')).replay(context, id, options)),
+      calls(
+        async (context, id: string, options: object) => (await import('./commands/replay.ts')).replay(context, id, options),
+        'goOn',
+      ),
     )
 
   program
@@ -270,8 +281,9 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
     .option('--redacted', 'print also what was redacted since')
     .option('--budget <tokens>', 'what the messages are compared with, instead of the settings', wholeNumber('--budget'))
     .action(
-      calls(async (context, id: string, options: object) =>
-        (await import('./commands/context.ts')).context(context, id, options),
+      calls(
+        async (context, id: string, options: object) => (await import('./commands/context.ts')).context(context, id, options),
+        'goOn',
       ),
     )
 
@@ -285,8 +297,10 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
       new Option('--against <file>', 'an export of it (jsonl): whether all that it holds is still there').conflicts('seen'),
     )
     .action(
-      calls(async (context, id: string | undefined, options: object) =>
-        (await import('./commands/verify.ts')).verify(context, id, options),
+      calls(
+        async (context, id: string | undefined, options: object) =>
+          (await import('./commands/verify.ts')).verify(context, id, options),
+        'goOn',
       ),
     )
 
@@ -329,7 +343,7 @@ function makeProgram(io: Io, done: (code: ExitCode) => void): Command {
   program
     .command('doctor')
     .description('check that a store is fit for use')
-    .action(calls(async (context) => (await import('./commands/doctor.ts')).doctor(context)))
+    .action(calls(async (context) => (await import('./commands/doctor.ts')).doctor(context), 'goOn'))
 
   return program
 }
