@@ -63,6 +63,22 @@ describe('a list', () => {
   })
 })
 
+test('a list that fails in the middle is JSON all the same, and one that fails at once is nothing', async () => {
+  const pages = function* (count: number) {
+    for (let n = 0; n < count; n++) yield rows
+    throw new Error('gone')
+  }
+  for (const [count, text] of [
+    [0, ''],
+    [2, expect.stringMatching(/\}\n\]\n$/)],
+  ] as const) {
+    const io = capturedIo()
+    await expect(makeOutput(io, { json: true }).list(listing, pages(count))).rejects.toThrow('gone')
+    expect(io.stdout.text).toEqual(text)
+    if (count > 0) expect(JSON.parse(io.stdout.text)).toHaveLength(4)
+  }
+})
+
 test('a reader that goes away ends the writing, and any other failure is told', async () => {
   const broken = (code: string) => {
     const stream = new Writable({ write: (_chunk, _encoding, done) => done(Object.assign(new Error(`write ${code}`), { code })) })

@@ -154,10 +154,16 @@ async function writeJsonList<Row>(
   write: Output['write'],
 ): Promise<number> {
   let count = 0
-  for await (const page of pages) {
-    const items = page.map((row) => printableJson(JSON.stringify(json(row))))
-    if (items.length > 0) await write(`${count === 0 ? '[\n' : ',\n'}${items.join(',\n')}`)
-    count += items.length
+  try {
+    for await (const page of pages) {
+      const items = page.map((row) => printableJson(JSON.stringify(json(row))))
+      if (items.length > 0) await write(`${count === 0 ? '[\n' : ',\n'}${items.join(',\n')}`)
+      count += items.length
+    }
+  } catch (error) {
+    // What was written before the failure can still be read; a reader that went away is told nothing more.
+    if (count > 0 && !(error instanceof OutputClosed)) await write('\n]\n')
+    throw error
   }
   await write(count === 0 ? '[]\n' : '\n]\n')
   return count

@@ -382,6 +382,29 @@ test('a body that cannot be read is exit code 3 for everything that reads it', a
   expect(JSON.parse(verified.stdout.text)).toMatchObject([{ id, ok: false, problem: { position: 7 } }])
 })
 
+test('a damaged conversation is listed as such, hides no other, and is exit code 3', async () => {
+  const three = openMemoryLog()
+  await using engine = createEngine({ log: three, clock: fixedClock() })
+  for (const one of ['a', 'b', 'c']) await (await engine.open(one)).dispatch(say('m1'))
+  const unreadable = Object.assign(Object.create(three) as typeof three, {
+    async *actions(...range: Parameters<typeof three.actions>) {
+      for await (const page of three.actions(...range))
+        yield range[0].conversationId === 'b' ? page.map((stored) => ({ ...stored, body: Buffer.from('{') })) : page
+    },
+  })
+  const io = capturedIo({ log: unreadable })
+  expect(await run(['list', '--json'], io)).toBe(3)
+  expect(JSON.parse(io.stdout.text)).toMatchObject([
+    { id: 'a', messages: 1, damage: null },
+    { id: 'b', position: 1, messages: null, title: null, damage: expect.stringContaining('position 1') },
+    { id: 'c', messages: 1, damage: null },
+  ])
+  expect(io.stderr.text).toMatch(/^1 of 3 conversations is damaged\.\nNext: colloquy verify b\n$/)
+  const table = capturedIo({ log: unreadable })
+  expect(await run(['list'], table)).toBe(3)
+  expect(table.stdout.text.split('\n')[1]).toMatch(/^b\t1\t\t\t.*\tdamaged\t.*position 1/)
+})
+
 test('more conversations than a page holds are all listed and verified, once', async () => {
   const many = openMemoryLog()
   const ids = Array.from({ length: 250 }, (_, i) => `c${String(i).padStart(3, '0')}`)
