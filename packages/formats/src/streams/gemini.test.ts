@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { callsOf, decode, only, partsOf, problemsWith, sse, stopOf } from '../../../../test/formats/streams-decoded.ts'
+import { callsOf, decode, only, partsOf, problemsWith, sse, stopOf, textOf } from '../../../../test/formats/streams-decoded.ts'
 
 const chunk = (parts: readonly object[], fields: object = {}, candidate: object = {}) => ({
   candidates: [{ content: { role: 'model', parts }, ...candidate }],
@@ -246,4 +246,28 @@ test('an event that is no chunk is told', () => {
     kind: 'unknown',
     raw: { hello: 1 },
   })
+})
+
+test('a list of chunks, as Gemini answers where no events were asked for, is read whole, however it is written and cut', () => {
+  const chunks = [chunk([{ text: 'a ["{' }]), chunk([{ text: 'b' }]), finish('STOP')]
+  for (const text of [
+    JSON.stringify(chunks),
+    JSON.stringify(chunks, null, 2),
+    `\ufeff[${chunks.map((one) => JSON.stringify(one)).join('\n,\r\n')}\n]`,
+  ]) {
+    const decoded = decode('gemini', text)
+    expect(problemsWith(decoded)).toEqual([])
+    expect(textOf(decoded)).toBe('a ["{b')
+    expect(decoded.notices).toEqual([])
+    expect(stopOf(decoded)).toEqual([{ unified: 'end', raw: 'STOP' }])
+  }
+  const cut = decode('gemini', JSON.stringify(chunks).slice(0, -20))
+  expect(textOf(cut)).toBe('a ["{b')
+  expect(only(cut.notices).kind).toBe('unreadable')
+  expect(only(cut.ended).interrupted).toBe(true)
+})
+
+test('an error in a list is told', () => {
+  const decoded = decode('gemini', JSON.stringify([{ error: { code: 429, message: 'Quota', status: 'RESOURCE_EXHAUSTED' } }]))
+  expect(only(decoded.errors)).toMatchObject({ kind: 'rate_limit', status: 429 })
 })

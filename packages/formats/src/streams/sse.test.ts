@@ -97,13 +97,46 @@ test.each([
   }
 })
 
+test('the elements of a list are events, and one beyond the limit ends the reading', () => {
+  const list = '[{"a":"]},"},\n 12, [1,{}] , {"b":{}}]'
+  const events = ['{"a":"]},"}', '12', '[1,{}]', '{"b":{}}'].map((data) => ({ event: undefined, data }))
+  expect(read([list])).toEqual(events)
+  expect(read(list.split(''))).toEqual(events)
+  expect(read([' \n[{"a":1},{"b":'])).toEqual(['{"a":1}', '{"b":'].map((data) => ({ event: undefined, data })))
+  expect(read(['[{"a":1}] and more']).at(-1)).toEqual({ event: undefined, data: 'and more' })
+  const reader = createSseReader({ limitChars: 100 })
+  expect(reader.push(`[{"a":1},"${'x'.repeat(101)}`)).toHaveLength(1)
+  expect(reader.hasOverflowed()).toBe(true)
+})
+
 test('what is just within the limit is read', () => {
   expect(read([`data: ${'x'.repeat(94)}\n\n`], 100)).toEqual([{ event: undefined, data: 'x'.repeat(94) }])
 })
 
 test('any bytes give the same events however they are cut', () => {
   const piece = fc.oneof(
-    fc.constantFrom('data:', 'data: ', 'event: e', '\n', '\r', '\r\n', '\n\n', ':', '{', '\ufeff', '€', '👋', ' ').map(bytesOf),
+    fc
+      .constantFrom(
+        '[',
+        ',',
+        ']',
+        '}',
+        '"',
+        'data:',
+        'data: ',
+        'event: e',
+        '\n',
+        '\r',
+        '\r\n',
+        '\n\n',
+        ':',
+        '{',
+        '\ufeff',
+        '€',
+        '👋',
+        ' ',
+      )
+      .map(bytesOf),
     fc.uint8Array({ maxLength: 4 }),
   )
   fc.assert(

@@ -1,8 +1,10 @@
 /**
  * Server-sent events out of bytes that arrive in any pieces (https://html.spec.whatwg.org/multipage/server-sent-events.html), read as
  * providers write them: the last event may lack its blank line, a field may be indented. A line that begins with `{` is an event of
- * its own: that is how payload files (.jsonl) hold them, and how gateways put an error into a stream that has begun.
+ * its own: that is how payload files (.jsonl) hold them, and how gateways put an error into a stream that has begun. A stream that
+ * begins with `[` is one JSON list, whose elements are the events.
  */
+import { createListReader, type ListReader } from './json-list.ts'
 
 // Every JavaScript platform has it; the type libraries only with the DOM or Node.
 declare const TextDecoder: new (
@@ -36,6 +38,8 @@ export function createSseReader({ limitChars }: { readonly limitChars: number })
   let event: string | undefined
   let data: string | undefined
   let hasOverflowed = false
+  /** Undefined until the first character that is no space; null: these are lines. */
+  let list: ListReader | null | undefined
 
   const dispatch = (out: SseEvent[]): void => {
     if (data !== undefined && data !== '') out.push({ event, data })
@@ -65,8 +69,21 @@ export function createSseReader({ limitChars }: { readonly limitChars: number })
     }
   }
 
+  const takeElements = (text: string, elements: ListReader, out: SseEvent[]): void => {
+    for (const data of elements.push(text)) {
+      hasOverflowed ||= data.length > limitChars
+      if (!hasOverflowed) out.push({ event: undefined, data })
+    }
+    hasOverflowed ||= elements.restChars() > limitChars
+  }
+
   const takeText = (text: string, out: SseEvent[]): void => {
     if (text === '') return
+    if (list === undefined) {
+      const first = /[^\s\ufeff]/.exec(text)?.[0]
+      if (first !== undefined) list = first === '[' ? createListReader() : null
+    }
+    if (list) return takeElements(text, list, out)
     let from = isFirst && text.startsWith('\ufeff') ? 1 : 0
     isFirst = false
     if (skipsLineFeed && from < text.length) {
@@ -101,6 +118,8 @@ export function createSseReader({ limitChars }: { readonly limitChars: number })
       const out: SseEvent[] = []
       if (hasOverflowed) return out
       takeText(decoder.decode(), out)
+      const rest = list?.rest() ?? ''
+      if (rest !== '') out.push({ event: undefined, data: rest })
       if (line !== '') takeLine(line, out)
       line = ''
       dispatch(out)
@@ -113,6 +132,7 @@ export function createSseReader({ limitChars }: { readonly limitChars: number })
       line = ''
       event = undefined
       data = undefined
+      list = undefined
     },
     hasOverflowed: () => hasOverflowed,
   }
