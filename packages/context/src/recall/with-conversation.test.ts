@@ -35,7 +35,7 @@ test('stores each turn, and gives the function all that was said', async () => {
     'turnEnded',
   ])
   const [, hello] = await storedIn(log, 'c')
-  expect(hello?.action).toMatchObject({ payload: { tokenCount: 5, tokenCounter: 'tokenx@2' }, meta: { hasContext: false } })
+  expect(hello?.action).toMatchObject({ payload: { tokenCount: 5, tokenCounter: 'estimate@1' }, meta: { hasContext: false } })
 })
 
 test('a function that throws leaves the message, a turn that was interrupted, and room for the next', async () => {

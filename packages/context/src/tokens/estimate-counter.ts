@@ -1,15 +1,19 @@
-import { estimateTokenCount } from 'tokenx'
 import { type Calibration, calibratedFactor } from './calibration.ts'
+import { estimateTokens } from './estimate-tokens.ts'
 import type { TokenCounter } from './token-counter.ts'
 
 /**
- * The default counter: tokenx' estimate, within 1 % of o200k on prose, code and JSON and 29 % above it on Chinese (measured
- * 2026-11-20), linear and without a vocabulary.
+ * The default counter: an estimate, linear and without a vocabulary. Beside o200k it is 1 % low over 3 MB of transcripts of agents and
+ * chats, between 6 % low and 9 % high for each of their formats, and at 0.96 to 1.06 of it for prose, source code, JSON, CSV, base64, hex
+ * and UUIDs. The messages of zod and TypeScript, in 30 languages, are at 0.85 to 1.3, most of them within a tenth. The furthest off that we
+ * found: random lower-case letters with digits 0.6, source maps 0.74, and German in which every word has an umlaut 1.65 (measured
+ * 2026-11-28; `tokens.test.ts` holds the kinds). Other vocabularies differ more: cl100k is within 5 % of o200k in English, code and ids,
+ * and needs up to 3.9 times its tokens in languages that it hardly knows. `calibratedCounter` follows the model in use.
  */
 export const estimateCounter: TokenCounter = {
-  id: 'tokenx',
-  version: '2',
-  count: (text) => estimateTokenCount(text),
+  id: 'estimate',
+  version: '1',
+  count: estimateTokens,
 }
 
 /**

@@ -57,6 +57,83 @@ test('the estimate is near the exact count where the heuristic is not', () => {
   expect(miss(estimateCounter)).toBeLessThan(miss(charactersCounter))
 })
 
+/** Bytes that are random and always the same. */
+function someBytes(length: number): Buffer {
+  let seed = 1
+  return Buffer.from(Array.from({ length }, () => (seed = (seed * 48_271) % 0x7fffffff) >> 8))
+}
+
+const hex = (bytes: number): string => someBytes(bytes).toString('hex')
+const uuids = hex(1_600).replaceAll(/(.{8})(.{4})(.{4})(.{4})(.{12})/g, '$1-$2-$3-$4-$5\n')
+
+test.each([
+  ['English', 'The quick brown fox jumps over the lazy dog. '.repeat(20)],
+  ['German', 'Die Prüfung ist rot, weil der Fehler in der letzten Änderung noch nicht behoben wurde. '.repeat(20)],
+  ['Polish', 'Test nie przeszedł, ponieważ błąd w ostatniej zmianie nie został jeszcze naprawiony. '.repeat(20)],
+  ['Russian', 'Сегодня хорошая погода, пойдём в парк. '.repeat(20)],
+  ['Greek', 'Ο καιρός είναι καλός σήμερα, πάμε στο πάρκο. '.repeat(20)],
+  ['Arabic', 'الطقس جميل اليوم فلنذهب إلى الحديقة. '.repeat(20)],
+  ['Hindi', 'आज मौसम बहुत अच्छा है, चलो पार्क चलते हैं। '.repeat(20)],
+  ['Thai', 'วันนี้อากาศดีมากเราไปเดินเล่นที่สวนสาธารณะกัน'.repeat(10)],
+  ['Korean', '오늘 날씨가 좋아서 공원에 산책하러 갔습니다. '.repeat(20)],
+  ['Chinese', '今天天气很好，我们去公园散步吧。'.repeat(20)],
+  ['Japanese', '私は昨日東京へ行きました。とても楽しかったです。'.repeat(20)],
+  ['emoji', '😀🎉🚀💡🔥'.repeat(40)],
+  ['emoji of several', '👩‍👩‍👧‍👦👨🏽‍💻🏳️‍🌈'.repeat(20)],
+  ['base64', someBytes(3_000).toString('base64')],
+  ['hex', hex(1_000)],
+  ['UUIDs', uuids],
+  ['digits', '3141592653589793'.repeat(100)],
+  ['line ends', '\n'.repeat(2_000)],
+  ['spaces', ' '.repeat(4_000)],
+  ['tabs', '\t'.repeat(2_000)],
+  ['rules', `${'-'.repeat(80)}\n`.repeat(20)],
+  ['indented lines', Array.from({ length: 300 }, (_, i) => `${' '.repeat(i % 40)}x`).join('\n')],
+  ['JSON', JSON.stringify(Array.from({ length: 100 }, (_, id) => ({ id, isOk: true, v: [id, id * 2] })))],
+  [
+    'JSON that is indented',
+    JSON.stringify(
+      Array.from({ length: 100 }, (_, n) => ({ n, path: `src/file-${n}.ts` })),
+      null,
+      2,
+    ),
+  ],
+  ['minified code', 'var a=function(b,c){return b[c]||(b[c]={}),b[c].d&&b[c].d(b,c)};'.repeat(30)],
+  ['random capitals', hex(2_000).replaceAll(/../g, (byte) => String.fromCharCode(65 + (Number.parseInt(byte, 16) % 26)))],
+])('the estimate of %s is within a quarter of the exact count', (_, text) => {
+  const ratio = estimateCounter.count(text) / gptTokenizerCounter.count(text)
+  expect(ratio).toBeGreaterThan(0.75)
+  expect(ratio).toBeLessThan(1.25)
+})
+
+test('an estimate grows with the text, but for a token at the edge', () => {
+  const pieces = fc.constantFrom(
+    'word',
+    'X',
+    'ABC',
+    ' ',
+    '\n',
+    '  ',
+    '(',
+    '.',
+    '--',
+    '7',
+    '2026',
+    'é',
+    'я',
+    '漢',
+    '😀',
+    'A'.repeat(30),
+  )
+  fc.assert(
+    fc.property(fc.array(pieces, { maxLength: 60 }), fc.nat(), (all, at) => {
+      const text = all.join('')
+      expect(estimateCounter.count(text.slice(0, at % (text.length + 1)))).toBeLessThanOrEqual(estimateCounter.count(text) + 2)
+    }),
+    { numRuns: 2_000 },
+  )
+})
+
 describe('a message', () => {
   const tokensOf = (message: Message): number => countMessage(charactersCounter, message)
   const empty = tokensOf(said('m', 'user', []))
@@ -142,7 +219,7 @@ describe('calibration', () => {
   })
 
   test('is bounded, whatever is reported, and follows a change', () => {
-    expect(calibratedFactor(after([100, 100]), 'p/m')).toBe(2)
+    expect(calibratedFactor(after([100, 100]), 'p/m')).toBe(4)
     expect(calibratedFactor(after([0.001, 0.001]), 'p/m')).toBe(0.5)
     expect(
       calibratedFactor(after([...Array.from({ length: 50 }, () => 1), ...Array.from({ length: 50 }, () => 1.4)]), 'p/m'),

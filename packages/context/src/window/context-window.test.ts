@@ -26,7 +26,7 @@ test('a context window says how much there is, when it is compacted, and whether
 
 test('by default it counts by estimate and goes by what the conversation is made of', () => {
   const { counter, settings, strategyFor } = contextWindow()
-  expect(counter.id).toBe('tokenx')
+  expect(counter.id).toBe('estimate')
   expect(settings).toMatchObject({ maxContextTokens: 50_000, summaryThreshold: 0.85, targetRatio: 0.6, leastTokens: 10_000 })
   expect(strategyFor(given().state)?.name).toBe('adaptive')
 })
