@@ -163,6 +163,21 @@ describe('one flight', () => {
     expect(cache.stats()).toMatchObject({ loads: 1, hits: 1 })
   })
 
+  test('an invalidation parts nobody from the load of another tag', async () => {
+    const { cache } = three()
+    const { promise, resolve } = Promise.withResolvers<string>()
+    const first = cache.getOrLoad('k', () => promise, { tags: ['a'] })
+    await vi.waitFor(() => expect(cache.stats().loads).toBe(1))
+    await cache.invalidateTag('b')
+    await cache.delete('other')
+    const second = cache.getOrLoad('k', () => 'loaded again', { tags: ['a'] })
+    await cache.invalidateTag('a')
+    const third = cache.getOrLoad('k', () => 'after its own tag', { tags: ['a'] })
+    resolve('loaded')
+    expect(await Promise.all([first, second, third])).toEqual(['loaded', 'loaded', 'after its own tag'])
+    expect(await cache.get('k')).toBe('after its own tag')
+  })
+
   test('a source that fails fails all who wait, and the next one asks again', async () => {
     const { cache } = three()
     let calls = 0

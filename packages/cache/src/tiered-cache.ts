@@ -47,7 +47,8 @@ export interface TieredCache {
   set(key: string, value: Json, options?: SetOptions): Promise<void>
   /**
    * The value, or what `load` makes of it, which is then set. However many ask at a time, `load` runs once and they share its outcome, with
-   * the options of the first; who asks after an invalidation does not share what began before it. What `load` throws is thrown, not kept.
+   * the options of the first; who asks after an invalidation of its key or a tag does not share what began before it. What `load` throws is
+   * thrown, not kept.
    */
   getOrLoad<T extends Json>(key: string, load: () => Promise<T> | T, options?: SetOptions): Promise<T>
   delete(key: string): Promise<void>
@@ -68,6 +69,18 @@ export interface CacheStats {
   /** How often a source was called. */
   readonly loads: number
   readonly tiers: Readonly<Record<string, TierStats>>
+}
+
+/** One run for all who ask for a key while it lasts. */
+interface Flight<T> {
+  readonly outcome: Promise<T>
+  readonly brings: Brings
+}
+
+/** What a flight will bring. */
+interface Brings {
+  /** Undefined while nobody knows. */
+  tags?: readonly string[]
 }
 
 /** A reading that is under way, and what was removed since it began. */
@@ -96,8 +109,8 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
   const removing = new Set<Removal>()
   /** The last write of a key that is under way; it ends after, and replaces, those before it, whose tags it has as well. */
   const writing = new Map<string, { readonly tags: readonly string[]; readonly done: Promise<void> }>()
-  const finds = new Map<string, Promise<CacheEntry | undefined>>()
-  const loads = new Map<string, Promise<{ readonly entry: CacheEntry; readonly isHit: boolean }>>()
+  const finds = new Map<string, Flight<CacheEntry | undefined>>()
+  const loads = new Map<string, Flight<{ readonly entry: CacheEntry; readonly isHit: boolean }>>()
   const values = new WeakMap<CacheEntry, Json>()
   let isClosed = false
 
@@ -124,15 +137,17 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
   const isOld = (one: Reading, key: string, tags: readonly string[]): boolean =>
     writing.has(key) || [...one.removed, ...removing].some((removal) => concerns(removal, key, tags))
 
-  /** Everything that reads now is told; who comes later shares nothing with it. */
+  /** Everything that reads now is told; who comes later shares nothing with what it concerns. */
   function tellReadings(removal: Removal): void {
     for (const one of readings) one.removed.push(removal)
     if (removal !== 'everything' && 'key' in removal) {
       finds.delete(removal.key)
       loads.delete(removal.key)
-    } else {
-      finds.clear()
-      loads.clear()
+      return
+    }
+    finds.clear()
+    for (const [key, { brings }] of loads) {
+      if (brings.tags === undefined || concerns(removal, key, brings.tags)) loads.delete(key)
     }
   }
 
@@ -247,8 +262,9 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
     async getOrLoad<T extends Json>(key: string, source: () => Promise<T> | T, setOptions: SetOptions = {}) {
       assertOpen()
       checkKey(key)
-      const { entry, isHit } = await shared(loads, key, async () => {
+      const { entry, isHit } = await shared(loads, key, async (brings) => {
         const found = await shared(finds, key, async () => find(key))
+        if (!found) brings.tags = setOptions.tags ?? []
         return found ? { entry: found, isHit: true } : { entry: await load(key, source, setOptions), isHit: false }
       })
       count(isHit)
@@ -278,14 +294,14 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
   return cache
 }
 
-/** One run for all who ask for a key while it lasts. */
-async function shared<T>(running: Map<string, Promise<T>>, key: string, run: () => Promise<T>): Promise<T> {
+async function shared<T>(running: Map<string, Flight<T>>, key: string, run: (brings: Brings) => Promise<T>): Promise<T> {
   const present = running.get(key)
-  if (present) return present
-  const mine = run()
+  if (present) return present.outcome
+  const brings: Brings = {}
+  const mine = { brings, outcome: run(brings) }
   running.set(key, mine)
   try {
-    return await mine
+    return await mine.outcome
   } finally {
     if (running.get(key) === mine) running.delete(key)
   }
