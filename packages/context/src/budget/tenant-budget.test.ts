@@ -175,6 +175,31 @@ describe('a tenant budget', () => {
     await expect(ledger.reserve({ toolCalls: 1 })).resolves.toBeDefined()
   })
 
+  test('says of each request why it is refused, and stores each refusal', async () => {
+    await using ledger = await open(openMemoryLog())
+    await ledger.set({ costMicros: 1_000 })
+    const results = await Promise.allSettled([ledger.reserve(call), ledger.reserve({ modelCalls: 1, costMicros: 2_000 })])
+    expect(results).toMatchObject([
+      { reason: { code: 'budget_unavailable', details: { problem: expect.stringContaining('does not say how many') } } },
+      { reason: { code: 'budget_exceeded', details: { requested: 2_000 } } },
+    ])
+    expect(await ledger.refresh()).toMatchObject({ refusals: 2, lastRefusal: { kind: 'costMicros' } })
+  })
+
+  test.each([Number.NaN, -1_000, 0.5, Number.POSITIVE_INFINITY])(
+    'takes no amount that is none (%s), and its limit holds after that',
+    async (amount) => {
+      await using ledger = await open(openMemoryLog())
+      await ledger.set({ modelCalls: 10 })
+      const first = await ledger.reserve(call)
+      await expect(ledger.reserve({ modelCalls: amount })).rejects.toMatchObject({ code: 'action_invalid' })
+      expect(() => first.settle({ modelCalls: amount })).toThrow(expect.objectContaining({ code: 'action_invalid' }))
+      first.settle()
+      expect(await callUntilRefused(ledger)).toBe(9)
+      expect((await ledger.refresh()).used.modelCalls).toBe(10)
+    },
+  )
+
   test('allows nothing when the log cannot be reached, but for what it holds already', async () => {
     const inner = openMemoryLog()
     let isDown = false

@@ -24,6 +24,7 @@ import {
   type BudgetAmounts,
   type BudgetKind,
   type BudgetReservation,
+  type BudgetShortage,
   type BudgetState,
   budgetError,
   budgetRefused,
@@ -89,10 +90,11 @@ export interface TenantBudget extends AsyncDisposable {
   set(limits: { readonly [K in BudgetKind]?: LimitOptions[K] | null }): Promise<void>
   /**
    * Holds `amounts`. The same `key` holds once, until it is settled or released.
-   * @throws `budget_exceeded` when all processes together have no more, `budget_unavailable` when that cannot be found out
+   * @throws `budget_exceeded` when all processes together have no more, `budget_unavailable` when that cannot be found out, `action_invalid`
+   * for amounts that are none
    */
   reserve(amounts: BudgetAmounts, options?: { readonly key?: string }): Promise<TenantGrant>
-  /** It happened, and took `actual`; kinds that it does not name count as held. A key that holds nothing here is ignored. */
+  /** It happened, and took `actual`; kinds that it does not name count as held. A key that holds nothing here is ignored. @throws `action_invalid` */
   settle(key: string, actual?: BudgetAmounts): void
   /** It happened at once, as it was held; the same key holds nothing more, for some time: its chain may run again. */
   spend(key: string): void
@@ -171,8 +173,10 @@ interface Fill {
   readonly waiting: readonly Waiter[]
   accepted: readonly Waiter[]
   amounts: BudgetAmounts
-  refused: ReadonlyMap<Waiter, ColloquyError>
+  refused: ReadonlyMap<Waiter, Shortage>
 }
+
+type Shortage = Omit<BudgetShortage, 'scope'> & { readonly scope: 'tenant' }
 
 /** Opens the ledger of a tenant's budget. The log stays the caller's. @throws `id_invalid` and what the log rejects with */
 export async function openTenantBudget(options: TenantBudgetOptions): Promise<TenantBudget> {
@@ -267,11 +271,12 @@ class Ledger implements TenantBudget {
     await this.#stream.dispatch(budgetSet({ scope: 'conversation', limits: { ...some, ...none } }))
   }
 
-  reserve(amounts: BudgetAmounts, { key = uuidv7() }: { readonly key?: string } = {}): Promise<TenantGrant> {
-    if (this.#closed) return Promise.reject(new ColloquyError('engine_closed', { conversationId: this.#stream.id }))
+  async reserve(amounts: BudgetAmounts, { key = uuidv7() }: { readonly key?: string } = {}): Promise<TenantGrant> {
+    if (this.#closed) throw new ColloquyError('engine_closed', { conversationId: this.#stream.id })
+    checkAmounts(budgetReserved.type, amounts)
     // A chain that runs again asks for what it has.
     const known = this.#grants.has(key) || this.#spentKeys.has(key)
-    if (known || this.#give(key, amounts)) return Promise.resolve(this.#grantOf(key, amounts))
+    if (known || this.#give(key, amounts)) return this.#grantOf(key, amounts)
     return new Promise((resolve, reject) => {
       this.#waiting.push({ key, amounts, resolve, reject, starvedSinceMs: undefined })
       this.#work()
@@ -279,6 +284,7 @@ class Ledger implements TenantBudget {
   }
 
   settle(key: string, actual: BudgetAmounts = {}): void {
+    checkAmounts(budgetSettled.type, actual)
     this.#end(key, (grant) => ({ ...grant.amounts, ...actual }))
   }
 
@@ -455,7 +461,7 @@ class Ledger implements TenantBudget {
     const now = this.#clock()
     const taken: Amounts = {}
     const accepted: Waiter[] = []
-    const refused = new Map<Waiter, ColloquyError>()
+    const refused = new Map<Waiter, Shortage>()
     for (const waiter of fill.waiting) {
       const { amounts } = waiter
       const together: Amounts = { ...taken }
@@ -469,7 +475,7 @@ class Ledger implements TenantBudget {
         const { kind } = shortage
         const requested = shortage.requested === null ? null : (amountOf(amounts, kind) ?? 0)
         const reserved = shortage.reserved + (alone === undefined ? (amountOf(taken, kind) ?? 0) : 0)
-        refused.set(waiter, budgetError({ ...shortage, scope: 'tenant', requested, reserved }))
+        refused.set(waiter, { ...shortage, scope: 'tenant', requested, reserved })
       }
     }
     fill.accepted = accepted
@@ -514,19 +520,21 @@ class Ledger implements TenantBudget {
     const nowMs = performance.now()
     const awaited = after.reservations.filter((open) => this.#isAwaited(open))
     const mayComeBack = awaited.length > 0
-    const final: [Waiter, ColloquyError][] = []
-    for (const [waiter, error] of refused) {
+    const final: [Waiter, Shortage][] = []
+    for (const [waiter, shortage] of refused) {
       const sinceMs = waiter.starvedSinceMs ?? nowMs
       waiter.starvedSinceMs = sinceMs
       const isHopeless = !hasChanged && (!mayComeBack || nowMs - sinceMs > this.#waitMs)
       // Whoever holds them does not answer: nobody waits for these again.
       if (isHopeless) for (const { reservationId } of awaited) this.#givenUp.add(reservationId)
-      if (isHopeless || isColloquyError(error, 'budget_unavailable')) final.push([waiter, error])
+      // What nobody said an amount of cannot come to fit.
+      if (isHopeless || shortage.requested === null) final.push([waiter, shortage])
       else this.#waiting.push(waiter)
     }
     if (final.length > 0) {
-      await this.#stream.dispatch(final.map(([, error]) => refusalOf(error))).catch(this.#report)
-      for (const [waiter, error] of final) waiter.reject(error)
+      const refusals = final.map(([, shortage]) => budgetRefused({ actionType: budgetReserved.type, ...shortage }))
+      await this.#stream.dispatch(refusals).catch(this.#report)
+      for (const [waiter, shortage] of final) waiter.reject(budgetError(shortage))
     }
     if (!hasChanged && this.#waiting.length > 0) await new Promise((resolve) => setTimeout(resolve, lookMs))
   }
@@ -676,7 +684,12 @@ function copyOf(amounts: Amounts): BudgetAmounts {
   return Object.fromEntries(amountKinds.filter((kind) => (amounts[kind] ?? 0) > 0).map((kind) => [kind, amounts[kind]]))
 }
 
-function refusalOf({ details }: ColloquyError): Action {
-  const { kind, limit, used, reserved, requested } = details as ReturnType<typeof budgetShortage> & object
-  return budgetRefused({ actionType: budgetReserved.type, scope: 'tenant', kind, limit, used, reserved, requested })
+/** One that is no amount would be given out for ever: nothing is less than it. */
+function checkAmounts(type: string, amounts: BudgetAmounts): void {
+  for (const kind of amountKinds) {
+    const amount = amounts[kind]
+    if (amount === undefined || (Number.isSafeInteger(amount) && amount >= 0)) continue
+    const problem = `expected a whole number from 0 on, received ${amount}`
+    throw new ColloquyError('action_invalid', { type, path: `$.payload.amounts.${kind}`, problem })
+  }
 }
