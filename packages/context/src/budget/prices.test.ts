@@ -55,8 +55,13 @@ describe('the amounts of a model call', () => {
       inputTokens: 900,
       toolTokens: 100,
       outputTokens: 200,
-      costMicros: 2_000,
+      // All of it may be written to the cache.
+      costMicros: 2_250,
     })
+    const plain = definePrices({ claude: { input: 1, output: 5, cacheRead: 0.1 } })
+    expect(amountsOfEstimate(estimate, plain).costMicros).toBe(2_000)
+    const written = { ...usage, input: 0, cacheRead: 0, cacheWrite: { ttl5m: 1_000, ttl1h: 0, other: 0 } }
+    expect(costOf(written, model, prices)).toBeLessThanOrEqual(amountsOfEstimate(estimate, prices).costMicros ?? 0)
     expect(amountsOfEstimate({ ...estimate, model: { provider: 'x', id: 'y' } }, prices)).not.toHaveProperty('costMicros')
   })
 

@@ -51,7 +51,10 @@ export function costOf(usage: Usage, model: PricedModel, prices: PriceTable): nu
 /** What a model call is expected to take at most. */
 export interface CallEstimate {
   readonly model: PricedModel
-  /** All that is sent, but for `toolTokens`. Without knowing better, none of it comes from a cache. */
+  /**
+   * All that is sent, but for `toolTokens`. Without knowing better, none of it comes from a cache, and all of it may be written to one for
+   * five minutes, where that costs more; for an hour it costs more still, which is not foreseen.
+   */
   readonly inputTokens: number
   /** As the request limits it. */
   readonly maxOutputTokens: number
@@ -62,17 +65,13 @@ export interface CallEstimate {
 /** The amounts to reserve for a model call. Its cost is left out where the table has no price, which a limit on costs refuses. */
 export function amountsOfEstimate(estimate: CallEstimate, prices: PriceTable = {}): BudgetAmounts {
   const { model, inputTokens, maxOutputTokens, toolTokens = 0 } = estimate
-  const price = costOf(
-    {
-      input: inputTokens + toolTokens,
-      output: maxOutputTokens,
-      cacheRead: 0,
-      cacheWrite: { ttl5m: 0, ttl1h: 0, other: 0 },
-      reasoning: 0,
-    },
-    model,
-    prices,
-  )
+  const sent = inputTokens + toolTokens
+  const costIf = (input: number, ttl5m: number): number | undefined => {
+    const cacheWrite = { ttl5m, ttl1h: 0, other: 0 }
+    return costOf({ input, output: maxOutputTokens, cacheRead: 0, cacheWrite, reasoning: 0 }, model, prices)
+  }
+  const [uncached, cached] = [costIf(sent, 0), costIf(0, sent)]
+  const price = uncached !== undefined && cached !== undefined ? Math.max(uncached, cached) : undefined
   return {
     modelCalls: 1,
     inputTokens,
