@@ -1,4 +1,5 @@
 import type { Message } from '@colloquy/core'
+import { headOf } from '../graphemes.ts'
 import { messageText, spokenText } from './message-text.ts'
 import { referencesIn } from './references.ts'
 import { sentencesIn } from './text-rank.ts'
@@ -26,7 +27,7 @@ export function openQuestions(messages: readonly Message[]): readonly string[] {
   return sentencesIn(spokenText(last).slice(-spokenCharacters))
     .filter((sentence) => /[?？؟;]["')\]]*$/u.test(sentence) && !sentence.endsWith(';'))
     .slice(-mostOfAKind)
-    .map((sentence) => sentence.slice(0, longestEntry))
+    .map((sentence) => headOf(sentence, longestEntry))
 }
 
 /** The first line of results that are errors. */
@@ -36,7 +37,7 @@ export function errors(messages: readonly Message[]): readonly string[] {
       if (part.type !== 'tool_result' || part.status === 'ok') return []
       const text = part.content.flatMap((inner) => (inner.type === 'text' ? [inner.text] : [])).join('\n')
       const line = text.split('\n').find((each) => each.trim() !== '')
-      return line === undefined ? [] : [line.trim().slice(0, longestEntry)]
+      return line === undefined ? [] : [headOf(line.trim(), longestEntry)]
     }),
   )
   return [...new Set(found)].slice(-mostOfAKind)

@@ -10,6 +10,7 @@ import {
   type WorkingMessage,
 } from '@colloquy/core'
 import { sha256 } from '@colloquy/engine'
+import { headOf } from '../graphemes.ts'
 import type { TokenCounter } from '../tokens/token-counter.ts'
 import type { NoCompaction, Strategy } from './strategy.ts'
 import { isProviderCompaction } from './structure.ts'
@@ -70,7 +71,7 @@ export function planCompaction(state: ConversationState, options: PlanOptions): 
     strategy: strategy.name,
     covered,
     summary,
-    preserved: plan.preserved.slice(0, preservedKept).map((text) => text.slice(0, preservedCharacters).toWellFormed()),
+    preserved: plan.preserved.slice(0, preservedKept).map((text) => headOf(text, preservedCharacters).toWellFormed()),
     before,
     after: sizeAfter(before, covered, summary ? summary.request.maxTokens : null),
   }
