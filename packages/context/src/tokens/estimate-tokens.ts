@@ -8,14 +8,17 @@
  * 2026-11-28).
  */
 
+// What a character is, each a bit.
 const foreign = 0
 const lower = 1
 const upper = 2
-const digit = 3
-const blank = 4
-const newline = 5
-const mark = 6
-/** What an ASCII character is. */
+const digit = 4
+const blank = 8
+const newline = 16
+const mark = 32
+const alphanumeric = lower | upper | digit
+const white = blank | newline
+/** Of ASCII. */
 const kinds = Uint8Array.from({ length: 128 }, (_, code) => {
   const character = String.fromCharCode(code)
   if (/[a-z]/.test(character)) return lower
@@ -31,17 +34,17 @@ export function estimateTokens(text: string): number {
   for (let at = 0; at < text.length; ) {
     const kind = kindAt(text, at)
     const start = at
-    if (isAlphanumeric(kind)) {
-      at = endOfRun(text, at, isAlphanumeric)
+    if ((kind & alphanumeric) !== 0) {
+      at = endOfRun(text, at, alphanumeric)
       tokens += tokensOfName(text, start, at)
-    } else if (isWhite(kind)) {
-      at = endOfRun(text, at, isWhite)
+    } else if ((kind & white) !== 0) {
+      at = endOfRun(text, at, white)
       tokens += tokensOfWhite(text, start, at)
     } else if (kind === mark) {
-      at = endOfRun(text, at, isMark)
+      at = endOfRun(text, at, mark)
       tokens += tokensOfMarks(text, start, at)
       // Line ends belong to the marks before them.
-      at = endOfRun(text, at, isNewline)
+      at = endOfRun(text, at, newline)
     } else {
       at = endOfForeign(text, at)
       tokens += tokensOfForeign(text, start, at)
@@ -50,20 +53,15 @@ export function estimateTokens(text: string): number {
   return text === '' ? 0 : Math.max(1, Math.round(tokens))
 }
 
-const isAlphanumeric = (kind: number): boolean => kind === lower || kind === upper || kind === digit
-const isWhite = (kind: number): boolean => kind === blank || kind === newline
-const isNewline = (kind: number): boolean => kind === newline
-const isMark = (kind: number): boolean => kind === mark
-
 /** `foreign` also outside of the text, so that every run ends there. */
 function kindAt(text: string, at: number): number {
   const code = text.charCodeAt(at)
   return code < 128 ? (kinds[code] ?? foreign) : foreign
 }
 
-function endOfRun(text: string, at: number, isIn: (kind: number) => boolean): number {
+function endOfRun(text: string, at: number, kindsInRun: number): number {
   let end = at
-  while (isIn(kindAt(text, end))) end += 1
+  while ((kindAt(text, end) & kindsInRun) !== 0) end += 1
   return end
 }
 
