@@ -230,6 +230,26 @@ describe('an invalidation', () => {
     expect(await cache.get('k')).toBe('set')
   })
 
+  test('of everything holds until its own end, also when one that began before it ends before it', async () => {
+    const { tier, kept } = slowTier('redis', { pauses: [1] })
+    const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    let clears = 0
+    const clear = async (): Promise<void> => {
+      const gate = gates[clears++]
+      await kept.clear()
+      await gate?.promise
+    }
+    const cache = tieredCache({ tiers: [{ ...tier, clear }] })
+    const [one, two] = [cache.clear(), cache.clear()]
+    await pause(1)
+    gates[0]?.resolve()
+    await one
+    expect(await cache.getOrLoad('k', () => 'from before the second one ended')).toBeDefined()
+    gates[1]?.resolve()
+    await two
+    expect(await cache.get('k')).toBeUndefined()
+  })
+
   test('holds against a write that was called before it, and is not waited for', async () => {
     const { cache } = three()
     await Promise.all([cache.set('k', 'v', { tags: ['t'] }), cache.invalidateTag('t')])
@@ -349,6 +369,34 @@ test('however a read ends beside the end of a write, it copies no old value over
     }
   }
   expect(stale).toEqual([])
+})
+
+test('a slow read copies no old value over one that was loaded meanwhile', async () => {
+  const { tier, kept } = slowTier('low')
+  const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  let reads = 0
+  const low: CacheTier = {
+    ...tier,
+    async get(key) {
+      const gate = gates[reads++]
+      const entry = await kept.get(key)
+      await gate?.promise
+      return entry
+    },
+  }
+  const memory = memoryTier()
+  const cache = tieredCache({ tiers: [memory, low] })
+  const loading = cache.getOrLoad('k', () => 'loaded')
+  await pause(1)
+  await cache.set('k', 'set')
+  await memory.clear()
+  const reading = cache.get('k')
+  await pause(1)
+  gates[0]?.resolve()
+  expect(await loading).toBe('loaded')
+  gates[1]?.resolve()
+  expect(await reading).toBe('set')
+  for (const level of ['memory', 'low']) expect(await cache.get('k', { level })).toBe('loaded')
 })
 
 describe('a tier that fails', () => {
@@ -554,6 +602,26 @@ test('statistics are there for each tier, and for all', async () => {
 test('tiers need names of their own', () => {
   expect(() => tieredCache({ tiers: [memoryTier(), memoryTier()] })).toThrow(expect.objectContaining({ code: 'option_invalid' }))
   expect(() => tieredCache({ tiers: [] })).toThrow(expect.objectContaining({ code: 'option_invalid' }))
+})
+
+test('closing waits for removals that are under way', async () => {
+  const { tier, kept } = slowTier('redis', { pauses: [4] })
+  let isClosed = false
+  const closing: CacheTier = {
+    ...tier,
+    deleteTag: async (tag) => {
+      await pause(4)
+      if (isClosed) throw new Error('closed')
+      await kept.deleteTag(tag)
+    },
+    close: async () => {
+      isClosed = true
+    },
+  }
+  const cache = tieredCache({ tiers: [closing], onWarning: () => {} })
+  await cache.set('k', 'v', { tags: ['t'] })
+  await Promise.all([cache.invalidateTag('t'), cache.close()])
+  expect(await kept.get('k')).toBeUndefined()
 })
 
 test('a cache that was closed says so', async () => {

@@ -106,7 +106,7 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
 
   const counts = { hits: 0, misses: 0, loads: 0 }
   const readings = new Set<Reading>()
-  const removing = new Set<Removal>()
+  const removing = new Set<{ readonly removal: Removal; readonly done: Promise<void> }>()
   /** The last write of a key that is under way; it ends after, and replaces, those before it, whose tags it has as well. */
   const writing = new Map<string, { readonly tags: readonly string[]; readonly done: Promise<void> }>()
   const finds = new Map<string, Flight<CacheEntry | undefined>>()
@@ -135,7 +135,9 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
 
   /** What was read may be old by now: it was removed, or another value is being written. */
   const isOld = (one: Reading, key: string, tags: readonly string[]): boolean =>
-    writing.has(key) || [...one.removed, ...removing].some((removal) => concerns(removal, key, tags))
+    writing.has(key) ||
+    one.removed.some((removal) => concerns(removal, key, tags)) ||
+    [...removing].some(({ removal }) => concerns(removal, key, tags))
 
   /** Everything that reads now is told; who comes later shares nothing with what it concerns. */
   function tellReadings(removal: Removal): void {
@@ -196,14 +198,21 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
     if (writing.get(key) === mine) writing.delete(key)
   }
 
+  /** A new value, for all tiers: who read another one meanwhile must not copy it over this one. */
+  const store = async (key: string, entry: CacheEntry): Promise<void> => write(key, entry, tiers, () => tellReadings({ key }))
+
   async function remove(removal: Removal): Promise<void> {
     assertOpen()
-    removing.add(removal)
     const underWay = [...writing].filter(([key, { tags }]) => concerns(removal, key, tags))
-    await Promise.all(underWay.map(async ([, { done }]) => done))
-    await Promise.all(tiers.map(async (tier) => tier.remove(removal)))
+    const done = (async () => {
+      await Promise.all(underWay.map(async ([, write]) => write.done))
+      await Promise.all(tiers.map(async (tier) => tier.remove(removal)))
+    })()
+    const mine = { removal, done }
+    removing.add(mine)
+    await done
     // From here on they have to remember it themselves.
-    removing.delete(removal)
+    removing.delete(mine)
     tellReadings(removal)
   }
 
@@ -212,7 +221,7 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
       counts.loads += 1
       const began = await begin(key, setOptions)
       const entry = { ...entryOf((await source()) as Json, setOptions), ...began }
-      if (began && !isOld(one, key, entry.tags) && !isClosed) await write(key, entry, tiers)
+      if (began && !isOld(one, key, entry.tags) && !isClosed) await store(key, entry)
       return entry
     })
   }
@@ -256,8 +265,7 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
       // Nothing is waited for where nobody is asked: a removal that is called next finds this under way.
       const began = checker === undefined ? {} : await begin(key, setOptions)
       if (began === undefined) return remove({ key })
-      // Who read the old value meanwhile must not copy it over this one.
-      await write(key, { ...entry, ...began }, tiers, () => tellReadings({ key }))
+      await store(key, { ...entry, ...began })
     },
     async getOrLoad<T extends Json>(key: string, source: () => Promise<T> | T, setOptions: SetOptions = {}) {
       assertOpen()
@@ -286,7 +294,7 @@ export function tieredCache(options: TieredCacheOptions = {}): TieredCache {
     },
     async close() {
       isClosed = true
-      await Promise.all([...writing.values()].map(async ({ done }) => done))
+      await Promise.all([...writing.values(), ...removing].map(async ({ done }) => done))
       await Promise.all(tiers.map(async (tier) => tier.close()))
     },
     [Symbol.asyncDispose]: async () => cache.close(),
