@@ -475,10 +475,11 @@ describe.each(Object.entries(logs))('a subscription on %s', (_name, open) => {
     expect(await again.deadLetters()).toHaveLength(1)
   })
 
-  test('refuses a name and a cursor that cannot be', async () => {
+  test('refuses a name, a cursor and settings that cannot be', async () => {
     const handle = () => {}
     await expect(subscribe(log, { name: '', handle })).rejects.toMatchObject({ code: 'id_invalid' })
     await expect(subscribe(log, { name: newName(), from: 'c1.9.1', handle })).rejects.toMatchObject({ code: 'cursor_invalid' })
+    await expect(subscribe(log, { name: newName(), limit: 0, handle })).rejects.toMatchObject({ code: 'settings_invalid' })
   })
 
   async function total(name: string): Promise<number | undefined> {

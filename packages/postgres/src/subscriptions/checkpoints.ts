@@ -21,8 +21,8 @@ export interface Checkpoint {
   readonly feedPosition: number
   readonly epoch: number
   readonly leasedBy: string | null
-  /** Nobody has it, or its holder was not heard of in time. */
-  readonly isFree: boolean
+  /** How long nobody else can take it; 0 or less: nobody has it, or its holder was not heard of in time. */
+  readonly leaseLeftMs: number
   /** Why it stands still; null: it does not. */
   readonly problem: string | null
 }
@@ -30,11 +30,14 @@ export interface Checkpoint {
 const now = sql<number>`(extract(epoch from clock_timestamp()) * 1000000)::bigint`
 const inMs = (ms: number) => sql<number>`${now} + ${sql.lit(Math.round(ms * 1_000))}`
 
-/** Makes the rows that are not there yet, at these positions. */
+/**
+ * Makes the rows that are not there yet, at these positions. Epochs begin at the time, so that leases of a name that was forgotten are
+ * none of the name begun anew.
+ */
 export async function createCheckpoints(kysely: Kysely<Database>, name: string, positions: readonly number[]): Promise<void> {
   await kysely
     .insertInto('subscription')
-    .values(positions.map((feed_position, partition) => ({ partition, name, feed_position })))
+    .values(positions.map((feed_position, partition) => ({ partition, name, feed_position, epoch: now })))
     .onConflict((conflict) => conflict.columns(['partition', 'name']).doNothing())
     .execute()
 }
@@ -44,7 +47,7 @@ export async function readCheckpoints(kysely: Kysely<Database>, name: string): P
   const rows = await kysely
     .selectFrom('subscription')
     .select(['partition', 'feed_position', 'epoch', 'leased_by', 'problem'])
-    .select(sql<boolean>`leased_until is null or leased_until < ${now}`.as('is_free'))
+    .select(sql<number>`coalesce((leased_until - ${now}) / 1000.0, 0)::float8`.as('lease_left_ms'))
     .where('name', '=', name)
     .orderBy('partition')
     .execute()
@@ -53,7 +56,7 @@ export async function readCheckpoints(kysely: Kysely<Database>, name: string): P
     feedPosition: safeInteger(row.feed_position),
     epoch: safeInteger(row.epoch),
     leasedBy: row.leased_by,
-    isFree: row.is_free,
+    leaseLeftMs: row.lease_left_ms,
     problem: row.problem,
   }))
 }
@@ -95,9 +98,9 @@ export async function takeLease(
   return row && { lease: { name, partition, epoch: safeInteger(row.epoch) }, feedPosition: safeInteger(row.feed_position) }
 }
 
-/** Keeps a lease for another `leaseMs`, unless it has half of that left. */
-export async function renewLease(kysely: Kysely<Database>, { partition, name, epoch }: Lease, leaseMs: number): Promise<void> {
-  await kysely
+/** Keeps a lease for another `leaseMs`. @returns false when it was taken over, or is locked by its holder at work */
+export async function renewLease(kysely: Kysely<Database>, { partition, name, epoch }: Lease, leaseMs: number): Promise<boolean> {
+  const result = await kysely
     .updateTable('subscription')
     .set({ leased_until: inMs(leaseMs) })
     .where('partition', '=', partition)
@@ -108,11 +111,11 @@ export async function renewLease(kysely: Kysely<Database>, { partition, name, ep
         .where('held.partition', '=', partition)
         .where('held.name', '=', name)
         .where('held.epoch', '=', epoch)
-        .where('held.leased_until', '<', inMs(leaseMs / 2))
         .forUpdate()
         .skipLocked(),
     )
-    .execute()
+    .executeTakeFirst()
+  return result.numUpdatedRows === 1n
 }
 
 /** Gives a partition back, so that nobody has to wait for the lease to end. */
@@ -127,9 +130,13 @@ export async function releaseLease(kysely: Kysely<Database>, { partition, name, 
 }
 
 /**
- * Locks the row until the end of the transaction. A process that hangs would keep it for ever, so a transaction in which nothing happens
- * for as long as a lease is ended by the database. @returns false when the lease was taken over, or the position is another one
+ * A process that hangs would keep what its transaction has locked for ever, so one in which nothing happens for as long as a lease is ended
+ * by the database. Selected with what is locked.
  */
+export const endWhenIdle = (leaseMs: number) =>
+  sql`set_config('idle_in_transaction_session_timeout', ${String(leaseMs)}, true)`.as('timeout')
+
+/** Locks the row until the end of the transaction. @returns false when the lease was taken over, or the position is another one */
 export async function lockCheckpoint(
   transaction: Kysely<Database>,
   { partition, name, epoch }: Lease,
@@ -137,7 +144,7 @@ export async function lockCheckpoint(
 ): Promise<boolean> {
   const row = await transaction
     .selectFrom('subscription')
-    .select(sql`set_config('idle_in_transaction_session_timeout', ${String(Math.round(leaseMs))}, true)`.as('timeout'))
+    .select(endWhenIdle(leaseMs))
     .where('partition', '=', partition)
     .where('name', '=', name)
     .where('epoch', '=', epoch)

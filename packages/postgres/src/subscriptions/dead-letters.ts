@@ -2,6 +2,7 @@ import { ColloquyError, type StoredEnvelope } from '@colloquy/core'
 import type { Kysely, Selectable } from 'kysely'
 import { safeInteger } from '../connections/int8.ts'
 import type { Database } from '../schema/database.ts'
+import { endWhenIdle } from './checkpoints.ts'
 
 /** An envelope that a subscription could not handle and went past. */
 export interface DeadLetter {
@@ -55,8 +56,26 @@ export async function readLetters(
   return rows.map(toDeadLetter)
 }
 
-/** Takes a letter out; in a transaction its row stays locked to the end of it. @throws `dead_letter_not_found` */
-export async function takeLetter(
+/** Locks a letter to the end of the transaction, which is ended when it idles. @throws `dead_letter_not_found` */
+export async function lockLetter(
+  transaction: Kysely<Database>,
+  name: string,
+  { partition, feedPosition }: LetterPlace,
+  leaseMs: number,
+): Promise<void> {
+  const row = await transaction
+    .selectFrom('dead_letter')
+    .select(endWhenIdle(leaseMs))
+    .where('partition', '=', partition)
+    .where('name', '=', name)
+    .where('feed_position', '=', feedPosition)
+    .forUpdate()
+    .executeTakeFirst()
+  if (!row) throw new ColloquyError('dead_letter_not_found', { name, partition, feedPosition })
+}
+
+/** @throws `dead_letter_not_found` */
+export async function removeLetter(
   kysely: Kysely<Database>,
   name: string,
   { partition, feedPosition }: LetterPlace,

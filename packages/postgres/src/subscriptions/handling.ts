@@ -11,7 +11,7 @@ export type Handling =
   /**
    * Exactly once, for what is written through `context.transaction`: it is committed together with the checkpoint, or not at all.
    * Elsewhere at least once. A transaction in which the database hears nothing for `leaseMs` is taken for one that hangs, and rolled
-   * back: do what takes long before, or outside of it. On PGlite, which has one connection, everything else of the log waits for that transaction: a handler
+   * back, which uses up a try: do what takes long before, or outside of it. On PGlite, which has one connection, everything else of the log waits for that transaction: a handler
    * that asks for it waits for ever.
    */
   | {

@@ -2,21 +2,25 @@
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { isColloquyError, openEnvelope, readFeedPage, type StoredEnvelope } from '@colloquy/core'
 import type { Kysely } from 'kysely'
-import { failureKind } from '../connections/failures.ts'
 import type { PostgresLog } from '../postgres-log.ts'
 import type { Database } from '../schema/database.ts'
 import { type Lease, lockCheckpoint, moveCheckpoint, noteProblem, readPosition } from './checkpoints.ts'
 import { park } from './dead-letters.ts'
+import { HandlerFailed, handled, handleInTransaction, type InTransaction } from './handler-failures.ts'
 import type { Handling, HandlingPolicy } from './handling.ts'
 import type { Permits } from './permits.ts'
+import { problemText } from './problem-text.ts'
+import type { Troubles } from './troubles.ts'
 
 const longestPauseMs = 30_000
 
 export interface ReaderPorts {
   readonly log: PostgresLog
+  readonly inTransaction: InTransaction
   readonly handling: Handling
   readonly policy: HandlingPolicy
   readonly permits: Permits
+  readonly troubles: Troubles
   /** The end of a partition, as far as it is known. */
   readonly headOf: (partition: number) => number
   readonly onMoved: () => void
@@ -31,16 +35,20 @@ export class PartitionReader {
   readonly #stop = new AbortController()
   readonly #where: string
   #position: number
+  /** By `Date.now()`, which goes on while a machine sleeps. */
+  #heldUntil: number
   /** Up to there envelopes are handled one by one: a page of them failed, and only the one to blame is to be tried again. */
   #singlyUntil = 0
   /** Of the envelope that comes next. */
   #tries = 0
+  #problem: string | null = null
   #hasGrown = false
   #wake = () => {}
 
-  constructor(lease: Lease, position: number, ports: ReaderPorts) {
+  constructor(lease: Lease, { position, heldUntil }: { position: number; heldUntil: number }, ports: ReaderPorts) {
     this.lease = lease
     this.#position = position
+    this.#heldUntil = heldUntil
     this.#ports = ports
     this.#where = `subscription ${lease.name}, partition ${lease.partition}`
     this.done = this.#run()
@@ -55,10 +63,20 @@ export class PartitionReader {
     return this.#stop.signal.aborted
   }
 
+  /** What failed and is tried again, or makes it stand still; null: it goes on. */
+  get problem(): string | null {
+    return this.#problem
+  }
+
   /** There may be more to read. */
   wake(): void {
     this.#hasGrown = true
     this.#wake()
+  }
+
+  /** Nobody else can have the lease before. */
+  holdUntil(time: number): void {
+    this.#heldUntil = Math.max(this.#heldUntil, time)
   }
 
   /** Finishes the page that is under way. */
@@ -69,33 +87,37 @@ export class PartitionReader {
   }
 
   async #run(): Promise<void> {
+    const { log, permits, policy, troubles } = this.#ports
     let failures = 0
     while (!this.isStopping) {
       try {
         // Before it reads: what grows meanwhile is looked for again.
         this.#hasGrown = false
-        const step = await this.#ports.permits.with(() => (this.isStopping ? Promise.resolve('ended' as const) : this.#step()))
+        const next = await permits.with(async () => (this.isStopping ? 'go on' : this.#step()))
         failures = 0
+        troubles.recovered(this)
         // An embedded database answers without leaving the turn of the event loop; catching up would let nothing else have one.
         await setImmediate()
-        if (step === 'ended') await this.#growth()
-        else if (step === 'stands') await this.#stopped()
-        else if (step === 'failed') await this.#pause(this.#ports.policy.retryMs, this.#tries)
+        if (next === 'wait for growth') await this.#untilGrown()
+        else if (next === 'stand still') await this.#untilStopped()
+        else if (next === 'try again') await this.#pause(policy.retryMs, this.#tries)
       } catch (error) {
-        if (error instanceof LeaseLost || isColloquyError(error, 'log_closed')) return
+        if (error instanceof LeaseLost || isColloquyError(error, 'log_closed')) break
         failures += 1
-        if (failures === 1) this.#ports.onError(error, `${this.#where} (it tries again)`)
+        this.#problem = problemText(error)
+        troubles.met(this, error, `${this.#where} (it tries again)`)
         await this.#pause(100, failures)
         // The answer to a checkpoint may be what was lost.
-        const position = await readPosition(this.#ports.log.kysely, this.lease).catch(() => this.#position)
-        if (position === undefined) return
-        this.#position = position
+        const position = await readPosition(log.kysely, this.lease).catch(() => this.#position)
+        if (position === undefined) break
+        if (position !== this.#position) this.#movedTo(position)
       }
     }
+    troubles.recovered(this)
   }
 
-  /** `ended`: nothing is new. `failed`: the next envelope is to be tried again, later. `stands`: it is not. */
-  async #step(): Promise<'moved' | 'ended' | 'failed' | 'stands'> {
+  /** Deals with one page. @returns what is to be done before the next one */
+  async #step(): Promise<'go on' | 'wait for growth' | 'try again' | 'stand still'> {
     const { log, policy, headOf } = this.#ports
     const { partition } = this.lease
     const limit = this.#position < this.#singlyUntil ? 1 : policy.limit
@@ -104,87 +126,96 @@ export class PartitionReader {
       if (!isColloquyError(error, 'feed_hole')) throw error
       return error
     })
-    if (page instanceof Error) return this.#stand(page)
+    if (page instanceof Error) return this.#standStill(page)
     const { envelopes, scannedTo } = page
-    if (scannedTo === this.#position) return 'ended'
+    if (scannedTo === this.#position) {
+      this.#problem = null
+      return 'wait for growth'
+    }
     const failure = await this.#deliver(envelopes, scannedTo)
-    if (failure === undefined) return 'moved'
+    if (failure === undefined) return 'go on'
     if (envelopes.length > 1) {
       this.#singlyUntil = scannedTo
-      return 'moved'
+      return 'go on'
     }
     this.#tries += 1
-    if (this.#tries < policy.tries) return 'failed'
-    if (policy.onPoison === 'stop') return this.#stand(failure.cause)
+    this.#problem = problemText(failure.cause)
+    if (this.#tries < policy.tries) return 'try again'
+    if (policy.onPoison === 'stop') return this.#standStill(failure.cause)
     await this.#park(envelopes[0] as StoredEnvelope, scannedTo, failure.cause)
-    return 'moved'
+    return 'go on'
   }
 
   /** @returns what the handler failed with, when it did: then nothing has moved */
   async #deliver(envelopes: readonly StoredEnvelope[], to: number): Promise<HandlerFailed | undefined> {
-    const { log, handling, policy } = this.#ports
+    const { log, inTransaction, handling, policy } = this.#ports
     const { partition } = this.lease
-    const at = { feedPosition: this.#position, leaseMs: policy.leaseMs }
+    const { leaseMs } = policy
     try {
-      if (envelopes.length === 0) await this.#move(log.kysely, to)
+      if (envelopes.length === 0) await this.#checkpoint(log.kysely, to)
       else if (handling.transactional === true) {
-        await log.kysely
-          .transaction()
-          .setIsolationLevel('read committed')
-          .execute(async (transaction) => {
+        await handleInTransaction({
+          inTransaction,
+          leaseMs,
+          lock: async (transaction) => {
+            const at = { feedPosition: this.#position, leaseMs }
             if (!(await lockCheckpoint(transaction, this.lease, at))) throw new LeaseLost()
-            await handled(() => handling.handle(envelopes.map(openEnvelope), { partition, transaction }))
-            // Last: it fails where the handler passed over the failure of a statement, with which a COMMIT would roll back in silence.
-            await handled(() => this.#move(transaction, to))
-          })
-          .catch((error: unknown) => {
-            if (error instanceof HandlerFailed && isOutage(error.cause)) throw error.cause
-            throw error
-          })
+          },
+          handle: (transaction) => handling.handle(envelopes.map(openEnvelope), { partition, transaction }),
+          settle: (transaction) => this.#checkpoint(transaction, to),
+        })
       } else {
+        // The process hung past its lease: another one may handle these already.
+        if (Date.now() >= this.#heldUntil) await this.#checkpoint(log.kysely, this.#position)
         await handled(() => handling.handle(envelopes.map(openEnvelope), { partition }))
-        await this.#move(log.kysely, to)
+        await this.#checkpoint(log.kysely, to)
       }
     } catch (error) {
       if (error instanceof HandlerFailed) return error
       throw error
     }
-    this.#moved(to)
+    this.#movedTo(to)
     return undefined
   }
 
   async #park(envelope: StoredEnvelope, to: number, cause: unknown): Promise<void> {
-    const { log, onError } = this.#ports
+    const { inTransaction, onError } = this.#ports
     const { name, partition } = this.lease
-    const letter = { partition, envelope, tries: this.#tries, problem: textOf(cause) }
-    await log.kysely.transaction().execute(async (transaction) => {
-      await this.#move(transaction, to)
+    const letter = { partition, envelope, tries: this.#tries, problem: problemText(cause) }
+    await inTransaction(async (transaction) => {
+      await this.#checkpoint(transaction, to)
       await park(transaction, name, letter)
     })
     onError(cause, `${this.#where}: parked feed position ${envelope.feedPosition} after ${this.#tries} tries`)
-    this.#moved(to)
+    this.#movedTo(to)
   }
 
-  async #stand(cause: unknown): Promise<'stands'> {
-    await noteProblem(this.#ports.log.kysely, this.lease, textOf(cause))
+  async #standStill(cause: unknown): Promise<'stand still'> {
+    this.#problem = problemText(cause)
+    await noteProblem(this.#ports.log.kysely, this.lease, this.#problem)
     this.#ports.onError(cause, `${this.#where}: stopped behind feed position ${this.#position}`)
     this.#ports.onMoved()
-    return 'stands'
+    return 'stand still'
   }
 
-  async #move(kysely: Kysely<Database>, to: number): Promise<void> {
+  /** Writes it down, and keeps the lease. */
+  async #checkpoint(kysely: Kysely<Database>, to: number): Promise<void> {
     const { leaseMs } = this.#ports.policy
+    const asked = Date.now()
     const isMoved = await moveCheckpoint(kysely, this.lease, { from: this.#position, to, leaseMs })
     if (!isMoved) throw new LeaseLost()
+    // In a transaction it is not certain yet.
+    if (!kysely.isTransaction) this.holdUntil(asked + leaseMs)
   }
 
-  #moved(to: number): void {
-    this.#position = to
+  #movedTo(position: number): void {
+    this.#position = position
     this.#tries = 0
+    this.#problem = null
     this.#ports.onMoved()
   }
 
-  async #growth(): Promise<void> {
+  async #untilGrown(): Promise<void> {
     while (!this.#hasGrown && !this.isStopping) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve
@@ -192,10 +223,10 @@ export class PartitionReader {
     }
   }
 
-  async #stopped(): Promise<void> {
+  async #untilStopped(): Promise<void> {
     while (!this.isStopping) {
       this.#hasGrown = false
-      await this.#growth()
+      await this.#untilGrown()
     }
   }
 
@@ -207,32 +238,8 @@ export class PartitionReader {
 }
 
 /** Somebody took the lease over: what was read here is read there. */
-class LeaseLost extends Error {}
-
-/** What the application's handler threw, apart from what goes wrong around it. */
-class HandlerFailed extends Error {}
-
-async function handled(work: () => Promise<void> | void): Promise<void> {
-  try {
-    await work()
-  } catch (cause) {
-    if (cause instanceof LeaseLost) throw cause
-    throw new HandlerFailed('the handler failed', { cause })
+class LeaseLost extends Error {
+  constructor() {
+    super('the lease was taken over')
   }
-}
-
-/** Classes of SQLSTATE: rolled back by the server for the sake of others, out of resources, stopped, broken. */
-const outageClasses = new Set(['40', '53', '57', '58'])
-/** A statement that takes too long takes too long again. */
-const statementTimeout = '57014'
-
-/** In a transaction: whether the database is to blame, and not the envelope. Such tries do not count. */
-function isOutage(error: unknown): boolean {
-  if (failureKind(error) !== 'failed') return true
-  const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : ''
-  return code.length === 5 && code !== statementTimeout && outageClasses.has(code.slice(0, 2))
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -2,6 +2,7 @@
  * Shares the partitions of a subscription among the processes that take part. Each one says regularly that it is there, holds as many
  * partitions as its share is, gives back what is more, and takes what nobody has or whose holder was not heard of in time.
  */
+import { setTimeout } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import type { Database } from '../schema/database.ts'
 import {
@@ -15,13 +16,15 @@ import {
   takeLease,
 } from './checkpoints.ts'
 import type { PartitionReader } from './partition-reader.ts'
+import type { Troubles } from './troubles.ts'
 
 export interface Sharing {
   readonly kysely: Kysely<Database>
   readonly name: string
   readonly member: string
   readonly leaseMs: number
-  readonly startReader: (lease: Lease, position: number) => PartitionReader
+  readonly startReader: (lease: Lease, from: { readonly position: number; readonly heldUntil: number }) => PartitionReader
+  readonly troubles: Troubles
   readonly onError: (error: unknown, where: string) => void
 }
 
@@ -34,34 +37,50 @@ export interface SharedPartitions {
 
 /** Takes a first share before it resolves. */
 export async function sharePartitions(sharing: Sharing): Promise<SharedPartitions> {
-  const { kysely, name, member, leaseMs, startReader, onError } = sharing
+  const { kysely, name, member, leaseMs, startReader, troubles, onError } = sharing
+  const lookMs = Math.min(leaseMs / 4, 1_000)
   const readers = new Map<number, PartitionReader>()
   const leaving = new Set<Promise<void>>()
-  let stopped = false
-  let timeout: NodeJS.Timeout | undefined
+  const stopping = new AbortController()
   let looking: Promise<void> = Promise.resolve()
 
   async function look(): Promise<void> {
     const members = await attend(kysely, name, member, leaseMs)
-    const rows = await readCheckpoints(kysely, name)
-    for (const reader of readers.values()) {
-      // Taken over: it stops by itself at its next checkpoint, and need not come so far.
-      if (rows.find(({ partition }) => partition === reader.lease.partition)?.epoch !== reader.lease.epoch) void reader.stop()
-      else await renewLease(kysely, reader.lease, leaseMs)
-    }
+    const rows = await keepLeases()
     const share = shareOf(rows.length, members, member)
     const held = [...readers.values()].filter((reader) => !reader.isStopping)
     for (const reader of held.slice(share)) giveBack(reader)
-    for (const row of shuffled(rows.filter((row) => row.isFree && !readers.has(row.partition))).slice(0, share - held.length)) {
-      if (stopped) return
+    const free = rows.filter((row) => row.leaseLeftMs <= 0 && !readers.has(row.partition))
+    for (const row of shuffled(free).slice(0, share - held.length)) {
+      if (stopping.signal.aborted) return
       await take(row)
     }
   }
 
+  /** Of what is read, and of what is finished before it is given back: a page may take longer than a lease. */
+  async function keepLeases(): Promise<Checkpoint[]> {
+    const asked = Date.now()
+    const rows = await readCheckpoints(kysely, name)
+    for (const reader of readers.values()) {
+      const row = rows.find(({ partition }) => partition === reader.lease.partition)
+      if (row?.epoch !== reader.lease.epoch) {
+        // Taken over: it stops by itself at its next checkpoint, and need not come so far.
+        void reader.stop()
+      } else if (row.leaseLeftMs > leaseMs / 2) {
+        reader.holdUntil(asked + row.leaseLeftMs)
+      } else {
+        const renewing = Date.now()
+        if (await renewLease(kysely, reader.lease, leaseMs)) reader.holdUntil(renewing + leaseMs)
+      }
+    }
+    return rows
+  }
+
   async function take({ partition }: Checkpoint): Promise<void> {
+    const asked = Date.now()
     const taken = await takeLease(kysely, { name, partition }, { member, leaseMs })
     if (!taken) return
-    const reader = startReader(taken.lease, taken.feedPosition)
+    const reader = startReader(taken.lease, { position: taken.feedPosition, heldUntil: asked + leaseMs })
     readers.set(partition, reader)
     void reader.done.then(() => {
       if (readers.get(partition) === reader) readers.delete(partition)
@@ -73,29 +92,38 @@ export async function sharePartitions(sharing: Sharing): Promise<SharedPartition
     const going = reader
       .stop()
       .then(() => releaseLease(kysely, reader.lease))
-      .catch((error: unknown) => onError(error, `subscription ${name}: a lease was left to end by itself`))
+      .catch((error: unknown) => troubles.met(leaving, error, `subscription ${name}: a lease was left to end by itself`))
       .finally(() => void leaving.delete(going))
     leaving.add(going)
   }
 
-  function lookLater(): void {
-    if (stopped) return
-    timeout = setTimeout(
-      () => {
-        looking = look()
-          .catch((error: unknown) => onError(error, `subscription ${name}: shares were not looked at`))
-          .finally(lookLater)
-      },
-      Math.min(leaseMs / 4, 1_000),
-    )
+  async function lookAgain(): Promise<void> {
+    while (await isDue(stopping.signal)) await tried(look)
+  }
+
+  /** @returns false when it is not to be waited for any more */
+  const isDue = (signal: AbortSignal): Promise<boolean> => setTimeout(lookMs, true, { signal }).catch(() => false)
+
+  async function tried(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work()
+      troubles.recovered(sharing)
+    } catch (error) {
+      troubles.met(sharing, error, `subscription ${name}: shares were not looked at (it tries again)`)
+    }
   }
 
   async function stop(): Promise<void> {
-    stopped = true
-    clearTimeout(timeout)
+    stopping.abort()
     await looking
     for (const reader of readers.values()) giveBack(reader)
+    const finished = new AbortController()
+    const keeping = (async () => {
+      while (await isDue(finished.signal)) await tried(keepLeases)
+    })()
     await Promise.all(leaving)
+    finished.abort()
+    await keeping
     await leave(kysely, name, member).catch((error: unknown) =>
       onError(error, `subscription ${name}: it did not say that it left`),
     )
@@ -108,7 +136,7 @@ export async function sharePartitions(sharing: Sharing): Promise<SharedPartition
     await stop()
     throw error
   }
-  lookLater()
+  looking = lookAgain()
   return { readers, stop }
 }
 

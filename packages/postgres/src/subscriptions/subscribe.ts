@@ -12,14 +12,21 @@ import {
   readFeedPage,
   watchGrowth,
 } from '@colloquy/core'
+import { CompiledQuery } from 'kysely'
 import { toColloquyError } from '../connections/failures.ts'
+import { setTenant } from '../connections/tenant-session.ts'
 import type { PostgresLog } from '../postgres-log.ts'
+import { readSettings } from '../schema/settings.ts'
 import { createCheckpoints, deleteSubscription, readCheckpoints } from './checkpoints.ts'
-import { type DeadLetter, noteTry, readLetters, takeLetter } from './dead-letters.ts'
-import type { Handling, HandlingPolicy } from './handling.ts'
+import { type DeadLetter, lockLetter, noteTry, readLetters, removeLetter } from './dead-letters.ts'
+import { HandlerFailed, handled, handleInTransaction, type InTransaction } from './handler-failures.ts'
+import type { Handling } from './handling.ts'
 import { PartitionReader } from './partition-reader.ts'
 import { Permits } from './permits.ts'
+import { problemText } from './problem-text.ts'
+import { checkedSettings } from './settings.ts'
 import { sharePartitions } from './share-partitions.ts'
+import { Troubles } from './troubles.ts'
 
 export type SubscribeOptions = Handling & {
   /** Whose checkpoints these are: processes that subscribe under one name share the partitions. */
@@ -35,7 +42,7 @@ export type SubscribeOptions = Handling & {
   readonly limit?: number
   /** Partitions at work at once in this process. Each takes a connection while its handler has a transaction. Default 4. */
   readonly concurrency?: number
-  /** How often an envelope is tried; default 5. */
+  /** How often an envelope is tried; default 5. What only the database is to blame for, in a transactional handler, is no try. */
   readonly tries?: number
   /** The pause before the second try; each one after it is twice as long, up to 30 s. Default 100. */
   readonly retryMs?: number
@@ -46,7 +53,10 @@ export type SubscribeOptions = Handling & {
   readonly onPoison?: 'stop' | 'park'
   /** How long a process that was killed, or hangs, keeps its partitions. Default 10,000. */
   readonly leaseMs?: number
-  /** Told what a handler threw for good, and what goes wrong and is tried again. Default: a process warning. */
+  /**
+   * Told what a handler threw for good, and what else goes wrong and is tried again: that once while it lasts, in however many partitions.
+   * Default: a process warning.
+   */
   readonly onError?: (error: unknown, where: string) => void
 }
 
@@ -61,7 +71,7 @@ export interface SubscriptionStatus {
     /** Which process reads it; null: none at the moment. */
     readonly leasedBy: string | null
     readonly isOurs: boolean
-    /** Why it stands still; null: it does not. */
+    /** Why it stands still or, where it is ours, what failed last and is tried again; null: it goes on. */
     readonly problem: string | null
   }[]
 }
@@ -96,26 +106,20 @@ export interface DurableSubscription extends AsyncDisposable {
  * Handles everything that the log has and gets, under a name whose checkpoints last: who subscribes again goes on where it was.
  * Any number of processes may take part. Each partition is read by one of them at a time, in order; one that hangs or is killed is
  * replaced when its lease ends, and a checkpoint that it writes afterwards misses.
- * @throws `id_invalid`, `cursor_invalid`, `log_closed`, `database_unreachable`, `database_failed`
+ * A role that sees one tenant at a time subscribes to the one that the filter names; then that tenant is set in the transactions of
+ * transactional handlers, too.
+ * @throws `settings_invalid`, `id_invalid`, `cursor_invalid`, `tenant_missing`, `log_closed`, `database_unreachable`, `database_failed`
  */
 export async function subscribe(log: PostgresLog, options: SubscribeOptions): Promise<DurableSubscription> {
-  const {
-    name,
-    from,
-    filter = {},
-    limit = 100,
-    concurrency = 4,
-    tries = 5,
-    retryMs = 100,
-    onPoison = 'stop',
-    leaseMs = 10_000,
-  } = options
+  const { name, from } = options
+  const { concurrency, ...policy } = checkedSettings(options)
+  const { filter, leaseMs } = policy
   const onError = options.onError ?? warn
   assertId('subscription name', name)
   const member = randomUUID()
   const { kysely, partitions } = log
-  const policy: HandlingPolicy = { filter, limit, tries, retryMs, onPoison, leaseMs }
   const permits = new Permits(concurrency)
+  const troubles = new Troubles(onError)
   let progress = Promise.withResolvers<void>()
   let closing: Promise<void> | undefined
 
@@ -126,6 +130,18 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
       throw toColloquyError(error, `${operation} of subscription ${name}`, 'the given log')
     }
   }
+  const role = await run('take partitions', () => readSettings(kysely))
+  if (!role.seesAllTenants && filter.tenant === undefined)
+    throw new ColloquyError('tenant_missing', { role: role.role, operation: `read subscription ${name}` })
+  const tenant = role.seesAllTenants ? undefined : filter.tenant
+  const inTransaction: InTransaction = (work) =>
+    kysely
+      .transaction()
+      .setIsolationLevel('read committed')
+      .execute(async (transaction) => {
+        if (tenant !== undefined) await transaction.executeQuery(CompiledQuery.raw(setTenant(tenant)))
+        return work(transaction)
+      })
   const onMoved = (): void => {
     progress.resolve()
     progress = Promise.withResolvers()
@@ -135,6 +151,8 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
   let watch: GrowthWatch | undefined
   const headOf = (partition: number): number => watch?.headOf(partition) ?? 0
 
+  const ports = { log, inTransaction, handling: options, policy, permits, troubles, headOf, onMoved, onError }
+
   const start = from === 'end' ? await log.feedHeads() : from === undefined ? undefined : decodeCursor(from, log)
   const shared = await run('take partitions', async () => {
     await createCheckpoints(kysely, name, start ?? Array.from({ length: partitions }, () => 0))
@@ -143,8 +161,8 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
       name,
       member,
       leaseMs,
-      startReader: (lease, position) =>
-        new PartitionReader(lease, position, { log, handling: options, policy, permits, headOf, onMoved, onError }),
+      startReader: (lease, place) => new PartitionReader(lease, place, ports),
+      troubles,
       onError,
     })
   })
@@ -190,49 +208,54 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
       const rows = await run('give the checkpoints', () => readCheckpoints(kysely, name))
       // Behind the checkpoints, so that none is past its end.
       const heads = await log.feedHeads()
-      const found = rows.map(({ partition, feedPosition, leasedBy, isFree, problem }) => ({
+      const found = rows.map(({ partition, feedPosition, leasedBy, leaseLeftMs, problem }) => ({
         partition,
         feedPosition,
         headFeedPosition: heads[partition] ?? 0,
-        leasedBy: isFree ? null : leasedBy,
+        leasedBy: leaseLeftMs > 0 ? leasedBy : null,
         isOurs: leasedBy === member,
-        problem,
+        problem: problem ?? shared.readers.get(partition)?.problem ?? null,
       }))
       return { name, lag: found.reduce((sum, row) => sum + row.headFeedPosition - row.feedPosition, 0), partitions: found }
     },
 
     deadLetters: ({ after, limit: atMost = 100 } = {}) =>
-      run('list the dead letters', () => readLetters(kysely, name, { after, limit: atMost })),
+      run('list the dead letters', () => inTransaction((trx) => readLetters(trx, name, { after, limit: atMost }))),
 
     async redrive(place) {
       const { partition, feedPosition } = place
       const [letter] = await run('find a dead letter', () =>
-        readLetters(kysely, name, { after: { partition, feedPosition: feedPosition - 1 }, limit: 1 }),
+        inTransaction((trx) => readLetters(trx, name, { after: { partition, feedPosition: feedPosition - 1 }, limit: 1 })),
       )
       if (letter?.partition !== partition || letter.feedPosition !== feedPosition) {
         throw new ColloquyError('dead_letter_not_found', { name, partition, feedPosition })
       }
-      const { envelopes } = await readFeedPage(log, { partition, after: feedPosition - 1, limit: 1 }, feedPosition)
+      const query = { partition, after: feedPosition - 1, limit: 1, ...(tenant !== undefined && { tenant }) }
+      const { envelopes, scannedTo } = await readFeedPage(log, query, feedPosition)
+      // What a tenant sees has holes that are none.
+      const found = envelopes[0]?.feedPosition ?? scannedTo + 1
+      if (found !== feedPosition) throw new ColloquyError('feed_hole', { partition, expected: feedPosition, found })
       try {
         if (options.transactional === true) {
-          await kysely
-            .transaction()
-            .setIsolationLevel('read committed')
-            .execute(async (transaction) => {
-              await takeLetter(transaction, name, place)
-              await options.handle(envelopes.map(openEnvelope), { partition, transaction })
-            })
+          await handleInTransaction({
+            inTransaction,
+            leaseMs,
+            lock: (transaction) => lockLetter(transaction, name, place, leaseMs),
+            handle: (transaction) => options.handle(envelopes.map(openEnvelope), { partition, transaction }),
+            settle: (transaction) => removeLetter(transaction, name, place),
+          })
         } else {
-          await options.handle(envelopes.map(openEnvelope), { partition })
-          await takeLetter(kysely, name, place)
+          await handled(() => options.handle(envelopes.map(openEnvelope), { partition }))
+          await inTransaction((transaction) => removeLetter(transaction, name, place))
         }
       } catch (error) {
-        if (!isColloquyError(error, 'dead_letter_not_found')) {
-          await run('keep a dead letter', () =>
-            noteTry(kysely, name, place, error instanceof Error ? error.message : String(error)),
-          )
-        }
-        throw error
+        if (!(error instanceof HandlerFailed))
+          throw toColloquyError(error, `redrive a letter of subscription ${name}`, 'the given log')
+        const problem = problemText(error.cause)
+        await inTransaction((transaction) => noteTry(transaction, name, place, problem)).catch((unnoted: unknown) =>
+          onError(unnoted, `subscription ${name}: a try of the dead letter ${partition}/${feedPosition} was not counted`),
+        )
+        throw error.cause
       }
     },
 
@@ -250,10 +273,13 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
 
 /**
  * Forgets a name: its checkpoints and its dead letters. Close its subscriptions in all processes first: one that is left stops, and
- * subscribing again begins anew. @throws `database_unreachable`, `database_failed`
+ * subscribing again begins anew; one that is left by then takes part in it like any process.
+ * @throws `tenant_missing` for a role that sees one tenant at a time, and so not all dead letters, `database_unreachable`, `database_failed`
  */
 export async function forgetSubscription(log: PostgresLog, name: string): Promise<void> {
   try {
+    const { role, seesAllTenants } = await readSettings(log.kysely)
+    if (!seesAllTenants) throw new ColloquyError('tenant_missing', { role, operation: `forget subscription ${name}` })
     await deleteSubscription(log.kysely, name)
   } catch (error) {
     throw toColloquyError(error, `forget subscription ${name}`, 'the given log')
@@ -261,5 +287,7 @@ export async function forgetSubscription(log: PostgresLog, name: string): Promis
 }
 
 function warn(error: unknown, where: string): void {
-  process.emitWarning(`${where}: ${error instanceof Error ? error.stack : String(error)}`, 'ColloquyWarning')
+  // What is ours says itself what to do; of what is the application's the place is wanted.
+  const text = error instanceof Error && !isColloquyError(error) ? error.stack : error
+  process.emitWarning(`${where}: ${String(text)}`, 'ColloquyWarning')
 }
