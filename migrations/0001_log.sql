@@ -105,6 +105,8 @@ create table subscription (
   partition int not null,
   name text collate "C" not null,
   feed_position bigint not null,
+  -- What it asks the feed for, as JSON: what a checkpoint has passed was passed under this one.
+  filter text not null,
   epoch bigint not null default 0,
   leased_by text collate "C",
   leased_until bigint,

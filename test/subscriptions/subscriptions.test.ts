@@ -142,6 +142,22 @@ describe.each(Object.entries(logs))('a subscription on %s', (_name, open) => {
     expect((await subscription.status()).lag).toBe(0)
   })
 
+  test('keeps its filter: another one needs another name, until this one is forgotten', async () => {
+    const [name, handle] = [newName(), () => {}]
+    const begun = await start({ name, from: 'end', filter: { types: ['b', 'a'] }, handle })
+    await begun.close()
+    await (await start({ name, filter: { types: ['a', 'b', 'a'] }, handle })).close()
+    for (const filter of [{}, { types: ['a', 'b', 'c'] }, { types: ['a', 'b'], tenant: 't' }]) {
+      await expect(subscribe(log, { name, filter, handle })).rejects.toMatchObject({
+        code: 'settings_invalid',
+        details: { field: 'filter', problem: expect.stringContaining('{"types":["a","b"]}') },
+      })
+    }
+    await start({ name: newName(), from: 'end', handle })
+    await forgetSubscription(log, name)
+    await start({ name, from: 'end', handle })
+  })
+
   test('writes a projection exactly once, in the transaction of its checkpoint, however often the handler fails', async () => {
     const [name, from] = [newName(), await here()]
     const stored = await appendMany(10, 6)

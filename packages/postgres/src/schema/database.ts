@@ -76,6 +76,7 @@ interface SubscriptionTable {
   partition: number
   name: string
   feed_position: Int8
+  filter: string
   epoch: GeneratedInt8
   leased_by: string | null
   leased_until: Int8 | null

@@ -5,6 +5,7 @@
  * A row is locked while a transactional handler works on it. What only looks after leases passes such rows by: a holder at work needs no
  * renewal, since nobody can take what it has locked.
  */
+import { ColloquyError, type FeedFilter } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
 import { safeInteger } from '../connections/int8.ts'
 import type { Database } from '../schema/database.ts'
@@ -32,14 +33,33 @@ const inMs = (ms: number) => sql<number>`${now} + ${sql.lit(Math.round(ms * 1_00
 
 /**
  * Makes the rows that are not there yet, at these positions. Epochs begin at the time, so that leases of a name that was forgotten are
- * none of the name begun anew.
+ * none of the name begun anew. @throws `settings_invalid` when they were made with another filter
  */
-export async function createCheckpoints(kysely: Kysely<Database>, name: string, positions: readonly number[]): Promise<void> {
+export async function createCheckpoints(
+  kysely: Kysely<Database>,
+  name: string,
+  { positions, filter }: { readonly positions: readonly number[]; readonly filter: FeedFilter },
+): Promise<void> {
+  const asked = filterText(filter)
   await kysely
     .insertInto('subscription')
-    .values(positions.map((feed_position, partition) => ({ partition, name, feed_position, epoch: now })))
+    .values(positions.map((feed_position, partition) => ({ partition, name, feed_position, filter: asked, epoch: now })))
     .onConflict((conflict) => conflict.columns(['partition', 'name']).doNothing())
     .execute()
+  const begun = await kysely
+    .selectFrom('subscription')
+    .select('filter')
+    .where('partition', '=', 0)
+    .where('name', '=', name)
+    .executeTakeFirst()
+  if (begun === undefined || begun.filter === asked) return
+  const problem = `subscription "${name}" was begun with ${begun.filter}, and what its checkpoints have passed is not looked at again: take a new name for ${asked}`
+  throw new ColloquyError('settings_invalid', { field: 'filter', problem })
+}
+
+/** The same for filters that ask for the same. */
+function filterText({ tenant, conversationId, types }: FeedFilter): string {
+  return JSON.stringify({ tenant, conversationId, types: types && [...new Set(types)].toSorted() })
 }
 
 /** All rows, by partition; read at slightly different times where partitions lie on different machines. */

@@ -34,8 +34,8 @@ export type SubscribeOptions = Handling & {
   /** Where a name that is new begins: behind a cursor, or 'end'. Default: the beginning. */
   readonly from?: FeedCursor
   /**
-   * Must stay the same for a name: what a checkpoint has passed is not looked at again. A subscription without one stands still before a
-   * hole in the feed; one with a filter passes over it.
+   * Stays the same for a name, until it is forgotten: what a checkpoint has passed is not looked at again. A subscription without one stands
+   * still before a hole in the feed; one with a filter passes over it.
    */
   readonly filter?: FeedFilter
   /** Envelopes in one call of the handler, at most, and in memory for each partition that is at work. Default 100. */
@@ -155,7 +155,7 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
 
   const start = from === 'end' ? await log.feedHeads() : from === undefined ? undefined : decodeCursor(from, log)
   const shared = await run('take partitions', async () => {
-    await createCheckpoints(kysely, name, start ?? Array.from({ length: partitions }, () => 0))
+    await createCheckpoints(kysely, name, { positions: start ?? Array.from({ length: partitions }, () => 0), filter })
     return sharePartitions({
       kysely,
       name,
