@@ -107,6 +107,8 @@ create table subscription (
   feed_position bigint not null,
   -- What it asks the feed for, as JSON: what a checkpoint has passed was passed under this one.
   filter text not null,
+  -- Another time: the name was forgotten meanwhile, and begun anew.
+  begun_at bigint not null default (extract(epoch from clock_timestamp()) * 1000000)::bigint,
   epoch bigint not null default 0,
   leased_by text collate "C",
   leased_until bigint,

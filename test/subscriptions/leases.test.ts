@@ -75,6 +75,19 @@ describe.each(Object.entries(logs))('a lease on %s', (_name, open) => {
     await forgotten.close()
   })
 
+  test('is not given to who subscribed before the name was forgotten, although it was begun anew since', async () => {
+    const [name, from] = [newName(), await here()]
+    const [left, anew] = [vi.fn<() => void>(), vi.fn<(envelopes: readonly OpenedEnvelope[]) => void>()]
+    const forgotten = await start({ name, from, leaseMs: 2_000, handle: left })
+    await forgetSubscription(log, name)
+    const begun = await start({ name, from, leaseMs: 60_000, handle: anew })
+    await vi.waitFor(() => expect(forgotten.whenCaughtUp()).rejects.toMatchObject({ code: 'subscription_closed' }), 5_000)
+    const stored = await appendTo(log, newKey(), [{}, {}])
+    await begun.whenCaughtUp()
+    expect(left).not.toHaveBeenCalled()
+    expect(anew.mock.calls.flatMap(([envelopes]) => envelopes)).toHaveLength(stored.length)
+  })
+
   test('is kept while a subscription that is closed finishes its pages', async () => {
     const [name, from] = [newName(), await here()]
     await appendTo(log, newKey(), [{}])

@@ -77,6 +77,7 @@ interface SubscriptionTable {
   name: string
   feed_position: Int8
   filter: string
+  begun_at: GeneratedInt8
   epoch: GeneratedInt8
   leased_by: string | null
   leased_until: Int8 | null

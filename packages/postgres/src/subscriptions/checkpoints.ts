@@ -20,6 +20,8 @@ export interface Lease {
 export interface Checkpoint {
   readonly partition: number
   readonly feedPosition: number
+  /** Microseconds since 1970; another one than before: the name was forgotten, and begun anew. */
+  readonly begunAt: number
   readonly epoch: number
   readonly leasedBy: string | null
   /** How long nobody else can take it; 0 or less: nobody has it, or its holder was not heard of in time. */
@@ -66,7 +68,7 @@ function filterText({ tenant, conversationId, types }: FeedFilter): string {
 export async function readCheckpoints(kysely: Kysely<Database>, name: string): Promise<Checkpoint[]> {
   const rows = await kysely
     .selectFrom('subscription')
-    .select(['partition', 'feed_position', 'epoch', 'leased_by', 'problem'])
+    .select(['partition', 'feed_position', 'begun_at', 'epoch', 'leased_by', 'problem'])
     .select(sql<number>`coalesce((leased_until - ${now}) / 1000.0, 0)::float8`.as('lease_left_ms'))
     .where('name', '=', name)
     .orderBy('partition')
@@ -74,6 +76,7 @@ export async function readCheckpoints(kysely: Kysely<Database>, name: string): P
   return rows.map((row) => ({
     partition: row.partition,
     feedPosition: safeInteger(row.feed_position),
+    begunAt: safeInteger(row.begun_at),
     epoch: safeInteger(row.epoch),
     leasedBy: row.leased_by,
     leaseLeftMs: row.lease_left_ms,

@@ -25,6 +25,8 @@ export interface Sharing {
   readonly leaseMs: number
   readonly startReader: (lease: Lease, from: { readonly position: number; readonly heldUntil: number }) => PartitionReader
   readonly troubles: Troubles
+  /** The name was forgotten, and perhaps begun anew: who subscribed before has no part in that. */
+  readonly onForgotten: () => void
   readonly onError: (error: unknown, where: string) => void
 }
 
@@ -37,16 +39,19 @@ export interface SharedPartitions {
 
 /** Takes a first share before it resolves. */
 export async function sharePartitions(sharing: Sharing): Promise<SharedPartitions> {
-  const { kysely, name, member, leaseMs, startReader, troubles, onError } = sharing
+  const { kysely, name, member, leaseMs, startReader, troubles, onForgotten, onError } = sharing
   const lookMs = Math.min(leaseMs / 4, 1_000)
   const readers = new Map<number, PartitionReader>()
   const leaving = new Set<Promise<void>>()
   const stopping = new AbortController()
+  let begunAt: number | undefined
   let looking: Promise<void> = Promise.resolve()
 
   async function look(): Promise<void> {
     const members = await attend(kysely, name, member, leaseMs)
     const rows = await keepLeases()
+    begunAt ??= rows[0]?.begunAt
+    if (rows[0]?.begunAt !== begunAt) return onForgotten()
     const share = shareOf(rows.length, members, member)
     const held = [...readers.values()].filter((reader) => !reader.isStopping)
     for (const reader of held.slice(share)) giveBack(reader)

@@ -163,6 +163,10 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
       leaseMs,
       startReader: (lease, place) => new PartitionReader(lease, place, ports),
       troubles,
+      onForgotten() {
+        onError(new ColloquyError('subscription_closed', { name }), `subscription ${name} (it ends)`)
+        void subscription.close()
+      },
       onError,
     })
   })
@@ -272,8 +276,8 @@ export async function subscribe(log: PostgresLog, options: SubscribeOptions): Pr
 }
 
 /**
- * Forgets a name: its checkpoints and its dead letters. Close its subscriptions in all processes first: one that is left stops, and
- * subscribing again begins anew; one that is left by then takes part in it like any process.
+ * Forgets a name: its checkpoints and its dead letters. Close its subscriptions in all processes first: one that is left closes itself as
+ * soon as it notices. Subscribing again begins anew.
  * @throws `tenant_missing` for a role that sees one tenant at a time, and so not all dead letters, `database_unreachable`, `database_failed`
  */
 export async function forgetSubscription(log: PostgresLog, name: string): Promise<void> {
