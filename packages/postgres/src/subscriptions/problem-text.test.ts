@@ -8,6 +8,7 @@ test.each([
   ['what is no error', 'a text', 'a text'],
   ['nothing', undefined, 'undefined'],
   ['what cannot be a text', Object.create(null), 'object'],
+  ['a message that is none', Object.assign(new Error('x'), { message: { code: 1 } }), 'object'],
   ['several errors', new AggregateError([new Error('a'), new Error('b')]), 'a; b'],
 ])('a problem is told as a text that can be kept: %s', (_what, error, text) => {
   expect(problemText(error)).toBe(text)
