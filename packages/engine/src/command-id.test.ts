@@ -161,6 +161,20 @@ describe('when the log fails', () => {
     await expect(dispatch(say('m1'), { commandId: 'k' })).resolves.toMatchObject({ duplicate: true, position: 1 })
     await expect(dispatch(say('m2'))).resolves.toMatchObject({ position: 2 })
   })
+
+  test('what waited behind it was not sent, and goes to the log with what is known then', async () => {
+    const log = openMemoryLog()
+    const { dispatch, stored, conversation } = await given([], { log: stumbling(log, 1) })
+    const first = dispatch(say('m1'), { commandId: 'k1' })
+    // The first append is under way.
+    for (let i = 0; i < 6; i++) await Promise.resolve()
+    const behind = [dispatch(say('m2')), dispatch(say('m3')), conversation.refresh()] as const
+    await expect(first).rejects.toMatchObject({ code: 'append_outcome_unknown' })
+    await expect(behind[0]).resolves.toMatchObject({ position: 2, duplicate: false })
+    await expect(behind[1]).resolves.toMatchObject({ position: 3 })
+    expect((await behind[2]).messages.length).toBeGreaterThan(0)
+    expect((await stored()).map(({ position }) => position)).toEqual([1, 2, 3])
+  })
 })
 
 /** A log that stores an append and then loses the connection. */
@@ -169,6 +183,7 @@ function stumbling(log: EventLog, times: number): EventLog {
   return Object.assign(Object.create(log) as EventLog, {
     async append(requests: Parameters<EventLog['append']>[0]) {
       const outcomes = await log.append(requests)
+      await new Promise((resolve) => setTimeout(resolve, 5))
       if (left-- <= 0) return outcomes
       throw new ColloquyError('append_outcome_unknown', { conversationId: 'c', position: 1, hash: '00' })
     },

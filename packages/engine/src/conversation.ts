@@ -3,7 +3,7 @@ import { distinctUntilChanged, map, mergeMap, type Observable, observable, start
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
 import type { Publisher } from './publish.ts'
 import type { Seen } from './seen.ts'
-import type { DispatchOptions, DispatchResult, Writer } from './writer.ts'
+import { type DispatchOptions, type DispatchResult, NotSent, type Writer } from './writer.ts'
 
 /** What a conversation needs of its engine. */
 export interface ConversationPorts<State> {
@@ -123,12 +123,15 @@ export class Conversation<State> {
 
   /** Does `work` on the writer; what was lost of its history is told to each handle once. */
   async #told<Result>(work: (writer: Writer<State>) => Promise<Result>): Promise<Result> {
-    const writer = await this.#current()
-    try {
-      return await work(writer)
-    } catch (error) {
-      if (isColloquyError(error, 'history_rewound') && this.#trusted === writer) this.#trusted = undefined
-      throw error
+    for (;;) {
+      const writer = await this.#current()
+      try {
+        return await work(writer)
+      } catch (error) {
+        if (error instanceof NotSent) continue
+        if (isColloquyError(error, 'history_rewound') && this.#trusted === writer) this.#trusted = undefined
+        throw error
+      }
     }
   }
 

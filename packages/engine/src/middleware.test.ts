@@ -1,6 +1,15 @@
-import { type ConversationState, conversationTitled, errorRecorded, messageAdded } from '@colloquy/core'
+import {
+  type ConversationState,
+  conversationTitled,
+  defineAction,
+  defineSlice,
+  errorRecorded,
+  messageAdded,
+} from '@colloquy/core'
 import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { given, say } from '../../../test/support/given.ts'
+import type { Conversation } from './conversation.ts'
 import { createEngine } from './engine.ts'
 import type { Middleware } from './middleware.ts'
 
@@ -118,5 +127,112 @@ describe('middleware', () => {
       { id: 'id-1', attempt: 1, messages: 1 },
       { id: 'id-1', attempt: 2, messages: 2 },
     ])
+  })
+
+  test('may call next twice at once, and add without waiting: each action has its own position, and nobody beside it is harmed', async () => {
+    const both: M = (api) => (next) => async (action) => {
+      if (!messageAdded.match(action)) return next(action)
+      void api.dispatch(errorRecorded({ kind: 'note', problem: 'not waited for' }))
+      const [taken] = await Promise.all([next(action), next(conversationTitled({ title: 'at once' }))])
+      return taken
+    }
+    const { dispatch, stored } = await given([], { middleware: [both] })
+    const [mine, other] = await Promise.all([
+      dispatch(say('m1'), { commandId: 'k' }),
+      dispatch(conversationTitled({ title: 'beside' })),
+    ])
+    expect(mine.envelopes.map(({ type }) => type)).toEqual(['errorRecorded', 'messageAdded', 'conversationTitled'])
+    expect(other.envelopes).toHaveLength(1)
+    expect((await stored()).map(({ position, commandIndex }) => [position, commandIndex])).toEqual([
+      [1, 0],
+      [2, 1],
+      [3, 2],
+      [4, null],
+    ])
+  })
+
+  test('may pass on an action that names others beside one that does not', async () => {
+    const looked = defineAction('looked', z.strictObject({}), { resolve: () => [[1, 9]] })
+    const looks = defineSlice({
+      name: 'looks',
+      version: 1,
+      initial: () => ({ seen: [] as string[] }),
+      actions: [looked],
+      reduce: (draft, { resolved = [] }) => void draft.seen.push(...resolved.map(({ type, position }) => `${position} ${type}`)),
+    })
+    const both: Middleware<ConversationState> = () => (next) => async (action) => {
+      if (!messageAdded.match(action)) return next(action)
+      const [taken] = await Promise.all([next(action), next(looked({})), next(conversationTitled({ title: 'last' }))])
+      return taken
+    }
+    const { dispatch, conversation, stored } = await given([say('m0')], { slices: [looks], middleware: [both] })
+    await dispatch(say('m1'))
+    expect((await stored()).map(({ position, type }) => `${position} ${type}`)).toEqual([
+      '1 messageAdded',
+      '2 messageAdded',
+      '3 looked',
+      '4 conversationTitled',
+    ])
+    expect(conversation.getState().looks.seen).toEqual(['1 messageAdded', '2 messageAdded'])
+  })
+
+  test.each(['next', 'api.dispatch'])('calling %s late is refused, also while another dispatch is on its way', async (called) => {
+    let isLate = () => {}
+    const late = new Promise<void>((resolve) => {
+      isLate = resolve
+    })
+    let told: Promise<unknown> | undefined
+    const lingering: M = (api) => (next) => async (action) => {
+      if (!messageAdded.match(action)) return next(action)
+      if (action.payload.message.id === 'first') {
+        told = late.then(() => (called === 'next' ? next(action) : api.dispatch(action))).catch((error: unknown) => error)
+        return
+      }
+      isLate()
+      await told
+      return next(action)
+    }
+    const { dispatch, stored } = await given([], { middleware: [lingering] })
+    await Promise.all([dispatch(say('first'), { actor: 'ann' }), dispatch(say('second'), { actor: 'bob', commandId: 'k' })])
+    expect(await told).toMatchObject({ code: 'middleware_failed' })
+    expect(
+      (await stored()).map(({ actor, action }) => [actor, (action.payload as { message: { id: string } }).message.id]),
+    ).toEqual([['bob', 'second']])
+  })
+
+  test('that waits for a dispatch of its own conversation is refused, since that waits for it', async () => {
+    const handles: Conversation<ConversationState>[] = []
+    const waiting: M = () => (next) => async (action) => {
+      if (messageAdded.match(action)) await handles[0]?.dispatch(conversationTitled({ title: 'before' }))
+      return next(action)
+    }
+    const { dispatch, conversation, engine, stored } = await given([], { middleware: [waiting] })
+    handles.push(conversation)
+    await expect(dispatch(say('m1'))).rejects.toMatchObject({
+      code: 'middleware_failed',
+      details: { type: 'conversationTitled', problem: expect.stringContaining('api.dispatch') },
+    })
+    await dispatch(conversationTitled({ title: 'goes on' }))
+    expect((await stored()).map(({ type }) => type)).toEqual(['conversationTitled'])
+    await engine.close()
+  })
+
+  test('may wait for another conversation, whose middleware and subscribers are of their own dispatch', async () => {
+    const handles: Conversation<ConversationState>[] = []
+    const echo: M = (api) => (next) => async (action) => {
+      if (api.conversationId === 'c') await handles[0]?.dispatch(conversationTitled({ title: 'there' }))
+      return next(action)
+    }
+    const { dispatch, conversation, engine } = await given([], { middleware: [echo] })
+    const there = await engine.open('d')
+    handles.push(there)
+    const answered: Promise<unknown>[] = []
+    there.envelopes$.subscribe(() => {
+      if (answered.length === 0) answered.push(conversation.dispatch(say('answer')))
+    })
+    await dispatch(say('m1'))
+    await Promise.all(answered)
+    expect(conversation.getState().messages).toHaveLength(2)
+    expect(there.position).toBe(2)
   })
 })
