@@ -11,7 +11,7 @@ export {
   type StampedActionOf,
   type Upcast,
 } from './action.ts'
-export { toHex } from './bytes.ts'
+export { equalBytes, toHex } from './bytes.ts'
 export { combineSlices, freezeState, type Reducer, type StateOf, type Unapplied } from './combine-slices.ts'
 export {
   type BudgetLimit,

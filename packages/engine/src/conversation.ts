@@ -1,7 +1,14 @@
-import { type Action, type ConversationKey, type EventLog, isColloquyError, type OpenedEnvelope } from '@colloquy/core'
+import {
+  type Action,
+  type ConversationKey,
+  type EventLog,
+  equalBytes,
+  isColloquyError,
+  type OpenedEnvelope,
+} from '@colloquy/core'
 import { distinctUntilChanged, map, mergeMap, type Observable, observable, startWith } from 'rxjs'
 import { type ErrorListener, GuardedObservable } from './guarded-observable.ts'
-import type { Publisher } from './publish.ts'
+import type { Published, Publisher } from './publish.ts'
 import type { Seen } from './seen.ts'
 import { type DispatchOptions, type DispatchResult, NotSent, type Writer } from './writer.ts'
 
@@ -11,7 +18,9 @@ export interface ConversationPorts<State> {
   readonly onError: ErrorListener
   /** The action as it will be stored: checked, copied, frozen. */
   readonly check: (action: Action) => Action
-  /** The writer in memory, made from the log when it has left. @throws `engine_closed` */
+  /** Does what a caller asked for; the engine is not closed before it has ended. @throws `engine_closed` */
+  readonly admit: <Result>(work: () => Promise<Result>) => Promise<Result>
+  /** The writer in memory, made from the log when it has left. */
   readonly writer: () => Promise<Writer<State>>
   /** The writer in memory, if it is there. */
   readonly resident: () => Writer<State> | undefined
@@ -28,7 +37,10 @@ export interface ConversationPorts<State> {
 export class Conversation<State> {
   readonly tenant: string
   readonly id: string
-  /** Every envelope of this conversation from now on, in order; the log has those before. */
+  /**
+   * Every envelope of this conversation from now on, in order; the log has those before. What others append while the conversation is
+   * not in memory comes when something brings it back.
+   */
   readonly envelopes$: Observable<OpenedEnvelope>
   /** The present state, then each next one. */
   readonly state$: Observable<State>
@@ -47,7 +59,7 @@ export class Conversation<State> {
     this.#ports = ports
     this.#writer = writer
     this.#trusted = writer
-    const published = ports.publisher.of(this.id, `conversation ${this.id}`)
+    const published = this.#published()
     this.envelopes$ = published.pipe(mergeMap(({ envelopes }) => envelopes))
     this.state$ = new GuardedObservable<State>(`conversation ${this.id}`, ports.onError, (subscriber) => {
       const subscription = published
@@ -82,29 +94,30 @@ export class Conversation<State> {
   }
 
   /**
-   * Sends actions through middleware, guards and reducers into the log. Several actions are one command: all are stored or none.
+   * Sends actions through middleware, guards and reducers into the log. Several actions are one command: all are stored or none, also
+   * where a middleware blocks one of them. No actions: nothing is stored, and a command id is not kept.
    * Resolves when they are stored and subscribers were told.
    *
    * @throws `action_unknown`, `action_invalid`, `json_*`, `envelope_too_large`, `id_invalid`, `position_conflict`, `command_id_reused`,
-   * `conversation_archived`, what a guard or a middleware throws, `reducer_failed`, `rebase_limit_reached`, `history_rewound`,
+   * `conversation_archived`, what a guard or a middleware throws, `middleware_failed`, `reducer_failed`, `rebase_limit_reached`, `history_rewound`,
    * `engine_closed`, and what the log rejects with (`append_outcome_unknown`: dispatch again with the same command id)
    */
   async dispatch(actions: Action | readonly Action[], options: DispatchOptions<State> = {}): Promise<DispatchResult<State>> {
     // Copied before the first wait: what the caller does to its objects afterwards is its own business.
     const checked = (Array.isArray(actions) ? (actions as readonly Action[]) : [actions as Action]).map(this.#ports.check)
-    return this.#told((writer) => writer.dispatch(checked, options))
+    return this.#ports.admit(() => this.#told((writer) => writer.dispatch(checked, options)))
   }
 
   /** Takes in what other processes appended. @returns the state after it @throws `history_rewound` */
   async refresh(): Promise<State> {
-    await this.#told((writer) => writer.refresh())
+    await this.#ports.admit(() => this.#told((writer) => writer.refresh()))
     return this.getState()
   }
 
   /** Redux's `subscribe`: called without arguments after each change of the state. @returns how to stop */
   subscribe(listener: () => void): () => void {
     let state = this.getState()
-    const subscription = this.#ports.publisher.of(this.id, `conversation ${this.id}`).subscribe((published) => {
+    const subscription = this.#published().subscribe((published) => {
       if (published.state === state) return
       state = published.state
       listener()
@@ -143,6 +156,8 @@ export class Conversation<State> {
     for (;;) {
       const writer = await this.#ports.writer()
       this.#writer = writer
+      // Without a look at the log where there is nothing to look for: who waits for one is overtaken by who comes after it.
+      if (this.#trusted !== undefined && isSameHead(this.#trusted.head, writer.head)) this.#trusted = writer
       if (writer === this.#trusted) return writer
       // Shared: each of several dispatches made at once was made on the history that is looked for.
       // Forgotten here and not by itself: where nothing is to be looked for it ends before it is assigned.
@@ -156,12 +171,16 @@ export class Conversation<State> {
   async #check(writer: Writer<State>): Promise<void> {
     const held = this.#trusted?.head
     try {
-      if (held && !isSameHead(writer.head, held)) await this.#ports.assertSeen(held)
+      if (held) await this.#ports.assertSeen(held)
       this.#trusted = writer
     } catch (error) {
       if (isColloquyError(error, 'history_rewound')) this.#trusted = writer
       throw error
     }
+  }
+
+  #published(): Observable<Published<State>> {
+    return this.#ports.publisher.of(this.id, `conversation ${this.id}`, () => this.#seen().head)
   }
 
   #seen(): Writer<State> {
@@ -170,7 +189,7 @@ export class Conversation<State> {
   }
 }
 
-const isSameHead = (a: Seen, b: Seen): boolean => a.position === b.position && Buffer.compare(a.hash, b.hash) === 0
+const isSameHead = (a: Seen, b: Seen): boolean => a.position === b.position && equalBytes(a.hash, b.hash)
 
 // RxJS looks under `Symbol.observable` where a polyfill provides it, and under '@@observable' elsewhere; so do Redux's users.
 if (observable !== '@@observable') {

@@ -1,7 +1,8 @@
 import { conversationTitled, errorRecorded, messageAdded } from '@colloquy/core'
-import { filter, map, mergeMap, of, throwError } from 'rxjs'
+import { filter, map, mergeMap, Observable, of, throwError } from 'rxjs'
 import { expect, test, vi } from 'vitest'
 import { given, say } from '../../../test/support/given.ts'
+import { holdIdleTime } from '../../../test/support/idle-time.ts'
 import type { Effect } from './effects.ts'
 import { createEngine } from './engine.ts'
 
@@ -68,4 +69,18 @@ test('an effect that begins with a conversation may dispatch from its state, onc
   const second = await given([], { log: first.log, effects: [greet] })
   await vi.waitFor(() => expect(second.errors).toEqual([{ error: 'again', where: 'effect greet of c' }]))
   expect(await second.stored()).toMatchObject([{ type: 'messageAdded' }, { cause: 'effect:greet', commandId: 'effect:greet:0' }])
+})
+
+test('an effect that throws when it is unsubscribed harms nobody and is reported', async () => {
+  const pass = holdIdleTime()
+  const rude: Effect = () =>
+    new Observable(() => () => {
+      throw new Error('at the end')
+    })
+  const { dispatch, engine, errors } = await given([], { effects: [rude], idleMs: 20 })
+  await dispatch(say('m1'))
+  pass(40)
+  await expect(dispatch(say('m2'))).resolves.toMatchObject({ position: 2 })
+  await engine.close()
+  expect(errors.map(({ where }) => where)).toEqual(['the end of an effect of c', 'the end of an effect of c'])
 })

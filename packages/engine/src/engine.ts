@@ -16,10 +16,13 @@ import {
   type EventLog,
   type FeedCursor,
   forkIdOf,
+  type Head,
   type ImportedConversation,
+  isColloquyError,
   isForkId,
   type Limits,
   type OpenedEnvelope,
+  openEnvelope,
   type Random,
   type Reducer,
   type ReplayEnd,
@@ -41,9 +44,11 @@ import { load, loadAt } from './load.ts'
 import type { Middleware } from './middleware.ts'
 import { sha256 as nodeSha256, systemClock, systemRandom, uuidv7 } from './node-ports.ts'
 import { Publisher } from './publish.ts'
+import { readSince } from './read-since.ts'
+import { guarded } from './report-error.ts'
 import { assertSeen, type Seen } from './seen.ts'
 import { Snapshots } from './snapshots.ts'
-import { checked, Writer } from './writer.ts'
+import { checked, NotSent, Writer } from './writer.ts'
 
 /** The log, and what is to happen around each dispatch. Everything but the log has a default. */
 export interface EngineOptions<Slices extends readonly Slice[]> {
@@ -80,7 +85,10 @@ export interface Engine<State> extends AsyncDisposable {
   readonly reducer: Reducer<State>
   /** Where its conversations are kept. */
   readonly log: EventLog
-  /** Every envelope that this engine stores or learns of; in order inside each conversation. */
+  /**
+   * Every envelope that this engine stores or learns of; in order inside each conversation. What others append to a conversation that is
+   * not in memory, and that nobody here listens to, it does not learn: `feed$` has all.
+   */
   readonly envelopes$: Observable<OpenedEnvelope>
   /**
    * What the log has, then what it gets, whoever appends it: each envelope once, in order inside each conversation and partition. Ends
@@ -102,7 +110,7 @@ export interface Engine<State> extends AsyncDisposable {
   open(conversationId: string, options?: { readonly seen?: Seen }): Promise<Conversation<State>>
   /**
    * A new conversation that continues another one after a position. It shares the envelopes up to there, has an id of its own
-   * (`<root id>~<uuid>`) and begins with `conversationForked`; neither sees what is appended to the other. Its commands are its own:
+   * (`<root id>~<uuid>`) and begins with `conversationForked`, which no middleware is asked about; neither sees what is appended to the other. Its commands are its own:
    * a command id that the parent applied may be applied again.
    * @throws `conversation_not_found`, `position_not_found`, `id_invalid`, `engine_closed` and what the log rejects with
    */
@@ -115,7 +123,7 @@ export interface Engine<State> extends AsyncDisposable {
    * @throws what checking an action throws, `import_conflict`, and what the log rejects with
    */
   importConversation(conversations: ImportedConversation | readonly ImportedConversation[]): Promise<readonly ImportedResult[]>
-  /** Finishes what was dispatched, completes all streams, and refuses what comes later. */
+  /** Finishes what was asked for, completes all streams, and refuses what comes later. A middleware that waits for this waits for ever. */
   close(): Promise<void>
 }
 
@@ -166,7 +174,7 @@ function engineOver<State>(
 ): Engine<State> {
   const { log, tenant = defaultTenant, idleMs = 300_000, middleware = [], effects = [] } = options
   const { clock = systemClock, ids = uuidv7, random = systemRandom, sha256 = nodeSha256 } = options
-  const onError: ErrorListener = options.onError ?? warn
+  const onError = guarded(options.onError)
   const limits = options.limits === undefined ? defaultLimits : { ...defaultLimits, ...options.limits }
   assertId('tenant', tenant)
 
@@ -184,10 +192,27 @@ function engineOver<State>(
   let closed = false
   let closing: Promise<void> | undefined
 
+  /** Calls that came before the engine was closed, and whom to tell when the last one has ended. */
+  let admitted = 0
+  let onLastEnd: (() => void) | undefined
+
+  /** @throws `engine_closed` */
+  async function admit<Result>(conversationId: string, work: () => Promise<Result>): Promise<Result> {
+    if (closed) throw new ColloquyError('engine_closed', { conversationId })
+    admitted += 1
+    try {
+      return await work()
+    } finally {
+      admitted -= 1
+      if (admitted === 0) onLastEnd?.()
+    }
+  }
+
   function conversation(conversationId: string, writer: Writer<State>): Conversation<State> {
     return new Conversation<State>(keyOf(conversationId), writer, {
       publisher,
       onError,
+      admit: (work) => admit(conversationId, work),
       check: (action) => checked(reducer, action, limits).action,
       writer: () => resident(conversationId),
       resident: () => residents.get(conversationId)?.loaded,
@@ -199,7 +224,6 @@ function engineOver<State>(
   const keyOf = (conversationId: string): ConversationKey => ({ tenant, conversationId })
 
   function resident(conversationId: string): Promise<Writer<State>> {
-    if (closed) return Promise.reject(new ColloquyError('engine_closed', { conversationId }))
     const found = residents.get(conversationId)
     if (found !== undefined && !found.loaded?.isDamaged) {
       found.lastUsed = performance.now()
@@ -209,12 +233,27 @@ function engineOver<State>(
       return found.writer
     }
     if (found !== undefined) leave(conversationId, found)
-    return settle(conversationId)
+    return settle(conversationId, found?.loaded)
   }
 
-  function settle(conversationId: string): Promise<Writer<State>> {
+  /** As a handle does it that has given out no history yet. */
+  async function onWriter<Result>(conversationId: string, work: (writer: Writer<State>) => Promise<Result>): Promise<Result> {
+    for (;;) {
+      try {
+        return await work(await resident(conversationId))
+      } catch (error) {
+        if (!(error instanceof NotSent)) throw error
+      }
+    }
+  }
+
+  /** @param before the writer whose place the new one takes: what it has under way is stored, and told, before anything is loaded */
+  function settle(conversationId: string, before?: Writer<State>): Promise<Writer<State>> {
     const key = keyOf(conversationId)
-    const writer = load(log, key, { reducer, sha256, snapshots }).then((loaded) => {
+    async function begin(): Promise<Writer<State>> {
+      await before?.settled()
+      const loaded = await load(log, key, { reducer, sha256, snapshots })
+      await tellMissed(key, publisher.lastTold(conversationId) ?? before?.head, loaded)
       const plan = snapshots.plan(loaded.readBytes)
       const made = new Writer<State>(key, loaded, {
         log,
@@ -226,35 +265,62 @@ function engineOver<State>(
         sha256,
         limits,
         onStored: ({ envelopes, state, own }) => {
-          if (own) snapshots.follow(plan, key, state, envelopes)
           publisher.publish(conversationId, { envelopes, state, own })
+          if (own) snapshots.follow(plan, key, state, envelopes)
         },
         onUnapplied: (unapplied) => onError(unapplied, `replay of ${conversationId}`),
       })
       entry.loaded = made
       for (const unapplied of loaded.unapplied) onError(unapplied, `replay of ${conversationId}`)
       // Whoever holds the wrong state keeps it until then: what it appends is checked by position all the same.
-      if (loaded.snapshot) snapshots.verifySome(key, loaded.snapshot, () => leave(conversationId, entry))
+      if (loaded.snapshot) snapshots.verifySome(key, loaded.snapshot, () => made.distrust())
       if (residents.get(conversationId) === entry) entry.effects.push(...startEffects(conversationId, made))
       return made
-    })
-    const entry: Resident<State> = { writer, loaded: undefined, lastUsed: performance.now(), effects: [] }
+    }
+    const entry: Resident<State> = { writer: begin(), loaded: undefined, lastUsed: performance.now(), effects: [] }
     residents.set(conversationId, entry)
     // A conversation that could not be loaded is tried again by the next caller.
-    writer.catch(() => leave(conversationId, entry))
-    return writer
+    entry.writer.catch(() => leave(conversationId, entry))
+    return entry.writer
+  }
+
+  /**
+   * Tells those who listen what was stored since they heard of this conversation: by others while it was not in memory, or by a writer
+   * that did not learn it. All of it comes with the state that it led to, since those in between are not known.
+   */
+  async function tellMissed(key: ConversationKey, told: Seen | undefined, { state, head }: { state: State; head: Head }) {
+    const { conversationId } = key
+    if (told === undefined || !publisher.isHeard(conversationId)) return
+    try {
+      if (told.position < head.position) {
+        for await (const missed of readSince(log, key, told, head.position))
+          publisher.publish(conversationId, { envelopes: missed.map(openEnvelope), state, own: false })
+      }
+    } catch (error) {
+      // Each handle is told that by itself.
+      if (!isColloquyError(error, 'history_rewound')) throw error
+    }
+    publisher.goOnFrom(conversationId, head)
   }
 
   function leave(conversationId: string, entry: Resident<State>): void {
     if (residents.get(conversationId) === entry) residents.delete(conversationId)
-    for (const effect of entry.effects) effect.unsubscribe()
+    for (const effect of entry.effects.splice(0)) {
+      try {
+        effect.unsubscribe()
+      } catch (error) {
+        onError(error, `the end of an effect of ${conversationId}`)
+      }
+    }
   }
 
   function startEffects(conversationId: string, writer: Writer<State>): Subscription[] {
-    const appended$ = publisher.of(conversationId, 'effects').pipe(
-      filter(({ own }) => own),
-      mergeMap(({ envelopes }) => envelopes),
-    )
+    const appended$ = publisher
+      .of(conversationId, 'effects', () => writer.head)
+      .pipe(
+        filter(({ own }) => own),
+        mergeMap(({ envelopes }) => envelopes),
+      )
     return effects.map((effect, index) => {
       const name = effect.name || String(index)
       const where = `effect ${name} of ${conversationId}`
@@ -287,6 +353,11 @@ function engineOver<State>(
   async function finish(): Promise<void> {
     closed = true
     clearInterval(sweep)
+    if (admitted > 0) {
+      await new Promise<void>((resolve) => {
+        onLastEnd = resolve
+      })
+    }
     for (const entry of residents.values()) {
       const writer = await entry.writer.catch(() => undefined)
       await writer?.settled()
@@ -295,6 +366,51 @@ function engineOver<State>(
     await snapshots.settled()
     publisher.close()
     feeds.close()
+  }
+
+  async function open(conversationId: string, seen: Seen | undefined): Promise<Conversation<State>> {
+    if (typeof conversationId !== 'string' || !isForkId(conversationId)) assertRootId(conversationId)
+    else {
+      assertForkId(conversationId)
+      // A fork is made by `fork` only: it has a parent, which an empty conversation of that name had not.
+      if ((await resident(conversationId)).head.position === 0) {
+        const entry = residents.get(conversationId)
+        if (entry) leave(conversationId, entry)
+        throw new ColloquyError('conversation_not_found', { conversationId })
+      }
+    }
+    if (seen !== undefined) await assertSeen(log, keyOf(conversationId), seen)
+    return onWriter(conversationId, async (writer) => {
+      if (seen !== undefined && seen.position > writer.head.position) await writer.refresh()
+      return conversation(conversationId, writer)
+    })
+  }
+
+  async function fork(conversationId: string, position: number, reason: string | undefined): Promise<Conversation<State>> {
+    const forkId = forkIdOf(conversationId, ids())
+    const key = keyOf(forkId)
+    const outcome = await log.fork({ key, parent: { conversationId, position } })
+    switch (outcome.status) {
+      case 'forked': {
+        // A snapshot of its own, so that loads of the fork need none of its parent's.
+        if (outcome.created) {
+          const loaded = await loadAt(log, keyOf(conversationId), { reducer, snapshots, position })
+          await snapshots.fork(key, loaded, position)
+        }
+        const forked = conversationForked({ parentId: conversationId, position, ...(reason !== undefined && { reason }) })
+        // The fork is there: a middleware could only keep it from saying so.
+        await onWriter(forkId, (writer) => writer.dispatch([checked(reducer, forked, limits).action], {}, true))
+        return conversation(forkId, await resident(forkId))
+      }
+      case 'parent_not_found':
+        throw new ColloquyError('conversation_not_found', { conversationId })
+      case 'position_not_found':
+        throw new ColloquyError('position_not_found', { conversationId, position, headPosition: outcome.headPosition })
+      case 'taken':
+        throw new ColloquyError('id_invalid', { kind: 'fork id', problem: `${forkId} is another conversation's` })
+      default:
+        return outcome satisfies never
+    }
   }
 
   const engine: Engine<State> = {
@@ -306,49 +422,9 @@ function engineOver<State>(
     feed: (options = {}) => feeds.batches(options),
     cursorOf: (envelope) => cursorOf(envelope, log, sha256),
 
-    async open(conversationId, { seen } = {}) {
-      if (typeof conversationId !== 'string' || !isForkId(conversationId)) assertRootId(conversationId)
-      else {
-        assertForkId(conversationId)
-        // A fork is made by `fork` only: it has a parent, which an empty conversation of that name had not.
-        if ((await resident(conversationId)).head.position === 0) {
-          const entry = residents.get(conversationId)
-          if (entry) leave(conversationId, entry)
-          throw new ColloquyError('conversation_not_found', { conversationId })
-        }
-      }
-      if (seen !== undefined) await assertSeen(log, keyOf(conversationId), seen)
-      const writer = await resident(conversationId)
-      if (seen !== undefined && seen.position > writer.head.position) await writer.refresh()
-      return conversation(conversationId, writer)
-    },
+    open: (conversationId, { seen } = {}) => admit(conversationId, () => open(conversationId, seen)),
 
-    async fork(conversationId, position, { reason } = {}) {
-      if (closed) throw new ColloquyError('engine_closed', { conversationId })
-      const forkId = forkIdOf(conversationId, ids())
-      const key = keyOf(forkId)
-      const outcome = await log.fork({ key, parent: { conversationId, position } })
-      switch (outcome.status) {
-        case 'forked': {
-          // A snapshot of its own, so that loads of the fork need none of its parent's.
-          if (outcome.created) {
-            const loaded = await loadAt(log, keyOf(conversationId), { reducer, snapshots, position })
-            await snapshots.fork(key, loaded, position)
-          }
-          const fork = conversation(forkId, await resident(forkId))
-          await fork.dispatch(conversationForked({ parentId: conversationId, position, ...(reason !== undefined && { reason }) }))
-          return fork
-        }
-        case 'parent_not_found':
-          throw new ColloquyError('conversation_not_found', { conversationId })
-        case 'position_not_found':
-          throw new ColloquyError('position_not_found', { conversationId, position, headPosition: outcome.headPosition })
-        case 'taken':
-          throw new ColloquyError('id_invalid', { kind: 'fork id', problem: `${forkId} is another conversation's` })
-        default:
-          return outcome satisfies never
-      }
-    },
+    fork: (conversationId, position, { reason } = {}) => admit(conversationId, () => fork(conversationId, position, reason)),
 
     async replay(conversationId, end = {}) {
       const key = keyOf(conversationId)
@@ -363,15 +439,17 @@ function engineOver<State>(
       })
     },
 
-    async importConversation(conversations) {
-      if (closed) throw new ColloquyError('engine_closed', { conversationId: '(import)' })
-      const list = Array.isArray(conversations)
-        ? (conversations as readonly ImportedConversation[])
-        : [conversations as ImportedConversation]
-      const results = await importConversations(list, { log, tenant, reducer, snapshots, clock, random, sha256, limits })
-      for (const { conversationId } of results) await residents.get(conversationId)?.loaded?.refresh()
-      return results
-    },
+    importConversation: (conversations) =>
+      admit('(import)', async () => {
+        const list = Array.isArray(conversations)
+          ? (conversations as readonly ImportedConversation[])
+          : [conversations as ImportedConversation]
+        const results = await importConversations(list, { log, tenant, reducer, snapshots, clock, random, sha256, limits })
+        for (const { conversationId } of results) {
+          if (residents.has(conversationId)) await onWriter(conversationId, (writer) => writer.refresh())
+        }
+        return results
+      }),
 
     close() {
       closing ??= finish()
@@ -381,12 +459,4 @@ function engineOver<State>(
     [Symbol.asyncDispose]: () => engine.close(),
   }
   return engine
-}
-
-/** Not `console.error`: a warning can be silenced, counted or turned into a failure by the usual means of Node. */
-function warn(error: unknown, where: string): void {
-  process.emitWarning(
-    error instanceof Error ? `${where}: ${error.stack}` : `${where}: ${JSON.stringify(error)}`,
-    'ColloquyWarning',
-  )
 }

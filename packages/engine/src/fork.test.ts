@@ -3,6 +3,7 @@ import { Observable } from 'rxjs'
 import { describe, expect, test } from 'vitest'
 import { createEngine } from './engine.ts'
 import { openMemoryLog } from './memory-log.ts'
+import type { Middleware } from './middleware.ts'
 import { sha256 } from './node-ports.ts'
 import { verifyChain, verifyReplay } from './verify.ts'
 
@@ -39,6 +40,17 @@ describe('a fork', () => {
       ['root', 1, 'messageAdded'],
       [fork.id, 2, 'conversationForked'],
     ])
+  })
+
+  test.each(['refuses', 'blocks'])('says so where a middleware %s what it does not know, too', async (how) => {
+    const { log } = await conversationOf('m1', 'm2')
+    const onlyMessages: Middleware = () => (next) => async (action) => {
+      if (messageAdded.match(action)) return next(action)
+      if (how === 'refuses') throw new Error('only messages')
+    }
+    await using engine = createEngine({ log, middleware: [onlyMessages] })
+    const fork = await engine.fork('root', 1)
+    expect(fork.getState().lineage.parent).toEqual({ conversationId: 'root', relation: 'fork', position: 1 })
   })
 
   test('comes back from the log in another engine, by its id', async () => {

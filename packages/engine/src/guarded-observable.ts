@@ -25,10 +25,18 @@ export class GuardedObservable<T> extends Observable<T> {
     return lifted
   }
 
-  override subscribe(observerOrNext?: Partial<Observer<T>> | ((value: T) => void) | null): Subscription {
+  override subscribe(
+    observerOrNext?: Partial<Observer<T>> | ((value: T) => void) | null,
+    error?: ((error: unknown) => void) | null,
+    complete?: (() => void) | null,
+  ): Subscription {
     // A Subscriber is an operator in between; only the end of the chain is a stranger's code.
     if (observerOrNext instanceof Subscriber) return super.subscribe(observerOrNext)
-    const observer = typeof observerOrNext === 'function' ? { next: observerOrNext } : (observerOrNext ?? {})
+    // RxJS 7 still takes three functions.
+    const observer: Partial<Observer<T>> =
+      typeof observerOrNext === 'object' && observerOrNext !== null
+        ? observerOrNext
+        : { ...(observerOrNext && { next: observerOrNext }), ...(error && { error }), ...(complete && { complete }) }
     const guard =
       <A extends unknown[]>(call: ((...args: A) => void) | undefined) =>
       (...args: A): void => {

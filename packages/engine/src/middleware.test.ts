@@ -54,6 +54,23 @@ describe('middleware', () => {
     expect(told).toEqual([])
   })
 
+  test('blocks a dispatch of several actions by blocking one of them: nothing is stored, so a retry is judged again', async () => {
+    let isOpen = false
+    const gate: M = () => (next) => async (action) =>
+      messageAdded.match(action) && action.payload.message.id === 'bad' && !isOpen ? undefined : next(action)
+    const { dispatch, stored } = await given([], { middleware: [gate] })
+    const both = [say('good'), say('bad'), say('never asked about')]
+    const [blocked, beside] = await Promise.all([
+      dispatch(both, { commandId: 'k' }),
+      dispatch(conversationTitled({ title: 'x' })),
+    ])
+    expect(blocked).toMatchObject({ blocked: true, position: 1, envelopes: [] })
+    expect(beside).toMatchObject({ blocked: false, position: 1 })
+    expect((await stored()).map(({ type }) => type)).toEqual(['conversationTitled'])
+    isOpen = true
+    await expect(dispatch(both, { commandId: 'k' })).resolves.toMatchObject({ blocked: false, duplicate: false, position: 4 })
+  })
+
   test('refuses by throwing, and what it passed on before is stored without the command id', async () => {
     const recordAndRefuse: M = () => (next) => async (action) => {
       if (!messageAdded.match(action)) return next(action)

@@ -1,7 +1,9 @@
 import { type ConversationState, conversationTitled } from '@colloquy/core'
 import { firstValueFrom, from, map, take, toArray } from 'rxjs'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { given, say } from '../../../test/support/given.ts'
+import { createEngine } from './engine.ts'
+import { openMemoryLog } from './memory-log.ts'
 
 describe('a conversation as a store', () => {
   test('has the shape of a Redux store, and RxJS takes it as an observable', async () => {
@@ -81,4 +83,47 @@ describe('a subscriber that throws', () => {
     expect(errors.every(({ error }) => (error as Error).message === 'boom')).toBe(true)
     expect(errors.map(({ where }) => where)).toContain('conversation c')
   })
+
+  test('with what cannot be written as JSON is warned of, and an onError that throws too', async () => {
+    const warnings: string[] = []
+    const listen = ({ name, message }: Error) => void (name === 'ColloquyWarning' && warnings.push(message))
+    process.on('warning', listen)
+    const cyclic: Record<string, unknown> = {}
+    cyclic['self'] = cyclic
+    const rude = () => {
+      throw new Error('rude')
+    }
+    await using quiet = createEngine({ log: openMemoryLog() })
+    await using loud = createEngine({ log: openMemoryLog(), onError: rude })
+    for (const engine of [quiet, loud]) {
+      const conversation = await engine.open('c')
+      conversation.envelopes$.subscribe(() => {
+        throw cyclic
+      })
+      await expect(conversation.dispatch(say('m1'))).resolves.toMatchObject({ position: 1 })
+    }
+    await vi.waitUntil(() => warnings.length === 3)
+    process.off('warning', listen)
+    expect(warnings).toEqual([
+      expect.stringContaining('conversation c: <ref *1> { self: [Circular *1] }'),
+      expect.stringContaining('conversation c: <ref *1>'),
+      expect.stringContaining('onError: Error: rude'),
+    ])
+  })
+})
+
+test('RxJS 7 takes three functions too', async () => {
+  const { conversation, engine, errors } = await given()
+  const heard: string[] = []
+  const none = () => {}
+  conversation.state$.subscribe(none, none, () => heard.push('complete'))
+  await new Promise<void>((resolve) => {
+    engine.feed$({ from: 'nonsense' }).subscribe(none, (error: unknown) => {
+      heard.push((error as { code: string }).code)
+      resolve()
+    })
+  })
+  await engine.close()
+  expect(heard).toEqual(['cursor_invalid', 'complete'])
+  expect(errors).toEqual([])
 })

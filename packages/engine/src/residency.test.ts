@@ -1,6 +1,10 @@
 import {
+  ColloquyError,
+  type ConversationState,
   contextCompacted,
   conversationTitled,
+  defineAction,
+  defineSlice,
   type EventLog,
   encodeState,
   freezeState,
@@ -9,9 +13,11 @@ import {
   textMessage,
 } from '@colloquy/core'
 import { describe, expect, test, vi } from 'vitest'
+import { z } from 'zod'
 import { given, say, storedIn } from '../../../test/support/given.ts'
 import { holdIdleTime } from '../../../test/support/idle-time.ts'
 import { tampered } from '../../../test/support/tampered-log.ts'
+import type { Conversation } from './conversation.ts'
 import { createEngine } from './engine.ts'
 import { openMemoryLog } from './memory-log.ts'
 import { sha256 } from './node-ports.ts'
@@ -237,4 +243,168 @@ test('a handle whose conversation is loaded anew after one failure goes on after
   failures = 3
   for (let i = 0; i < 3; i++) await expect(conversation.dispatch(say('m1'))).rejects.toThrow('the log is away')
   await expect(conversation.dispatch(say('m1'))).resolves.toMatchObject({ position: 1 })
+})
+
+describe('whoever listens hears each envelope once', () => {
+  const heardOf = ({ envelopes$ }: Conversation<ConversationState>) => {
+    const heard: number[] = []
+    envelopes$.subscribe(({ position }) => heard.push(position))
+    return heard
+  }
+
+  test('also of what others appended while the conversation was not in memory', async () => {
+    const pass = holdIdleTime()
+    const log = openMemoryLog()
+    await using engine = createEngine({ log, idleMs: 20 })
+    await using other = createEngine({ log })
+    const here = await engine.open('c')
+    const there = await other.open('c')
+    const heard = heardOf(here)
+    const sizes: number[] = []
+    here.state$.subscribe(({ messages }) => sizes.push(messages.length))
+    const all: string[] = []
+    engine.envelopes$.subscribe(({ conversationId, position }) => all.push(`${conversationId} ${position}`))
+    await here.dispatch(say('m1'))
+    await there.refresh()
+    pass(40)
+    const late = heardOf(here)
+    await there.dispatch([say('m2'), say('m3')])
+    await here.refresh()
+    expect([heard, late, sizes]).toEqual([
+      [1, 2, 3],
+      [2, 3],
+      [0, 1, 3],
+    ])
+    await here.dispatch(say('m4'))
+    expect([heard, late, sizes]).toEqual([
+      [1, 2, 3, 4],
+      [2, 3, 4],
+      [0, 1, 3, 4],
+    ])
+    expect(all).toEqual(['c 1', 'c 2', 'c 3', 'c 4'])
+  })
+
+  test('also of what was stored by an append whose answer was lost', async () => {
+    const inner = openMemoryLog()
+    let isLost = false
+    const log = tampered(inner, () => ({
+      append: async (requests) => {
+        const outcomes = await inner.append(requests)
+        if (!isLost) return outcomes
+        isLost = false
+        throw new ColloquyError('append_outcome_unknown', { conversationId: 'c', position: 2, hash: '00' })
+      },
+    }))
+    const { dispatch, conversation, engine } = await given([], { log })
+    const heard = heardOf(conversation)
+    const all: number[] = []
+    engine.envelopes$.subscribe(({ position }) => all.push(position))
+    await dispatch(say('m1'), { commandId: 'k1' })
+    isLost = true
+    await expect(dispatch(say('m2'), { commandId: 'k2' })).rejects.toMatchObject({ code: 'append_outcome_unknown' })
+    await expect(dispatch(say('m2'), { commandId: 'k2' })).resolves.toMatchObject({ duplicate: true })
+    await dispatch(say('m3'))
+    expect([heard, all]).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+    ])
+  })
+
+  test('also where the state was found to be wrong while an append was under way', async () => {
+    const inner = openMemoryLog()
+    const before = createEngine({ log: inner })
+    const first = await before.open('c')
+    for (let i = 0; i < 200; i++) await first.dispatch(conversationTitled({ title: `${i}` }))
+    await before.close()
+    const { stateKey } = before.reducer
+    const snapshot = (await inner.snapshot(key, { stateKey })) as Snapshot
+    const wrong = freezeState({ ...first.getState(), metadata: { invented: 1 } })
+    const forged = { ...snapshot, body: encodeState(wrong), stateHash: stateHash(wrong, sha256) }
+    let isDropped = false
+    let goOn = () => {}
+    let letFind = () => {}
+    const found = new Promise<void>((resolve) => {
+      letFind = resolve
+    })
+    const held = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    const log = tampered(inner, () => ({
+      latest: async () => {
+        const head = await inner.head(key)
+        return head && { head, snapshot: isDropped ? undefined : forged }
+      },
+      dropSnapshot: async () => void (isDropped = true),
+      actions: async function* (...asked) {
+        if (asked[1].from === 1) await found
+        yield* inner.actions(...asked)
+      },
+      append: async (requests) => {
+        letFind()
+        await held
+        return inner.append(requests)
+      },
+    }))
+    await using engine = createEngine({ log, verifySnapshotEvery: 1, onError: () => {} })
+    const conversation = await engine.open('c')
+    const heard = heardOf(conversation)
+    const underWay = conversation.dispatch(say('m1'))
+    await vi.waitUntil(() => isDropped)
+    const next = conversation.dispatch(say('m2'))
+    goOn()
+    expect([(await underWay).position, (await next).position]).toEqual([201, 202])
+    expect(heard).toEqual([201, 202])
+    expect(conversation.getState().metadata).toEqual({})
+  })
+})
+
+test('close waits for what was asked for before it, also where a conversation has to come back first or a fork is under way', async () => {
+  const pass = holdIdleTime()
+  const inner = openMemoryLog()
+  const slow = tampered(inner, () => ({
+    fork: async (request) => {
+      await Promise.resolve()
+      return inner.fork(request)
+    },
+  }))
+  const engine = createEngine({ log: slow, idleMs: 20 })
+  const conversation = await engine.open('c')
+  await conversation.dispatch(say('m1'))
+  pass(40)
+  const heard: number[] = []
+  conversation.envelopes$.subscribe(({ position }) => heard.push(position))
+  const asked = [conversation.dispatch(say('m2')), engine.fork('c', 1)] as const
+  await engine.close()
+  expect(heard).toEqual([2])
+  await expect(asked[0]).resolves.toMatchObject({ position: 2 })
+  expect((await asked[1]).position).toBe(2)
+})
+
+test('who subscribes to a closed engine is told that nothing comes', async () => {
+  const { engine, conversation } = await given([say('m1')])
+  await engine.close()
+  const done: string[] = []
+  conversation.envelopes$.subscribe({ complete: () => done.push('envelopes$') })
+  conversation.state$.subscribe({ complete: () => done.push('state$') })
+  engine.envelopes$.subscribe({ complete: () => done.push('engine') })
+  expect(done).toEqual(['envelopes$', 'state$', 'engine'])
+})
+
+test('a state that cannot be saved is reported, and costs neither the dispatch nor those who listen', async () => {
+  const counted = defineAction('counted', z.strictObject({ n: z.int() }))
+  const big = defineSlice({
+    name: 'big',
+    version: 1,
+    initial: () => ({ n: 0n as never }),
+    actions: [counted],
+    reduce: () => undefined,
+  })
+  const { conversation, dispatch, engine, errors } = await given([], { slices: [big], snapshotEvery: 1 })
+  const heard: number[] = []
+  conversation.envelopes$.subscribe(({ position }) => heard.push(position))
+  await dispatch(counted({ n: 1 }))
+  await dispatch(counted({ n: 2 }))
+  expect(heard).toEqual([1, 2])
+  await engine.close()
+  expect(errors.map(({ where }) => where)).toEqual(['snapshot', 'snapshot'])
 })

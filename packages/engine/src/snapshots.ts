@@ -115,16 +115,21 @@ export class Snapshots<State> {
     const due = plan.next(envelopes, state as object)
     const last = envelopes.at(-1)
     if (due === 'nothing' || last === undefined) return
-    const encoded = due === 'state' ? encodeState(state as object) : null
-    const body = encoded && plan.isWorth(encoded.length) ? encoded : null
-    if (body) plan.saved(body.length)
-    this.#inBackground(() => this.#save(key, state, last.position, body))
+    this.#inBackground(async () => {
+      // Hashed first: that says of a state which no snapshot could keep what is wrong with it.
+      const hash = stateHash(state as object, this.#sha256)
+      const encoded = due === 'state' ? encodeState(state as object) : null
+      const body = encoded && plan.isWorth(encoded.length) ? encoded : null
+      if (body) plan.saved(body.length)
+      await this.#save(key, { position: last.position, hash, body })
+    })
   }
 
   /** Saves the state, where a load that would read `loadBytes` is shorter with it, and its hash in any case. @returns the hash */
-  save(key: ConversationKey, state: State, position: number, loadBytes: number): Promise<Uint8Array> {
+  async save(key: ConversationKey, state: State, position: number, loadBytes: number): Promise<Uint8Array> {
+    const hash = stateHash(state as object, this.#sha256)
     const body = encodeState(state as object)
-    return this.#save(key, state, position, isWorth(body.length, loadBytes) ? body : null)
+    return this.#save(key, { position, hash, body: isWorth(body.length, loadBytes) ? body : null })
   }
 
   /** Saves what a fork begins with, best effort: it can be replayed. What its parent's state was worth, its own is too. */
@@ -134,8 +139,8 @@ export class Snapshots<State> {
   }
 
   /** Saves the hash only. */
-  saveHash(key: ConversationKey, state: State, position: number): Promise<Uint8Array> {
-    return this.#save(key, state, position, null)
+  async saveHash(key: ConversationKey, state: State, position: number): Promise<Uint8Array> {
+    return this.#save(key, { position, hash: stateHash(state as object, this.#sha256), body: null })
   }
 
   /** The saved state, frozen, if it is the one that was saved. Otherwise that is reported, and nobody uses it again. */
@@ -181,8 +186,10 @@ export class Snapshots<State> {
     this.#inBackground(() => this.#log.dropSnapshot(key, { position, stateKey }))
   }
 
-  async #save(key: ConversationKey, state: State, position: number, body: Uint8Array | null): Promise<Uint8Array> {
-    const hash = stateHash(state as object, this.#sha256)
+  async #save(
+    key: ConversationKey,
+    { position, hash, body }: { readonly position: number; readonly hash: Uint8Array; readonly body: Uint8Array | null },
+  ): Promise<Uint8Array> {
     await this.#log.saveSnapshot(key, { position, stateKey: this.#reducer.stateKey, stateHash: hash, body })
     return hash
   }

@@ -18,6 +18,7 @@ import {
   type Envelope,
   type EventLog,
   encodeBody,
+  equalBytes,
   type Head,
   isColloquyError,
   isSameInput,
@@ -37,6 +38,7 @@ import {
   type Unapplied,
 } from '@colloquy/core'
 import { composeMiddleware, type Middleware, type MiddlewareApi, type Next } from './middleware.ts'
+import { readSince } from './read-since.ts'
 import { Turns } from './turns.ts'
 
 /** Who dispatches, why, and under which condition. */
@@ -59,7 +61,7 @@ export interface DispatchResult<State> {
   readonly position: number
   /** What was stored: of a duplicate, the first time. */
   readonly envelopes: readonly OpenedEnvelope[]
-  /** A middleware did not pass anything on: nothing was stored. */
+  /** A middleware did not pass anything on for one of the actions: nothing was stored. */
   readonly blocked: boolean
   /** The command was stored before; this is its first result, and nothing was stored now. */
   readonly duplicate: boolean
@@ -92,6 +94,8 @@ interface Waiting<State> {
   readonly actions: readonly Action[]
   readonly options: DispatchOptions<State>
   readonly dispatchId: string
+  /** No middleware is asked. */
+  readonly isPlain: boolean
   /** Canonical text of the actions as dispatched; only with a command id. */
   readonly input: string | undefined
   resolve(result: DispatchResult<State>): void
@@ -190,13 +194,17 @@ export class Writer<State> {
     while (this.#working !== undefined) await this.#working
   }
 
-  /** `actions` are checked already. @throws `id_invalid`, `middleware_failed`, `NotSent` */
-  async dispatch(actions: readonly Action[], options: DispatchOptions<State>): Promise<DispatchResult<State>> {
+  /** `actions` are checked already; plain ones go past the middleware. @throws `id_invalid`, `middleware_failed`, `NotSent` */
+  async dispatch(
+    actions: readonly Action[],
+    options: DispatchOptions<State>,
+    isPlain = !this.#hasMiddleware,
+  ): Promise<DispatchResult<State>> {
     for (const kind of ['commandId', 'actor', 'cause'] as const) if (options[kind] !== undefined) assertId(kind, options[kind])
     this.#assertUsable(actions[0]?.type)
     const input = options.commandId === undefined ? undefined : canonicalInput(actions)
     return new Promise((resolve, reject) => {
-      this.#queue.push({ actions, options, dispatchId: this.#ports.ids(), input, resolve, reject })
+      this.#queue.push({ actions, options, dispatchId: this.#ports.ids(), isPlain, input, resolve, reject })
       this.#work()
     })
   }
@@ -413,26 +421,29 @@ export class Writer<State> {
   async #runChain(run: Run<State>): Promise<void> {
     const { attempt, waiting } = run
     let done = 0
+    let isBlocked = false
     try {
       this.#assertOpen(attempt, waiting.options.expectedPosition)
       waiting.options.guard?.(attempt.state)
       for (const action of waiting.actions) {
         done = run.taken.length
-        const sent = this.#hasMiddleware ? runs.run(run, () => this.#chain(action)) : this.#takeIn(run, action)
+        const sent = waiting.isPlain ? this.#takeIn(run, action) : runs.run(run, () => this.#chain(action))
         // Most are in already, and a turn of the microtask queue for each would be felt.
         if (sent instanceof Promise) await sent
         // Nobody may have waited for what is on its way in.
         while (attempt.takingIn) await attempt.takingIn
+        isBlocked = run.taken.length === done
+        if (isBlocked) break
       }
     } catch (error) {
       run.refusal = { error }
       while (attempt.takingIn) await attempt.takingIn
     }
     run.ended = true
-    if (run.refusal && done > 0) await this.#withdraw(run, done)
+    if ((run.refusal || isBlocked) && done > 0) await this.#withdraw(run, done)
   }
 
-  /** The actions of a dispatch stand or fall together; what the chain left while it refused the last one is kept. */
+  /** The actions of a dispatch stand or fall together; what the chain left while it refused the last one is kept. Of one that was blocked nothing is. */
   async #withdraw(run: Run<State>, count: number): Promise<void> {
     const { attempt } = run
     const kept = run.taken.splice(0).slice(count)
@@ -573,7 +584,7 @@ export class Writer<State> {
       state: last?.stateAfter ?? this.state,
       position: last?.action.position ?? this.head.position,
       envelopes,
-      blocked: last === undefined,
+      blocked: last === undefined && waiting.actions.length > 0,
       duplicate: false,
     })
   }
@@ -598,17 +609,9 @@ export class Writer<State> {
     const head = await this.#ports.log.head(this.#key)
     if (head === undefined && held.position === 0) return
     if (head === undefined || head.position < held.position) throw this.#rewound(head?.position ?? 0)
-    if (head.position === held.position && !isEqual(head.hash, held.hash)) throw this.#rewound(head.position)
+    if (head.position === held.position && !equalBytes(head.hash, held.hash)) throw this.#rewound(head.position)
     if (head.position > held.position) {
-      // The one held is read again: that it is still the same is what makes those behind it follow.
-      for await (const page of this.#ports.log.read(this.#key, { from: Math.max(held.position, 1), to: head.position })) {
-        const [first] = page
-        const isHeld = first !== undefined && first.position === held.position
-        // A fork without envelopes of its own stands on its parent's.
-        const isOwn = first?.conversationId === this.#key.conversationId
-        if (isHeld && isOwn && !isEqual(first.hash, held.hash)) throw this.#rewound(head.position)
-        await this.#apply(isHeld ? page.slice(1) : page, head)
-      }
+      for await (const missed of readSince(this.#ports.log, this.#key, held, head.position)) await this.#apply(missed, head)
     }
     if (this.head.archived !== head.archived) this.#stored = { ...this.#stored, head: { ...this.head, archived: head.archived } }
   }
@@ -700,5 +703,3 @@ export function checked(
   if (definition === undefined) throw new ColloquyError('action_unknown', { type, known: reducer.actionCount })
   return { action: checkAction(definition, given, limits), schemaVersion: definition.schemaVersion }
 }
-
-const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
