@@ -35,6 +35,8 @@ export interface StampedAction<Type extends string = string, Payload = unknown> 
   readonly resolved?: readonly StampedAction[]
   /** The schema version, when it is newer than the definition here: no slice applies the action, it is kept as it is. */
   readonly newerSchemaVersion?: number
+  /** Why the stored payload could not be made today's: an upcast threw. No slice applies the action, it is kept as it is. */
+  readonly upcastProblem?: string
 }
 
 /** Turns a payload of schema version n into one of n + 1. Pure; gets and returns plain JSON. */

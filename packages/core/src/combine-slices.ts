@@ -92,13 +92,14 @@ export function combineSlices<const Slices extends readonly Slice[]>(slices: Sli
     }
   }
 
-  /** The slices that an action is for. One of a newer schema is for none: today's recipes would misread it. */
-  const listening = ({ type, newerSchemaVersion }: StampedAction): readonly Slice[] =>
-    newerSchemaVersion === undefined ? (knownTypes.get(type)?.listening ?? nobody) : nobody
+  /** The slices that an action is for. One that is not of today's schema is for none: today's recipes would misread it. */
+  const listening = ({ type, newerSchemaVersion, upcastProblem }: StampedAction): readonly Slice[] =>
+    newerSchemaVersion === undefined && upcastProblem === undefined ? (knownTypes.get(type)?.listening ?? nobody) : nobody
 
   /** Why a stored action is for nobody. */
-  function strangerProblem({ type, newerSchemaVersion }: StampedAction): string {
+  function strangerProblem({ type, newerSchemaVersion, upcastProblem }: StampedAction): string {
     const known = knownTypes.get(type)
+    if (upcastProblem !== undefined) return upcastProblem
     if (known === undefined) return 'no slice knows this action'
     return `it has schema version ${newerSchemaVersion}, newer than ${known.creator.schemaVersion}, the last one known here`
   }
@@ -204,12 +205,20 @@ function thawed(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, thawed(child)]))
 }
 
-/** The stored action as today's reducers see it. An unknown type passes through as it is, a version of the future marked. */
+/**
+ * The stored action as today's reducers see it. An unknown type passes through as it is; a version of the future is marked, and so is
+ * one whose upcast throws: what cannot be applied makes nothing else unreadable.
+ */
 export function upcastAction(reducer: Pick<Reducer, 'definition'>, action: StampedAction, schemaVersion: number): StampedAction {
   const definition = reducer.definition(action.type)
   if (definition === undefined || schemaVersion === definition.schemaVersion) return action
   if (schemaVersion > definition.schemaVersion) return { ...action, newerSchemaVersion: schemaVersion }
-  return { ...action, payload: upcast(definition, action.payload as JsonObject, schemaVersion) }
+  try {
+    return { ...action, payload: upcast(definition, action.payload as JsonObject, schemaVersion) }
+  } catch (error) {
+    const upcastProblem = `it has schema version ${schemaVersion}, and an upcast to ${definition.schemaVersion} threw: ${problemOf(error)}`
+    return { ...action, upcastProblem }
+  }
 }
 
 function problemOf(error: unknown): string {

@@ -242,7 +242,7 @@ export function openEnvelope(envelope: StoredEnvelope): OpenedEnvelope {
 }
 
 /** Deeper than any action that was dispatched, and as deep as what freezes, hashes and compares actions can go without running out of stack. */
-const deepestBody = 1_000
+export const deepestBody = 1_000
 
 /** Only somebody who writes into the database can have put such a body there. Few have brackets enough to be looked at closely. */
 function depthProblem(text: string): string | undefined {

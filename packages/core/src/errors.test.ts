@@ -156,3 +156,15 @@ describe('a ColloquyError', () => {
     expect(isColloquyError(Object.assign(new Error('x'), { code: 'id_invalid' }), 'id_invalid')).toBe(false)
   })
 })
+
+test('an error that is told in another one brings no second full stop', () => {
+  const inner = new ColloquyError('feed_hole', { partition: 1, expected: 2, found: 4 })
+  const outer = new ColloquyError('subscription_stopped', { name: 's', partition: 1, feedPosition: 1, problem: inner.message })
+  expect(outer.message).toContain('run "colloquy verify --all". Remove the cause')
+  expect(new ColloquyError('usage_invalid', { problem: 'It goes on...' }).message).toContain('It goes on...')
+})
+
+test('who looks for a conversation with a "~" in its id is told what that is kept for', () => {
+  expect(new ColloquyError('conversation_not_found', { conversationId: 'a~b' }).message).toContain('kept for forks')
+  expect(new ColloquyError('conversation_not_found', { conversationId: 'a' }).message).not.toContain('~')
+})

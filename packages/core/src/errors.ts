@@ -160,7 +160,8 @@ const errorTable = {
       `No model call of conversation ${d.conversationId} is recorded under ${typeof d.call === 'number' ? `position ${d.call} or before it` : d.call}. Record calls with recordModelCall; imported conversations have none.`,
   ),
   conversation_not_found: row<{ conversationId: string }>(
-    (d) => `There is no conversation ${d.conversationId}. List the conversations to see which exist.`,
+    (d) =>
+      `There is no conversation ${d.conversationId}. List the conversations to see which exist${d.conversationId.includes('~') ? '; "~" in an id is kept for forks, which engine.fork makes' : ''}.`,
   ),
   position_not_found: row<{ conversationId: string; position: number; headPosition: number }>(
     (d) =>
@@ -333,7 +334,8 @@ export class ColloquyError<C extends ErrorCode = ErrorCode> extends Error {
 
   constructor(code: C, details: ErrorDetails<C>, options?: { cause?: unknown }) {
     // The row's parameter type is the intersection over C here; `details` was typed by C at the call.
-    super(errorTable[code].message(details as never), options)
+    // What a detail says may be a sentence itself, that of another error for one: its full stop is the text's.
+    super(errorTable[code].message(details as never).replaceAll(/(?<!\.)\.\.(?=\s|$)/g, '.'), options)
     this.code = code
     this.details = details
     this.retryable = errorTable[code].retryable

@@ -104,6 +104,7 @@ export { type UsageState, usageRecorded } from './conversation/usage.ts'
 export {
   actionOf,
   canonicalInput,
+  deepestBody,
   type Envelope,
   type EnvelopeHeader,
   encodeBody,
@@ -187,6 +188,7 @@ export type { Sha256 } from './ports/sha256.ts'
 export type { Cancellation, Summariser, Summary, SummaryRequest } from './ports/summariser.ts'
 export type { Timer } from './ports/timer.ts'
 export {
+  actionsIn,
   type Folded,
   type ReplayEnd,
   type Replayed,

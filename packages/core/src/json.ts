@@ -123,7 +123,7 @@ function assertWidth(entries: number, walk: Walk): void {
     throw new ColloquyError('json_too_wide', { path: pathOf(walk), keys: entries, limitKeys: limits.keys })
 }
 
-function describe(value: unknown): string {
+export function describe(value: unknown): string {
   if (value === undefined) return 'undefined'
   if (typeof value !== 'object' || value === null) return `a ${typeof value}`
   const prototype = Object.getPrototypeOf(value) as { readonly constructor?: unknown } | null

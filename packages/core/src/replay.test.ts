@@ -325,3 +325,23 @@ function isDeeplyFrozen(value: unknown): boolean {
   const children = Vector.isVector(value) ? [...value] : Object.values(value)
   return Object.isFrozen(value) && children.every(isDeeplyFrozen)
 }
+
+test('resolving reads ranges that are near each other as one, and gives what was asked for, in that order', async () => {
+  const stored = envelopesOf(Array.from({ length: 200 }, (_, i) => say(`m${i + 1}`)))
+  const log = readFrom(stored)
+  const read: [number, number][] = []
+  const counting: typeof log = {
+    actions: (key, range) => {
+      read.push([range.from, range.to])
+      return log.actions(key, range)
+    },
+  }
+  const every = Array.from({ length: 30 }, (_, i): [number, number] => [2 * i + 1, 2 * i + 1])
+  const asked: [number, number][] = [[150, 151], ...every, [3, 4]]
+  const found = await resolverOf(counting, testKey, conversationReducer)(asked)
+  expect(read).toEqual([
+    [1, 59],
+    [150, 151],
+  ])
+  expect(found.map(({ position }) => position)).toEqual([150, 151, ...every.map(([at]) => at), 3, 4])
+})

@@ -94,7 +94,7 @@ function needsResolving(reducer: Reducer, action: StampedAction): boolean {
  * dispatched they did not exist, and on replay they would.
  */
 export async function resolveAction(reducer: Reducer, action: StampedAction, resolve: Resolver): Promise<StampedAction> {
-  if (action.newerSchemaVersion !== undefined) return action
+  if (action.newerSchemaVersion !== undefined || action.upcastProblem !== undefined) return action
   const ranges = reducer.definition(action.type)?.resolve?.(action.payload)
   if (ranges === undefined) return action
   const before = action.position - 1
@@ -102,15 +102,48 @@ export async function resolveAction(reducer: Reducer, action: StampedAction, res
   return { ...action, resolved: await resolve(existing) }
 }
 
+/** Ranges that are no further apart are read as one: so many envelopes in between cost less than another query. */
+const nearPositions = 32
+
 /** Resolves from the log itself. */
 export function resolverOf(log: Pick<EventLog, 'actions'>, key: ConversationKey, reducer: Reducer): Resolver {
   return async (ranges) => {
-    const actions: StampedAction[] = []
-    for (const [from, to] of ranges) {
+    const wanted = ranges.toSorted(([a], [b]) => a - b)
+    const at = new Map<number, StampedAction>()
+    let next = 0
+    for (const [from, to] of withoutGaps(wanted, nearPositions)) {
       for await (const page of log.actions(key, { from, to })) {
-        for (const envelope of page) actions.push(upcastAction(reducer, actionOf(envelope), envelope.schemaVersion))
+        for (const envelope of page) {
+          const { position, schemaVersion } = envelope
+          while ((wanted[next]?.[1] ?? Infinity) < position) next += 1
+          if ((wanted[next]?.[0] ?? Infinity) > position) continue
+          at.set(position, upcastAction(reducer, actionOf(envelope), schemaVersion))
+        }
       }
     }
-    return actions
+    return actionsIn(ranges, at)
   }
+}
+
+/** Ranges, ascending, joined where at most `gap` positions are between them. */
+function withoutGaps(ascending: readonly PositionRange[], gap: number): PositionRange[] {
+  const joined: [number, number][] = []
+  for (const [from, to] of ascending) {
+    const last = joined.at(-1)
+    if (last !== undefined && from - last[1] <= gap + 1) last[1] = Math.max(last[1], to)
+    else joined.push([from, to])
+  }
+  return joined
+}
+
+/** Those at the positions, range by range. */
+export function actionsIn(ranges: readonly PositionRange[], at: ReadonlyMap<number, StampedAction>): StampedAction[] {
+  const found: StampedAction[] = []
+  for (const [from, to] of ranges) {
+    for (let position = from; position <= to; position++) {
+      const action = at.get(position)
+      if (action !== undefined) found.push(action)
+    }
+  }
+  return found
 }

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { anyHistory, anyValue } from '../../../test/support/core-arbitraries.ts'
 import { given, sha256 } from '../../../test/support/core-log.ts'
 import { toHex } from './bytes.ts'
+import { freezeState } from './combine-slices.ts'
 import { type Json, ownJson } from './json.ts'
 import { parseJson } from './parse-json.ts'
 import { decodeState, encodeState } from './snapshot.ts'
@@ -107,7 +108,7 @@ describe('the state hash', () => {
   })
 
   test('survives a snapshot although a reducer wrote undefined', () => {
-    const state = { a: { b: undefined, c: 1 }, gone: undefined, list: [undefined] }
+    const state = { a: { b: undefined, c: 1 }, gone: undefined, list: [{ d: undefined }] }
     expect(hashOf(decodeState(encodeState(state)))).toBe(hashOf(state))
   })
 
@@ -158,4 +159,22 @@ describe('canonicalJson', () => {
     )
     expect(canonicalJson({ b: [1, { d: 1, c: null }], a: 'x' })).toBe('{"a":"x","b":[1,{"c":null,"d":1}]}')
   })
+})
+
+test.each<[string, unknown, string]>([
+  ['NaN', { deep: [1, Number.NaN] }, 'its state holds NaN at $.mine.deep[1], which JSON cannot hold'],
+  ['Infinity', Infinity, 'its state holds Infinity at $.mine,'],
+  ['a Date', { at: new Date(0) }, 'an instance of Date at $.mine.at,'],
+  ['a Map', { m: new Map() }, 'an instance of Map at $.mine.m,'],
+  ['a function', { f: () => 1 }, 'a function at $.mine.f,'],
+  ['a bigint', { n: 1n }, 'a bigint at $.mine.n,'],
+  ['undefined in a list', { list: [undefined] }, 'undefined at $.mine.list[0],'],
+  ['NaN in a vector', { list: Vector.from([{ n: 1 }, { n: Number.NaN }]) }, 'NaN at $.mine.list[1].n,'],
+])('a state with %s has no hash: the slice and the place are named', (_what, mine, problem) => {
+  expect(() => stateHash(freezeState({ other: 1, mine }), sha256)).toThrow(
+    expect.objectContaining({
+      code: 'slice_invalid',
+      details: { slice: 'mine', problem: expect.stringContaining(problem) },
+    }),
+  )
 })

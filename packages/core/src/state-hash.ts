@@ -7,6 +7,8 @@
  * changed, not what there is.
  */
 import { toHex } from './bytes.ts'
+import { ColloquyError } from './errors.ts'
+import { describe } from './json.ts'
 import type { Sha256 } from './ports/sha256.ts'
 import { toUtf8 } from './utf8.ts'
 import { foldVector, Vector } from './vector.ts'
@@ -18,14 +20,27 @@ const listDomain = toUtf8('colloquy/list/v1\0')
 const texts = new WeakMap<object, string>()
 const elementHashes = new WeakMap<object, Uint8Array>()
 
-/** @returns 32 bytes. `state` must be frozen, as every state that the engine or replay hands out is. */
+/**
+ * @returns 32 bytes. `state` must be frozen, as every state that the engine or replay hands out is.
+ * @throws `slice_invalid` where it holds what no snapshot could keep: NaN, a function, a Date. A live state and the one that is read
+ * back would be two, under one hash.
+ */
 export function stateHash(state: object, sha256: Sha256): Uint8Array {
-  const parts = keysOf(state).map((name) => `${JSON.stringify(name)}:${canonical(state[name as never], sha256)}`)
+  const parts = keysOf(state).map((slice) => {
+    const value: unknown = state[slice as never]
+    try {
+      return `${JSON.stringify(slice)}:${canonical(value, sha256)}`
+    } catch (cause) {
+      if (!(cause instanceof UnfitValue)) throw cause
+      const problem = `its state holds ${cause.message} at ${unfitPath(value, cause.value, `$.${slice}`) ?? '$'}, which JSON cannot hold`
+      throw new ColloquyError('slice_invalid', { slice, problem }, { cause })
+    }
+  })
   return sha256(domain, toUtf8(parts.join('\n')))
 }
 
 function canonical(value: unknown, sha256: Sha256, remember = true): string {
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
+  if (typeof value !== 'object' || value === null) return scalar(value)
   const known = texts.get(value)
   if (known !== undefined) return known
   const text = Vector.isVector(value) ? canonicalList(value, sha256) : canonicalPlain(value, sha256, remember)
@@ -33,8 +48,42 @@ function canonical(value: unknown, sha256: Sha256, remember = true): string {
   return text
 }
 
+/** A value that JSON would change or leave out. */
+class UnfitValue extends Error {
+  readonly value: unknown
+
+  constructor(value: unknown) {
+    super(typeof value === 'number' ? String(value) : describe(value))
+    this.value = value
+  }
+}
+
+function scalar(value: unknown): string {
+  const isFit =
+    typeof value === 'number' ? Number.isFinite(value) : value === null || typeof value === 'string' || typeof value === 'boolean'
+  if (!isFit) throw new UnfitValue(value)
+  return JSON.stringify(value)
+}
+
+/** Where the value is: looked for only when it was met, since hashing knows no paths. */
+function unfitPath(value: unknown, wanted: unknown, path: string): string | undefined {
+  if (Object.is(value, wanted)) return path
+  if (typeof value !== 'object' || value === null) return undefined
+  const isList = Vector.isVector(value) || Array.isArray(value)
+  const children: [string | number, unknown][] = isList ? [...value.slice().entries()] : Object.entries(value)
+  for (const [key, child] of children) {
+    // Such a field is left out of the hash.
+    if (!isList && child === undefined) continue
+    const found = unfitPath(child, wanted, isList ? `${path}[${key}]` : `${path}.${key}`)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
 function canonicalPlain(value: object, sha256: Sha256, remember: boolean): string {
   if (Array.isArray(value)) return `[${value.map((item) => canonical(item, sha256, remember)).join(',')}]`
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) throw new UnfitValue(value)
   const record = value as Record<string, unknown>
   const fields = keysOf(record).map((key) => `${JSON.stringify(key)}:${canonical(record[key], sha256, remember)}`)
   return `{${fields.join(',')}}`

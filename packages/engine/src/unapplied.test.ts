@@ -125,3 +125,30 @@ test('an older version reads what it does not know as it is, goes on, and a newe
   const whole = createEngine({ log, slices: [notes2] })
   expect(toHex(stateHash(now, sha256))).toBe(toHex(stateHash((await whole.replay('c')).state, sha256)))
 })
+
+test('an upcast that throws makes nothing else unreadable: the action is reported and stands where it was', async () => {
+  const noted1 = defineAction('noted', z.strictObject({ n: z.int() }))
+  const noted2 = defineAction('noted', z.strictObject({ text: z.string() }), {
+    upcasts: [({ text }) => ({ text: (text as string).toUpperCase() })],
+    resolve: () => [[1, 1]],
+  })
+  const notesOf = (creator: typeof noted1 | typeof noted2, version: number) =>
+    defineSlice({
+      name: 'notes',
+      version,
+      initial: () => ({ n: 0 }),
+      actions: [creator as typeof noted1],
+      reduce: (draft) => void (draft.n += 1),
+    })
+  const log = openMemoryLog()
+  await using before = createEngine({ log, slices: [notesOf(noted1, 1)] })
+  await (await before.open('c')).dispatch([say('m1'), noted1({ n: 1 }), say('m2')])
+  const errors: unknown[] = []
+  await using engine = createEngine({ log, slices: [notesOf(noted2, 2)], onError: (error) => errors.push(error) })
+  const conversation = await engine.open('c')
+  expect(conversation.getState().notes).toEqual({ n: 0 })
+  expect(conversation.getState().messages).toHaveLength(2)
+  const unapplied = { position: 2, type: 'noted', slice: null, problem: expect.stringContaining('an upcast to 2 threw') }
+  expect(errors).toEqual([unapplied])
+  expect(await engine.replay('c')).toMatchObject({ position: 3, unapplied: [unapplied] })
+})

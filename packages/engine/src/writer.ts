@@ -9,6 +9,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import {
   type Action,
   type AppendOutcome,
+  actionsIn,
   assertId,
   ColloquyError,
   type ConversationKey,
@@ -670,18 +671,6 @@ export class Writer<State> {
       },
     }
   }
-}
-
-/** Those at the positions, range by range. */
-function actionsIn(ranges: readonly PositionRange[], at: ReadonlyMap<number, StampedAction>): StampedAction[] {
-  const found: StampedAction[] = []
-  for (const [from, to] of ranges) {
-    for (let position = from; position <= to; position++) {
-      const action = at.get(position)
-      if (action !== undefined) found.push(action)
-    }
-  }
-  return found
 }
 
 /** @throws `action_unknown` and what `checkAction` throws */

@@ -157,7 +157,7 @@ function restoredMessages(action: StampedActionOf<typeof compactionUndone>, firs
   const found: WorkingMessage[] = []
   const redactions = new Set<string>()
   for (const named of action.resolved ?? []) {
-    if (named.newerSchemaVersion !== undefined) continue
+    if (named.newerSchemaVersion !== undefined || named.upcastProblem !== undefined) continue
     if (messageAdded.match(named)) found.push(added(named))
     else if (contextCompacted.match(named)) {
       const { summary: standing, standsAt, covered } = named.payload
