@@ -271,3 +271,18 @@ describe('input that cannot be stored', () => {
     expect((await engine.replay('c')).state.messages.at(0)?.parts).toEqual([{ type: 'text', text }])
   })
 })
+
+describe('a position that is none', () => {
+  test.each([Number.NaN, 1.5, 0, -1, Infinity, 3])('%s is not found, by a replay or a fork', async (position) => {
+    const { engine } = await given([say('m1'), say('m2')])
+    const notFound = { code: 'position_not_found', details: { conversationId: 'c', position, headPosition: 2 } }
+    await expect(engine.replay('c', { position })).rejects.toMatchObject(notFound)
+    await expect(engine.fork('c', position)).rejects.toMatchObject(notFound)
+  })
+})
+
+test('a dispatch of no actions stores nothing, and nothing was blocked', async () => {
+  const { dispatch, stored } = await given([say('m1')])
+  await expect(dispatch([], { commandId: 'k' })).resolves.toMatchObject({ position: 1, blocked: false, envelopes: [] })
+  expect(await stored()).toHaveLength(1)
+})

@@ -4,6 +4,7 @@ import {
   assertForkId,
   assertId,
   assertOwnStreamId,
+  type Clock,
   ColloquyError,
   type ConversationKey,
   type ConversationState,
@@ -11,12 +12,12 @@ import {
   conversationForked,
   conversationSlices,
   cursorOf,
-  defaultLimits,
   defaultTenant,
   type EventLog,
   type FeedCursor,
   forkIdOf,
   type Head,
+  type Ids,
   type ImportedConversation,
   isColloquyError,
   isForkId,
@@ -47,6 +48,7 @@ import { Publisher } from './publish.ts'
 import { readSince } from './read-since.ts'
 import { guarded } from './report-error.ts'
 import { assertSeen, type Seen } from './seen.ts'
+import { count, inMicroseconds, limitsFrom, milliseconds } from './settings.ts'
 import { Snapshots } from './snapshots.ts'
 import { checked, NotSent, Writer } from './writer.ts'
 
@@ -62,7 +64,7 @@ export interface EngineOptions<Slices extends readonly Slice[]> {
   /** Whose conversations these are. Default 'default'. */
   readonly tenant?: string
   readonly limits?: Partial<Limits>
-  /** A conversation that is not used for so long leaves memory and comes back from the log. Default 300,000. */
+  /** A conversation that is not used for so long leaves memory and comes back from the log; Infinity: never. Default 300,000. */
   readonly idleMs?: number
   /** A state hash is kept each time so many envelopes were appended to a conversation, with the state when that is worth its bytes. Default 100. */
   readonly snapshotEvery?: number
@@ -70,9 +72,13 @@ export interface EngineOptions<Slices extends readonly Slice[]> {
   readonly verifySnapshotEvery?: number
   /** Told what subscribers and effects throw, what a reducer cannot apply, and that a snapshot failed. Default: a process warning. */
   readonly onError?: ErrorListener
-  readonly clock?: () => number
-  readonly ids?: () => string
+  /** Microseconds since 1970. Default: the machine's. One that gives milliseconds is refused by each dispatch (`settings_invalid`). */
+  readonly clock?: Clock
+  /** Names forks and dispatches; must never repeat one. Default: UUIDv7. */
+  readonly ids?: Ids
+  /** Unpredictable bytes: the salts of the commitments. Default: Node's. */
   readonly random?: Random
+  /** Default: Node's. Another one must give the same 32 bytes: what is stored was hashed with it. */
   readonly sha256?: Sha256
 }
 
@@ -127,6 +133,9 @@ export interface Engine<State> extends AsyncDisposable {
   close(): Promise<void>
 }
 
+/** A timer of Node that is set to more goes off at once. */
+const longestTimerMs = 2 ** 31 - 1
+
 interface Resident<State> {
   readonly writer: Promise<Writer<State>>
   loaded: Writer<State> | undefined
@@ -134,7 +143,7 @@ interface Resident<State> {
   readonly effects: Subscription[]
 }
 
-/** @throws `slice_invalid`, `id_invalid` */
+/** @throws `slice_invalid`, `settings_invalid`, `id_invalid` */
 export function createEngine<const Slices extends readonly Slice[] = readonly []>(
   options: EngineOptions<Slices>,
 ): Engine<EngineState<Slices>> {
@@ -172,10 +181,12 @@ function engineOver<State>(
   reducer: Reducer<State>,
   assertRootId: (conversationId: unknown) => void,
 ): Engine<State> {
-  const { log, tenant = defaultTenant, idleMs = 300_000, middleware = [], effects = [] } = options
-  const { clock = systemClock, ids = uuidv7, random = systemRandom, sha256 = nodeSha256 } = options
+  const { log, tenant = defaultTenant, middleware = [], effects = [] } = options
+  const { ids = uuidv7, random = systemRandom, sha256 = nodeSha256 } = options
+  const clock = options.clock ? inMicroseconds(options.clock) : systemClock
+  const idleMs = milliseconds('idleMs', options.idleMs ?? 300_000)
   const onError = guarded(options.onError)
-  const limits = options.limits === undefined ? defaultLimits : { ...defaultLimits, ...options.limits }
+  const limits = limitsFrom(options.limits)
   assertId('tenant', tenant)
 
   const publisher = new Publisher<State>(onError)
@@ -184,8 +195,8 @@ function engineOver<State>(
     log,
     reducer,
     sha256,
-    every: options.snapshotEvery ?? 100,
-    verifyEvery: options.verifySnapshotEvery ?? 100,
+    every: count('snapshotEvery', options.snapshotEvery ?? 100),
+    verifyEvery: count('verifySnapshotEvery', options.verifySnapshotEvery ?? 100),
     onError,
   })
   const residents = new Map<string, Resident<State>>()
@@ -216,7 +227,7 @@ function engineOver<State>(
       check: (action) => checked(reducer, action, limits).action,
       writer: () => resident(conversationId),
       resident: () => residents.get(conversationId)?.loaded,
-      assertSeen: (seen) => assertSeen(log, keyOf(conversationId), seen),
+      assertSeen: (seen) => assertSeen(log, keyOf(conversationId), seen, sha256),
       log,
     })
   }
@@ -346,7 +357,7 @@ function engineOver<State>(
         if (entry.loaded !== undefined && !entry.loaded.isBusy) leave(conversationId, entry)
       }
     },
-    Math.max(10, idleMs / 4),
+    Math.min(Math.max(10, idleMs / 4), longestTimerMs),
   )
   sweep.unref()
 
@@ -379,7 +390,7 @@ function engineOver<State>(
         throw new ColloquyError('conversation_not_found', { conversationId })
       }
     }
-    if (seen !== undefined) await assertSeen(log, keyOf(conversationId), seen)
+    if (seen !== undefined) await assertSeen(log, keyOf(conversationId), seen, sha256)
     return onWriter(conversationId, async (writer) => {
       if (seen !== undefined && seen.position > writer.head.position) await writer.refresh()
       return conversation(conversationId, writer)
@@ -387,6 +398,12 @@ function engineOver<State>(
   }
 
   async function fork(conversationId: string, position: number, reason: string | undefined): Promise<Conversation<State>> {
+    // No log need know what no position is.
+    if (!Number.isSafeInteger(position)) {
+      const head = await log.head(keyOf(conversationId))
+      if (head === undefined) throw new ColloquyError('conversation_not_found', { conversationId })
+      throw new ColloquyError('position_not_found', { conversationId, position, headPosition: head.position })
+    }
     const forkId = forkIdOf(conversationId, ids())
     const key = keyOf(forkId)
     const outcome = await log.fork({ key, parent: { conversationId, position } })
@@ -430,7 +447,10 @@ function engineOver<State>(
       const key = keyOf(conversationId)
       const head = await log.head(key)
       if (head === undefined) throw new ColloquyError('conversation_not_found', { conversationId })
-      if (end.position !== undefined && (end.position < 1 || end.position > head.position)) {
+      if (
+        end.position !== undefined &&
+        !(Number.isSafeInteger(end.position) && end.position >= 1 && end.position <= head.position)
+      ) {
         throw new ColloquyError('position_not_found', { conversationId, position: end.position, headPosition: head.position })
       }
       return replay(reducer, log.actions(key, { from: 1, to: end.position ?? head.position }), {

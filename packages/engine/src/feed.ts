@@ -60,12 +60,38 @@ export class Feeds {
     this.#onError = ports.onError
   }
 
-  async *batches(options: FeedOptions): AsyncGenerator<FeedBatch> {
-    const followed = this.#follow(options)
-    try {
-      yield* batchesOf(followed)
-    } finally {
-      this.#leave(followed)
+  /** Iterated once. */
+  batches(options: FeedOptions): AsyncIterableIterator<FeedBatch> {
+    let followed: FollowedFeed | undefined
+    const follow = (): FollowedFeed => {
+      followed = this.#follow(options)
+      return followed
+    }
+    const leave = (): void => {
+      if (followed) this.#leave(followed)
+    }
+    async function* batches(): AsyncGenerator<FeedBatch> {
+      try {
+        yield* batchesOf(follow())
+      } finally {
+        leave()
+      }
+    }
+    const iterator = batches()
+    return {
+      [Symbol.asyncIterator]() {
+        return this
+      },
+      next: () => iterator.next(),
+      // A generator that waits for an envelope would take note of its end behind that.
+      return() {
+        leave()
+        return iterator.return(undefined)
+      },
+      throw(error) {
+        leave()
+        return iterator.throw(error)
+      },
     }
   }
 

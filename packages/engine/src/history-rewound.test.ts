@@ -201,3 +201,19 @@ test('a gap inside a history is damage, not a fail-over', async () => {
   await there.dispatch(say('m3'))
   await expect(dispatch(say('m4'))).rejects.toMatchObject({ code: 'log_corrupt', details: { position: 2 } })
 })
+
+test('what was seen of a fork at its beginning is told apart by its hash, before and after it has envelopes of its own', async () => {
+  const { engine, log } = await given([say('m1'), say('m2')])
+  const forkId = 'c~01890000-0000-7000-8000-000000000000'
+  const outcome = await log.fork({
+    key: { tenant: 'default', conversationId: forkId },
+    parent: { conversationId: 'c', position: 1 },
+  })
+  if (outcome.status !== 'forked') throw new Error(outcome.status)
+  const wrong = { position: 1, hash: new Uint8Array(32) }
+  for (const _ of ['before', 'after']) {
+    await expect(engine.open(forkId, { seen: wrong })).rejects.toMatchObject({ code: 'history_rewound' })
+    const fork = await engine.open(forkId, { seen: outcome.head })
+    await fork.dispatch(say('own'))
+  }
+})

@@ -1,5 +1,6 @@
 import {
   contextCompacted,
+  conversationArchived,
   conversationStarted,
   defaultLimits,
   type EventLog,
@@ -307,5 +308,26 @@ describe('importConversation', () => {
     calls.length = 0
     await engine.importConversation(imported([...numbers(500).map(command), withFile(501), withFile(502)]))
     expect(calls).toEqual(['media hash-502', 'append 1'])
+  })
+})
+
+describe('a conversation that was archived', () => {
+  test('is archived when it is imported, and nothing follows', async () => {
+    const { engine, log } = await given()
+    const archive = { commandId: 'end', actions: [conversationArchived({})] }
+    await engine.importConversation(imported([command(1), archive]))
+    expect(await log.head({ tenant: 'default', conversationId: 'c' })).toMatchObject({ position: 2, archived: true })
+    await expect((await engine.open('c')).dispatch(say('m2'))).rejects.toMatchObject({ code: 'conversation_archived' })
+    expect(await engine.importConversation(imported([command(1), archive]))).toMatchObject([{ appended: 0, alreadyThere: 2 }])
+  })
+
+  test('takes nothing behind its end from a file either, and then nothing of it is stored', async () => {
+    const { engine, log } = await given()
+    const archive = { commandId: 'end', actions: [conversationArchived({})] }
+    await expect(engine.importConversation(imported([command(1), archive, command(2)]))).rejects.toMatchObject({
+      code: 'conversation_archived',
+      details: { position: 2 },
+    })
+    expect(await log.head({ tenant: 'default', conversationId: 'c' })).toBeUndefined()
   })
 })

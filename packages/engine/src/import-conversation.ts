@@ -8,6 +8,7 @@ import {
   type ConversationKey,
   canonicalInput,
   contextCompacted,
+  conversationArchived,
   conversationForked,
   type Envelope,
   type EventLog,
@@ -102,8 +103,15 @@ async function check<State>(conversation: ImportedConversation, ports: ImportPor
   }
   let count = 0
   let missing = 0
+  let position = 0
+  let archivedAt = 0
   for (const { commandId, actions } of commands) {
     assertId('command id', commandId)
+    for (const { type } of actions) {
+      if (archivedAt > 0) throw new ColloquyError('conversation_archived', { conversationId, position: archivedAt })
+      position += 1
+      if (type === conversationArchived.type) archivedAt = position
+    }
     for (const action of actions) encodeBody(checked(reducer, action, limits).action, limits.envelopeBytes)
     count += 1
     if (!isStored(conversationId, commandId, actions, known, sha256)) missing += 1
@@ -295,7 +303,8 @@ function pageWriter<State>(key: ConversationKey, cause: string, known: Known<Sta
     if (envelopes.length === 0) return
     const { state } = fold.finish()
     fold = startFold(reducer, { state, position, occurredAt })
-    const page = { state, head: { position, hash, occurredAt, archived: false }, envelopes, media }
+    const archived = envelopes.some(({ type }) => type === conversationArchived.type)
+    const page = { state, head: { position, hash, occurredAt, archived }, envelopes, media }
     envelopes = []
     media = []
     bytes = 0
@@ -308,7 +317,8 @@ function pageWriter<State>(key: ConversationKey, cause: string, known: Known<Sta
     const expected = known.head
     if (hasAppended) await snapshots.saveHash(key, known.state, expected.position)
     if (page.media.length > 0) await log.putMedia(key, page.media)
-    const outcome = (await log.append([{ key, expected, envelopes: page.envelopes }]))[0]
+    const archive = page.head.archived
+    const outcome = (await log.append([{ key, expected, envelopes: page.envelopes, ...(archive && { archive }) }]))[0]
     switch (outcome?.status) {
       case 'appended':
         known.state = page.state

@@ -10,6 +10,7 @@ import {
   ColloquyError,
   type ConversationKey,
   type EventLog,
+  equalBytes,
   type FeedFilter,
   type FeedPage,
   type ForkPoint,
@@ -54,7 +55,18 @@ export function openMemoryLog(
   const allMedia = new Map<string, Media>()
   const listeners = new Set<(partitions: readonly number[]) => void>()
 
-  const find = (key: ConversationKey) => conversations.get(nameOf(key))
+  let isClosed = false
+
+  /** @throws `log_closed` */
+  function assertOpen(): void {
+    if (isClosed) throw new ColloquyError('log_closed', { target: 'memory' })
+  }
+
+  /** @throws `log_closed` */
+  function find(key: ConversationKey): Conversation | undefined {
+    assertOpen()
+    return conversations.get(nameOf(key))
+  }
 
   function appendOne({ key, expected, envelopes, archive }: AppendRequest): AppendOutcome {
     const conversation = find(key) ?? newConversation(key, [], genesisHash(key, sha256))
@@ -68,7 +80,7 @@ export function openMemoryLog(
 
     const head = headOf(conversation)
     if (head.archived) return { status: 'archived', head }
-    if (head.position !== expected.position || !isEqual(head.hash, expected.hash)) {
+    if (head.position !== expected.position || !equalBytes(head.hash, expected.hash)) {
       return { status: 'conflict', head, missed: missedBy(expected, conversation) }
     }
 
@@ -103,7 +115,7 @@ export function openMemoryLog(
     const before = conversation.ancestry.at(-1)?.position ?? 0
     const seen =
       expected.position === before ? conversation.beginning : history(conversation, expected.position, expected.position)[0]?.hash
-    if (!seen || !isEqual(seen, expected.hash)) return []
+    if (!seen || !equalBytes(seen, expected.hash)) return []
     return pageOf(history(conversation, expected.position + 1, expected.position + pageSize)).map(copyEnvelope)
   }
 
@@ -115,6 +127,7 @@ export function openMemoryLog(
   }
 
   async function feed({ partition, after, limit, ...filter }: Parameters<EventLog['feed']>[0]): Promise<FeedPage> {
+    assertOpen()
     const feed = feeds[partition] ?? []
     const envelopes: StoredEnvelope[] = []
     let scannedTo = after
@@ -141,7 +154,7 @@ export function openMemoryLog(
       const conversation = find(key)
       const found = conversation && history(conversation, position, position)[0]
       if (!found) return 'unknown'
-      return isEqual(found.hash, hash) ? 'stored' : 'not_stored'
+      return equalBytes(found.hash, hash) ? 'stored' : 'not_stored'
     },
 
     async latest(key, stateKey) {
@@ -204,6 +217,7 @@ export function openMemoryLog(
     command: async (key, commandId) => commandOf(find(key), commandId),
 
     async conversations({ tenant, after = '', limit }) {
+      assertOpen()
       const found = [...conversations.values()]
         .filter(({ key }) => key.tenant === tenant && !key.conversationId.startsWith('colloquy:'))
         .filter(({ key }) => compareByCodePoint(key.conversationId, after) > 0)
@@ -214,7 +228,10 @@ export function openMemoryLog(
     feed,
     feedPages: (query) => feedPageByPage(feed, query),
 
-    feedHeads: async () => feeds.map(({ length }) => length),
+    async feedHeads() {
+      assertOpen()
+      return feeds.map(({ length }) => length)
+    },
 
     onGrowth(listener) {
       listeners.add(listener)
@@ -252,6 +269,7 @@ export function openMemoryLog(
     },
 
     async putMedia(key, media) {
+      assertOpen()
       for (const item of media) {
         const name = JSON.stringify([partitionOf(key, partitions, sha256), key.tenant, item.hash])
         if (!allMedia.has(name)) allMedia.set(name, { ...item, bytes: copyBytes(item.bytes) })
@@ -259,12 +277,19 @@ export function openMemoryLog(
     },
 
     async media(key, hash) {
+      assertOpen()
       const item = allMedia.get(JSON.stringify([partitionOf(key, partitions, sha256), key.tenant, hash]))
       return item && { ...item, bytes: copyBytes(item.bytes) }
     },
 
-    close: () => Promise.resolve(),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+
+  async function close(): Promise<void> {
+    isClosed = true
+    // Readers of the feed find out at once, and not with their next sweep.
+    for (const listener of listeners) listener(feeds.map((_, partition) => partition))
   }
 }
 
@@ -299,7 +324,7 @@ function commandOf(conversation: Conversation | undefined, commandId: string): S
 /** Only the youngest body is kept, whatever came last. A hash that is there stays: it is the witness of what the state was. */
 function withSnapshot(kept: readonly Snapshot[], added: Snapshot): Snapshot[] {
   const present = kept.find(({ position }) => position === added.position)
-  const isOther = present !== undefined && !isEqual(present.stateHash, added.stateHash)
+  const isOther = present !== undefined && !equalBytes(present.stateHash, added.stateHash)
   const merged = isOther ? present : { ...added, body: added.body ?? present?.body ?? null }
   const all = [...kept.filter((snapshot) => snapshot !== present), merged].sort((a, b) => a.position - b.position)
   const youngest = all.findLast(({ body }) => body !== null)
@@ -329,8 +354,6 @@ const copySnapshot = (snapshot: Snapshot): Snapshot => ({
 
 /** Not `slice`, with which a Buffer shares its memory. */
 const copyBytes = (bytes: Uint8Array): Uint8Array => Uint8Array.from(bytes)
-
-const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
 /** The order of UTF-8 bytes, as the database has it. JavaScript's own differs beyond U+FFFF, where it compares surrogates. */
 const compareByCodePoint = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
