@@ -659,8 +659,10 @@ class Ledger implements TenantBudget {
 
   /** Gives back chunks whose answer was lost and that are there after all. */
   async #resolveDoubts(): Promise<void> {
+    // Those that there are now: of one that comes to be doubted meanwhile the state here may not tell yet.
+    const doubtful = [...this.#doubtful]
     const { budget } = await this.#stream.refresh()
-    for (const id of this.#doubtful) {
+    for (const id of doubtful) {
       if (budget.reservations.some(({ reservationId }) => reservationId === id)) {
         await this.#stream.dispatch(budgetReleased({ reservationId: id, reason: 'its holder did not learn that it had it' }))
       }

@@ -395,5 +395,5 @@ test('a middleware that does not let a compaction through is a refusal', async (
       details: { reason: 'refused' },
     })
   }
-  expect((await stored()).slice(10).map(({ type }) => type)).toEqual(['compactionFailed', 'usageRecorded', 'compactionFailed'])
+  expect((await stored()).slice(10).map(({ type }) => type)).toEqual(['compactionFailed', 'compactionFailed', 'usageRecorded'])
 })
