@@ -82,7 +82,7 @@ export const mutants = {
     patches: [
       {
         file: 'packages/engine/src/memory-log.ts',
-        find: 'if (head.position !== expected.position || !isEqual(head.hash, expected.hash)) {',
+        find: 'if (head.position !== expected.position || !equalBytes(head.hash, expected.hash)) {',
         replace: 'if (Number.isNaN(head.position)) {',
       },
     ],
