@@ -954,6 +954,24 @@ export function eventLogContract(
         expect(largest).toBeLessThanOrEqual(pageBytes)
       })
 
+      test('gives for replay the types and actors that were stored, although one looks like two and another like none', async () => {
+        const kinds = [
+          [{ actor: 'mallory\u001f', type: 'roleGranted' }, { actor: 'a\u001emessageAdded' }],
+          [{ type: 'a\u001eb' }, { type: 'a\u001fb' }],
+          [{ type: '\u001f' }, { type: '\u001e', actor: '' }],
+          [{ actor: '\u001f\u001e\u001f' }, { schemaVersion: 2 }, { type: '\u001e', schemaVersion: 2 }],
+          [{ type: 'a\u001e' }, { actor: '\u001f' }, { actor: '\u001f\u001f' }, { actor: '\u001e' }],
+        ]
+        for (const entries of kinds) {
+          const key = newKey()
+          await appendTo(log, key, entries)
+          const found: StoredAction[] = []
+          for await (const page of log.actions(key, { from: 1, to: entries.length })) found.push(...page)
+          const seen = ({ position, type, actor, schemaVersion }: StoredAction) => ({ position, type, actor, schemaVersion })
+          expect(found.map(seen)).toEqual((await readAll(log, key)).map(seen))
+        }
+      })
+
       test('gives for replay also what is not text, which says so by its position', async () => {
         const key = newKey()
         for (const bytes of [

@@ -32,7 +32,11 @@ const groupSize = 64
 const groupsAtFirst = 32
 const groupsAtMost = Math.floor(actionPageSize / groupSize)
 
-/** Part the values of a field, and the parts of a value. Hardly any header has a control character; in JSON none is as it is. */
+/**
+ * Part the values of a field, and the parts of a value. Hardly any header has a control character; in JSON none is as it is. A value that
+ * holds the first makes more values than there are envelopes, so none may be missing; one that holds the second is given as one of more
+ * parts than any has.
+ */
 const separator = '\u001e'
 const partSeparator = '\u001f'
 
@@ -54,6 +58,7 @@ cross join lateral (
     string_agg(case
       when actor is null and schema_version = 1 and strpos(type, e'\x1f') = 0 then type
       when strpos(type || coalesce(actor, ''), e'\x1f') = 0 then concat_ws(e'\x1f', type, schema_version, actor)
+      else e'\x1f\x1f\x1f'
     end, e'\x1e') as kinds
   from (
     select type, schema_version, occurred_at, actor, body
@@ -67,7 +72,7 @@ cross join lateral (
   ) of_group
 ) grouped`
 
-/** In the order of the columns. A kind that cannot be told from others is missing among the kinds. */
+/** In the order of the columns. */
 type Group = readonly [
   first: string,
   bodies: string | Uint8Array | null,
@@ -170,7 +175,7 @@ function ask(log: LogConnection, { key, from, to }: Run): AskedPage {
   const groupCount = Math.ceil((to - from + 1) / groupSize)
   const limits = [groupBytes(groupCount), bodyBytes(groupCount)]
   const values = [partitionOf(key, log.partitions, sha256), tenant, conversationId, from, to, ...limits]
-  const query = { name: 'colloquy_actions_v4', text: groupsSql, values }
+  const query = { name: 'colloquy_actions_v5', text: groupsSql, values }
   const groups = arrivals<Group>((arrived) =>
     log.run(`read ${conversationId}`, () => log.readRows(tenant, query, (row) => arrived(row as unknown as Group))),
   )
