@@ -8,6 +8,7 @@ import { appendTo, beginningOf, following, newKey, readAll } from '../../../test
 import { startPostgres } from '../../../test/support/postgres-server.ts'
 import { openTestPool } from '../../../test/support/test-pool.ts'
 import type { AppendOptions } from './append/append.ts'
+import { openEmbeddedLog } from './embedded/open-embedded.ts'
 import { openPostgresLog } from './open-postgres.ts'
 import { migrate } from './schema/migrate.ts'
 
@@ -72,12 +73,20 @@ describe.skipIf(!server)('opening', () => {
     })
   })
 
+  test.each([0, -1, 2.5, 30_000, Number.NaN])('refuses to make a database of %s partitions', async (partitions) => {
+    const url = await newDatabase()
+    const refused = { code: 'settings_invalid', details: { field: 'partitions' } }
+    await expect(migrate({ url, partitions })).rejects.toMatchObject(refused)
+    await expect(openPostgresLog({ url, partitions, migrate: true })).rejects.toMatchObject(refused)
+    await expect(openEmbeddedLog({ memory: true, partitions })).rejects.toMatchObject(refused)
+  })
+
   test('of two who migrate at once, one does it and the other finds nothing to do', async () => {
     for (let round = 0; round < 3; round++) {
       const url = await newDatabase()
       const results = await Promise.all([1, 2, 3].map(() => migrate({ url, partitions: 8 })))
       expect(results.flatMap(({ applied }) => applied)).toEqual(['0001_log', '0002_access', '0003_recall'])
-      expect(await migrate({ url })).toEqual({ applied: [] })
+      expect(await migrate({ url })).toEqual({ applied: [], createdRoles: [] })
     }
   })
 

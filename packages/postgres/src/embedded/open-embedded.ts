@@ -10,7 +10,7 @@ import { pgliteDialect } from '../connections/pglite-dialect.ts'
 import { logOver, type PostgresLog } from '../postgres-log.ts'
 import type { Database } from '../schema/database.ts'
 import { applyMigrations, migrationsHash, schemaVersion } from '../schema/migrate.ts'
-import { forgetLogId, readOwnPartitions } from '../schema/partitions.ts'
+import { assertPartitions, forgetLogId, readOwnPartitions } from '../schema/partitions.ts'
 import { lockDirectory } from './directory-lock.ts'
 import { cachedTemplate, type Template, unpackTemplate } from './embedded-template.ts'
 
@@ -29,6 +29,7 @@ export type EmbeddedOptions = AppendOptions &
  */
 export async function openEmbeddedLog(options: EmbeddedOptions): Promise<PostgresLog> {
   const partitions = options.partitions ?? 1
+  assertPartitions(partitions)
   const connection = await ('memory' in options
     ? startInMemory(partitions)
     : startInDirectory(resolve(options.directory), partitions))

@@ -10,7 +10,7 @@ import { connect, type PostgresTarget } from '../connections/connect.ts'
 import type { Connection } from '../connections/connection.ts'
 import { toColloquyError } from '../connections/failures.ts'
 import type { Database } from './database.ts'
-import { createPartitions, readPartitions } from './partitions.ts'
+import { assertPartitions, createPartitions, readPartitions } from './partitions.ts'
 import { grantRoles, type Roles } from './roles.ts'
 
 /** Partitions of a new database on a server; an embedded one gets 1, and with it a total order. */
@@ -19,8 +19,9 @@ const defaultServerPartitions = 64
 /**
  * Brings the schema up to date; a new database gets `partitions` (default 64), which never change. Any number of processes may do this
  * at once: one applies, the others wait and find nothing to do. `roles` are given what they need and nothing more, on every call.
- * @returns the names of the migrations that were applied now
- * @throws `schema_newer`, `partitions_differ`, `id_invalid` for a role, `citus_unfit`, `database_unreachable`, `database_failed`
+ * @returns the names of the migrations that were applied now, and of the roles that were missing and are made now, which cannot log in yet
+ * @throws `schema_newer`, `partitions_differ`, `settings_invalid` for a number of partitions, `id_invalid` for a role, `citus_unfit`,
+ * `database_unreachable`, `database_failed`
  */
 export async function migrate(
   options: PostgresTarget & {
@@ -29,15 +30,16 @@ export async function migrate(
     /** `citus` spreads the log over the nodes of a cluster as well. Default `postgres`. */
     readonly engine?: 'postgres' | 'citus'
   },
-): Promise<{ readonly applied: readonly string[] }> {
+): Promise<{ readonly applied: readonly string[]; readonly createdRoles: readonly string[] }> {
+  const { partitions = defaultServerPartitions, roles } = options
+  assertPartitions(partitions)
   // The longest statement of a migration may take as long as it takes.
   const connection = await connect(options, { statementMs: 0, appendMs: 0 })
   try {
-    const applied = await applyMigrations(connection, options.partitions ?? defaultServerPartitions)
+    const applied = await applyMigrations(connection, partitions)
     await readPartitions(connection.kysely, options.partitions)
     if (options.engine === 'citus') await distribute(connection.kysely)
-    if (options.roles) await grantRoles(connection.kysely, options.roles)
-    return { applied }
+    return { applied, createdRoles: roles ? await grantRoles(connection.kysely, roles) : [] }
   } catch (error) {
     throw toColloquyError(error, 'migrate', connection.target)
   } finally {

@@ -3,6 +3,16 @@ import { ColloquyError, type CursorLog, partitionHashName } from '@colloquy/core
 import type { Kysely } from 'kysely'
 import type { Database } from './database.ts'
 
+/** All of them are made by one statement, which takes 65,535 values; a server is at its best with tens or hundreds. */
+const mostPartitions = 10_000
+
+/** @throws `settings_invalid` */
+export function assertPartitions(partitions: number): void {
+  if (Number.isInteger(partitions) && partitions >= 1 && partitions <= mostPartitions) return
+  const problem = `it is ${partitions}, and a database has 1 to ${mostPartitions} of them`
+  throw new ColloquyError('settings_invalid', { field: 'partitions', problem })
+}
+
 /** Gives a new database its partitions, for ever. */
 export async function createPartitions(kysely: Kysely<Database>, partitions: number): Promise<void> {
   const shared = { partitions, partition_hash: partitionHashName, log_id: newLogId() }

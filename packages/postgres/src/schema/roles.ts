@@ -4,6 +4,7 @@
  */
 import { ColloquyError } from '@colloquy/core'
 import { type Kysely, sql } from 'kysely'
+import { codeOf } from '../connections/failures.ts'
 import type { Database } from './database.ts'
 
 /** Names of roles. One that is missing is created without a login, to be granted to those that log in. */
@@ -45,19 +46,34 @@ export const tenantTables = [
   'interaction',
 ] as const satisfies readonly (keyof Database)[]
 
-/** Gives the roles these rights and no others on our tables. Idempotent. @throws `id_invalid`, and what the driver throws */
-export async function grantRoles(kysely: Kysely<Database>, roles: Roles): Promise<void> {
-  const kinds = (['app', 'worker', 'auditor'] as const).filter((kind) => roles[kind] !== undefined)
+/**
+ * Gives the roles these rights and no others on our tables. Idempotent, and any number of processes may do it at once.
+ * @returns the names of those that were missing and are made now @throws `id_invalid`, and what the driver throws
+ */
+export async function grantRoles(kysely: Kysely<Database>, roles: Roles): Promise<string[]> {
+  const named = (['app', 'worker', 'auditor'] as const).flatMap((kind) => {
+    const name = roles[kind]
+    return name === undefined ? [] : [{ kind, name }]
+  })
+  for (const [i, { kind, name }] of named.entries()) {
+    const former = named.slice(0, i).find((other) => other.name === name)
+    if (former) throw unusable(kind, name, `it is the ${former.kind} already, and what one may do the other must not`)
+    await assertNoOwner(kysely, kind, name)
+  }
+  const created: string[] = []
+  for (const { name } of named) if (await createMissing(kysely, name)) created.push(name)
   await kysely.transaction().execute(async (trx) => {
+    // One after the other: the catalog refuses two who grant on one table at once. Nobody but a migrator waits for this table.
+    await sql`lock table colloquy_migration_lock in exclusive mode`.execute(trx)
     // A policy wants the table for itself. Who waits for that behind a long transaction makes everybody else wait too.
     await sql`set local lock_timeout = '5s'`.execute(trx)
-    for (const kind of kinds) await grantTo(trx, kind, roles[kind] as string)
+    for (const { kind, name } of named) await grantTo(trx, kind, name)
   })
+  return created
 }
 
 async function grantTo(trx: Kysely<Database>, kind: Kind, name: string): Promise<void> {
   const role = sql.id(name)
-  await ensureRole(trx, kind, name)
   const schema = await sql<{ name: string }>`select current_schema()::text as name`.execute(trx)
   await sql`grant usage on schema ${sql.id(schema.rows[0]?.name ?? 'public')} to ${role}`.execute(trx)
   for (const [table, byKind] of Object.entries(rights)) {
@@ -66,20 +82,31 @@ async function grantTo(trx: Kysely<Database>, kind: Kind, name: string): Promise
     await sql`grant ${sql.raw(byKind[kind])} on ${sql.table(table)} to ${role}`.execute(trx)
   }
   if (kind === 'app') await grantFunctions(trx, name)
-  else for (const table of tenantTables) await showEveryTenant(trx, table, name)
+  for (const table of tenantTables) await showEveryTenant(trx, table, name, kind !== 'app')
 }
 
-async function ensureRole(trx: Kysely<Database>, kind: Kind, name: string): Promise<void> {
-  const found = await sql<{ owns: boolean }>`
-    select exists (select from pg_class where oid = to_regclass('envelope') and relowner = r.oid) as owns
-    from pg_roles r where rolname = ${name}
-  `.execute(trx)
-  if (found.rows[0]?.owns === true)
-    throw new ColloquyError('id_invalid', {
-      kind: `role ${name} (${kind})`,
-      problem: 'it owns the tables, and an owner has every right on them',
-    })
-  if (found.rows.length === 0) await sql`create role ${sql.id(name)} nologin`.execute(trx)
+async function assertNoOwner(kysely: Kysely<Database>, kind: Kind, name: string): Promise<void> {
+  const { rows } = await sql`
+    select from pg_class join pg_roles r on r.oid = relowner where pg_class.oid = to_regclass('envelope') and rolname = ${name}
+  `.execute(kysely)
+  if (rows.length > 0) throw unusable(kind, name, 'it owns the tables, and an owner has every right on them')
+}
+
+const unusable = (kind: Kind, name: string, problem: string): ColloquyError =>
+  new ColloquyError('id_invalid', { kind: `role ${name} (${kind})`, problem })
+
+/** @returns whether it was missing */
+async function createMissing(kysely: Kysely<Database>, name: string): Promise<boolean> {
+  const { rows } = await sql`select from pg_roles where rolname = ${name}`.execute(kysely)
+  if (rows.length > 0) return false
+  try {
+    await sql`create role ${sql.id(name)} nologin`.execute(kysely)
+    return true
+  } catch (error) {
+    // Roles are the server's: somebody else, in another database as well, may have made it meanwhile.
+    if (codeOf(error) === '42710' || codeOf(error) === '23505') return false
+    throw error
+  }
 }
 
 async function grantFunctions(trx: Kysely<Database>, name: string): Promise<void> {
@@ -90,17 +117,20 @@ async function grantFunctions(trx: Kysely<Database>, name: string): Promise<void
   for (const { signature } of rows) await sql`grant execute on function ${sql.raw(signature)} to ${sql.id(name)}`.execute(trx)
 }
 
-/** One policy a table for all who see every tenant. */
-async function showEveryTenant(trx: Kysely<Database>, table: string, name: string): Promise<void> {
-  const policy = sql.id('every_tenant')
-  const { rows } = await sql<{ roles: string[] }>`
-    select array(select pg_get_userbyid(r)::text from unnest(polroles) r) as roles
+/** One policy a table for all who see every tenant; without anybody there is none. */
+async function showEveryTenant(trx: Kysely<Database>, table: string, name: string, isShown: boolean): Promise<void> {
+  const { rows } = await sql<{ found: number; roles: string[] }>`
+    select cardinality(polroles) as found, array(select rolname::text from pg_roles where oid = any (polroles) order by 1) as roles
     from pg_policy where polrelid = to_regclass(${table}) and polname = 'every_tenant'
   `.execute(trx)
   const [present] = rows
-  if (!present) await sql`create policy ${policy} on ${sql.table(table)} to ${sql.id(name)} using (true)`.execute(trx)
-  else if (!present.roles.includes(name))
-    await sql`alter policy ${policy} on ${sql.table(table)} to ${sql.join([...present.roles, name].map((r) => sql.id(r)))}`.execute(
-      trx,
-    )
+  const others = (present?.roles ?? []).filter((role) => role !== name)
+  const wanted = isShown ? [...others, name] : others
+  // Everybody, to whom somebody may have given the policy, is counted and is no role.
+  if (present?.found === wanted.length && present.roles.includes(name) === isShown) return
+  const policy = sql`policy every_tenant on ${sql.table(table)}`
+  const to = sql.join(wanted.map((role) => sql.id(role)))
+  if (present && wanted.length === 0) await sql`drop ${policy}`.execute(trx)
+  else if (present) await sql`alter ${policy} to ${to}`.execute(trx)
+  else if (wanted.length > 0) await sql`create ${policy} to ${to} using (true)`.execute(trx)
 }
