@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { startPostgres } from '../support/postgres-server.ts'
@@ -39,5 +40,20 @@ describe.skipIf(server === undefined)('on a server, named by COLLOQUY_DB', () =>
     expect(stderr).toMatch(/^The log at 127[^\n]* is used as \w+, a superuser, [^\n]*\. See "colloquy doctor"\.\n/)
     expect(stderr).not.toContain('--trace-warnings')
     expect(await colloquy(['list', '--quiet', '--json'], { env })).toEqual({ code: 0, stdout: '[]\n', stderr: '' })
+  })
+
+  test('migrate says which roles it gave rights, and which of them cannot log in yet', async () => {
+    const env = { COLLOQUY_DB: (await server?.createDatabase()) ?? '' }
+    const [app, worker] = ['app', 'worker'].map((kind) => `${kind}_${randomUUID().slice(0, 8)}`)
+    expect(await colloquy(['migrate'], { env })).toMatchObject({ code: 0, stderr: expect.not.stringContaining('login') })
+    const first = await colloquy(['migrate', '--roles', `app=${app}`], { env })
+    expect(first.stderr).toContain(`Rights were given: app to ${app}.`)
+    expect(first.stderr).toContain(`without a login: ${app}. Give each one (alter role "${app}" login password '...')`)
+    const both = `app=${app},worker=${worker}`
+    const second = await colloquy(['migrate', '--roles', both, '--json'], { env })
+    expect(JSON.parse(second.stdout)).toMatchObject({ applied: [], roles: { app, worker }, createdRoles: [worker] })
+    const third = await colloquy(['migrate', '--roles', both], { env })
+    expect(third.stderr).toContain(`app to ${app}, worker to ${worker}.`)
+    expect(third.stderr).not.toContain('login')
   })
 })

@@ -17,32 +17,41 @@ export interface MigrateOptions {
  */
 export async function migrate({ options, io, output }: Context, given: MigrateOptions = {}): Promise<ExitCode> {
   const place = placeOf(options.db, io.env)
-  const applied = await applyTo(place, given)
-  if (output.json) await output.document({ id: placeName(place), applied })
+  const roles = given.roles === undefined ? undefined : rolesOf(given.roles)
+  const { applied, createdRoles } = await applyTo(place, given, roles)
+  if (output.json) await output.document({ id: placeName(place), applied, ...(roles && { roles, createdRoles }) })
   else for (const name of applied) await output.write(`${name}\n`)
   output.say(`${placeName(place)}: ${applied.length === 0 ? 'nothing to apply' : `${applied.length} applied`}.`)
+  if (roles)
+    output.say(`Rights were given: ${Object.entries(roles).map(([kind, name]) => `${kind} to ${name}`).join(', ')}.`)
+  if (createdRoles.length > 0)
+    output.say(
+      `${createdRoles.length} of these roles were missing and are made now, without a login: ${createdRoles.join(', ')}. ` +
+        `Give each one (alter role "${createdRoles[0]}" login password '...'), or grant it to a role that logs in.`,
+    )
   output.next(['doctor'])
   return exitCodes.ok
 }
 
-/** @returns the names of the migrations that were applied now */
-async function applyTo(place: Place, { engine, partitions, roles }: MigrateOptions): Promise<readonly string[]> {
+async function applyTo(
+  place: Place,
+  { engine, partitions }: MigrateOptions,
+  roles: Roles | undefined,
+): Promise<{ readonly applied: readonly string[]; readonly createdRoles: readonly string[] }> {
   const postgres = await import('@colloquy/postgres')
-  if (place.kind === 'postgres') {
-    const { applied } = await postgres.migrate({
+  if (place.kind === 'postgres')
+    return postgres.migrate({
       url: place.url,
       ...(engine && { engine }),
       ...(partitions !== undefined && { partitions }),
-      ...(roles !== undefined && { roles: rolesOf(roles) }),
+      ...(roles && { roles }),
     })
-    return applied
-  }
   if (engine === 'citus' || partitions !== undefined || roles !== undefined)
     throw new ColloquyError('usage_invalid', { problem: 'An embedded store has one node, one partition and one role' })
   const wasThere = isThere(place)
   await using log = await postgres.openEmbeddedLog(place.kind === 'memory' ? { memory: true } : { directory: place.directory })
   const migrations = await log.kysely.selectFrom('colloquy_migration').select('name').orderBy('name').execute()
-  return wasThere ? [] : migrations.map(({ name }) => name)
+  return { applied: wasThere ? [] : migrations.map(({ name }) => name), createdRoles: [] }
 }
 
 const ownRoles: Required<Roles> = { app: 'colloquy_app', worker: 'colloquy_worker', auditor: 'colloquy_auditor' }
