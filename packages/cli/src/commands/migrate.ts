@@ -23,7 +23,11 @@ export async function migrate({ options, io, output }: Context, given: MigrateOp
   else for (const name of applied) await output.write(`${name}\n`)
   output.say(`${placeName(place)}: ${applied.length === 0 ? 'nothing to apply' : `${applied.length} applied`}.`)
   if (roles)
-    output.say(`Rights were given: ${Object.entries(roles).map(([kind, name]) => `${kind} to ${name}`).join(', ')}.`)
+    output.say(
+      `Rights were given: ${Object.entries(roles)
+        .map(([kind, name]) => `${kind} to ${name}`)
+        .join(', ')}.`,
+    )
   if (createdRoles.length > 0)
     output.say(
       `${createdRoles.length} of these roles were missing and are made now, without a login: ${createdRoles.join(', ')}. ` +

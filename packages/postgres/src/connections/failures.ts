@@ -55,9 +55,16 @@ export function toColloquyError(error: unknown, operation: string, target: strin
     const code = codeOf(error)
     if (code === readOnlyCode) return new ColloquyError('log_read_only', { operation, target }, { cause: error })
     const sqlState = code !== undefined && /^[0-9A-Z]{5}$/.test(code) ? code : null
-    return new ColloquyError('database_failed', { operation, sqlState, problem: textOf(error) }, { cause: error })
+    return new ColloquyError('database_failed', { operation, sqlState, problem: problemOf(error) }, { cause: error })
   }
   return new ColloquyError('database_unreachable', { target, problem: textOf(error) }, { cause: error })
+}
+
+function problemOf(error: unknown): string {
+  // By the name of the function that refuses for want of a right; row-level security refuses with the same code in another.
+  if (codeOf(error) === '42501' && (error as { routine?: unknown }).routine === 'aclcheck_error')
+    return `${textOf(error)}; the role that is connected has not that right: workers and auditors may only read the log`
+  return textOf(error)
 }
 
 export function codeOf(error: unknown): string | undefined {

@@ -28,6 +28,7 @@ const healthy = {
   statement_timeout: 'ok',
   role: 'ok',
   'append only': 'ok',
+  triggers: 'ok',
   'row security': 'ok',
   partitions: 'ok',
 }
@@ -104,6 +105,9 @@ describe.skipIf(!server)('on a server', () => {
     for (const right of ['update', 'delete', 'truncate', 'trigger'])
       expect(await found(right)).toEqual({ status: 'fail', found: `app_four has ${right} on envelope` })
     expect(await found('update (body)')).toEqual({ status: 'fail', found: 'app_four has update on envelope' })
+    await admin.query('grant delete on conversation to app_four')
+    expect(await statuses({ url: app })).toMatchObject({ 'append only': 'fail' })
+    await admin.query('revoke delete on conversation from app_four')
     await admin.query('alter role app_four bypassrls')
     expect(await statuses({ url: app })).toEqual({ ...healthy, 'row security': 'warn' })
     await admin.end()
@@ -114,6 +118,8 @@ describe.skipIf(!server)('on a server', () => {
     ['alter table envelope drop column input_hash', /column envelope.input_hash/],
     ['alter table conversation alter column head_hash drop not null', /column conversation.head_hash bytea not null/],
     ['drop table media cascade', /column media\./],
+    ['drop table conversation cascade', /table conversation, row security|column conversation/],
+    ['alter table partition drop column last_feed_position', /column partition.last_feed_position/],
     ['drop function log_append_one_v1', /function log_append_one_v1/],
     [
       `do $$ begin execute replace(pg_get_functiondef('log_append_v1'::regproc), 'begin', 'BEGIN'); end $$`,
@@ -121,6 +127,15 @@ describe.skipIf(!server)('on a server', () => {
     ],
     ['drop policy own_tenants on snapshot', /policy snapshot.own_tenants/],
     ['alter policy own_tenants on envelope using (true)', /policy envelope.own_tenants/],
+    ['alter policy own_tenants on media to current_user', /policy media.own_tenants for all to public/],
+    ['drop policy own_tenants on media; create policy own_tenants on media for select using (true)', /policy media.own_tenants/],
+    [
+      'drop policy own_tenants on media; create policy own_tenants on media as restrictive using (true)',
+      /policy media.own_tenants for all/,
+    ],
+    ['alter table envelope set unlogged', /table envelope, row security/],
+    ['alter function log_append_one_v1 security definer', /function log_append_one_v1\(19 arguments\) volatile/],
+    ['alter function log_append_v1 stable', /function log_append_v1\(35 arguments\) volatile/],
   ])('a schema that is not as it was migrated is a failure that names what is missing: %s', async (change, advice) => {
     const { url, admin } = await setUp()
     await admin.query(change)
@@ -128,6 +143,86 @@ describe.skipIf(!server)('on a server', () => {
       status: 'fail',
       advice: expect.stringMatching(advice),
     })
+    await admin.end()
+  })
+
+  test('a policy that lets see more than our own is a failure where it is for everybody or for this role, else a warning', async () => {
+    const url = (await server?.createDatabase()) ?? ''
+    const roles = await createRoles(url, { partitions: 1 })
+    const admin = new pg.Client(url)
+    await admin.connect()
+    const app = new URL(roles.app).username
+    const found = async (policy: string, target = roles.app) => {
+      await admin.query(policy)
+      const { status, found } = (await doctor({ url: target })).find(({ name }) => name === 'row security') as Check
+      await admin.query('drop policy if exists leak on media')
+      return { status, found }
+    }
+    const widened = 'widened by leak on media'
+    expect(await found('create policy leak on media using (true)')).toEqual({ status: 'fail', found: widened })
+    expect(await found('create policy leak on media using (true)', url)).toEqual({ status: 'fail', found: widened })
+    expect(await found(`create policy leak on media to ${app} using (tenant < 'm')`)).toEqual({ status: 'fail', found: widened })
+    expect(await found('create policy leak on media to pg_monitor using (true)')).toEqual({ status: 'warn', found: widened })
+    expect(await found('create policy leak on media as restrictive using (true)')).toEqual({ status: 'ok', found: 'on' })
+    expect(await found('alter policy every_tenant on envelope to public')).toEqual({
+      status: 'fail',
+      found: 'widened by every_tenant on envelope',
+    })
+    await admin.end()
+  })
+
+  test('a role that may append and sees every tenant is found, although another role lends it its eyes', async () => {
+    const url = (await server?.createDatabase()) ?? ''
+    const roles = await createRoles(url, { partitions: 1 })
+    const [app, worker] = [roles.app, roles.worker].map((role) => new URL(role).username)
+    const admin = new pg.Client(url)
+    await admin.connect()
+    await admin.query(`grant ${worker} to ${app}`)
+    expect(await doctor({ url: roles.app })).toContainEqual(
+      expect.objectContaining({ name: 'row security', status: 'warn', found: `${app} may append and sees every tenant` }),
+    )
+    await admin.end()
+  })
+
+  test('a role that lacks a part of what an append needs is found, and of one that may only read that is said', async () => {
+    const url = (await server?.createDatabase()) ?? ''
+    const roles = await createRoles(url, { partitions: 1 })
+    const [app, auditor] = [roles.app, roles.auditor].map((role) => new URL(role).username)
+    const admin = new pg.Client(url)
+    await admin.connect()
+    const found = async (target: string) => (await doctor({ url: target })).find(({ name }) => name === 'role')
+    expect(await found(roles.app)).toMatchObject({ status: 'ok', found: app })
+    expect(await found(roles.auditor)).toMatchObject({ status: 'ok', found: `${auditor}, which may only read the log` })
+    await admin.query(`revoke insert on envelope from ${app}`)
+    await admin.query(`revoke update (last_feed_position) on partition from ${app}`)
+    expect(await found(roles.app)).toMatchObject({
+      status: 'fail',
+      found: `${app} lacks update on partition, insert on envelope`,
+    })
+    await migrate({ url, roles: { app: app as string } })
+    await admin.query('revoke execute on function log_append_one_v1 from public')
+    expect(await found(roles.app)).toMatchObject({ status: 'ok' })
+    await admin.query(`revoke execute on function log_append_one_v1 from ${app}`)
+    expect(await found(roles.app)).toMatchObject({
+      status: 'fail',
+      found: expect.stringContaining('execute on log_append_one_v1('),
+    })
+    await admin.end()
+  })
+
+  test('what runs inside an append and is not ours is found', async () => {
+    const { url, admin } = await setUp()
+    const app = await as(admin, url, 'app_eight')
+    await admin.query(`create function eat() returns trigger language plpgsql as 'begin return null; end'`)
+    const found = async () => (await doctor({ url: app })).find(({ name }) => name === 'triggers')
+    await admin.query('create trigger eat before insert on envelope for each row execute function eat()')
+    expect(await found()).toMatchObject({ status: 'fail', found: 'eat on envelope' })
+    await admin.query('alter table envelope disable trigger eat')
+    expect(await found()).toMatchObject({ status: 'ok', found: 'none' })
+    await admin.query('create trigger tell after insert on envelope for each row execute function eat()')
+    expect(await found()).toMatchObject({ status: 'warn', found: 'tell on envelope' })
+    await admin.query('create rule nothing as on insert to conversation do instead nothing')
+    expect(await found()).toMatchObject({ status: 'fail', found: 'nothing on conversation, tell on envelope' })
     await admin.end()
   })
 

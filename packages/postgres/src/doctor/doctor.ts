@@ -6,7 +6,7 @@ import { toColloquyError } from '../connections/failures.ts'
 import type { Database } from '../schema/database.ts'
 import { schemaVersion } from '../schema/migrate.ts'
 import { readPartitions } from '../schema/partitions.ts'
-import { tenantTables } from '../schema/roles.ts'
+import { readWriteRights, tenantTables } from '../schema/roles.ts'
 import { missingFacts } from '../schema/schema-facts.ts'
 import { readSettings, type Settings } from '../schema/settings.ts'
 import type { Check } from './check.ts'
@@ -41,8 +41,7 @@ async function examine(kysely: Kysely<Database>): Promise<Check[]> {
     checkEncoding(settings),
     checkIsolation(settings),
     checkStatementTimeout(settings),
-    checkRole(settings),
-    ...(exists ? [await checkAppendOnly(kysely, settings), await checkRowSecurity(kysely, settings)] : []),
+    ...(exists ? await checkRights(kysely, settings) : [checkRole(settings)]),
     await checkPartitions(kysely, exists),
     ...(settings.isCluster ? await preflight(kysely) : []),
   ]
@@ -166,7 +165,18 @@ function checkStatementTimeout({ statementTimeout: found }: Settings): Check {
   )
 }
 
-function checkRole({ role, isSuperuser, owner, isEmbedded }: Settings): Check {
+async function checkRights(kysely: Kysely<Database>, settings: Settings): Promise<Check[]> {
+  const { mayWrite, missing } = await readWriteRights(kysely)
+  return [
+    checkRole(settings, mayWrite ? missing : 'all'),
+    await checkAppendOnly(kysely, settings),
+    await checkTriggers(kysely),
+    await checkRowSecurity(kysely, settings, mayWrite),
+  ]
+}
+
+/** `missing`: of the rights to append. */
+function checkRole({ role, isSuperuser, owner, isEmbedded }: Settings, missing: readonly string[] | 'all' = []): Check {
   if (isEmbedded) return check('role', 'ok', role, 'Roles separate nothing inside one process.')
   if (isSuperuser)
     return check(
@@ -182,6 +192,20 @@ function checkRole({ role, isSuperuser, owner, isEmbedded }: Settings): Check {
       `${role}, the owner of the tables`,
       'Let the application use a role that may insert into envelope but not update it.',
     )
+  if (missing === 'all')
+    return check(
+      'role',
+      'ok',
+      `${role}, which may only read the log`,
+      `Appends are refused. An application gets its rights from "colloquy migrate --roles app=...".`,
+    )
+  if (missing.length > 0)
+    return check(
+      'role',
+      'fail',
+      `${role} lacks ${missing.join(', ')}`,
+      `Give it back, by "colloquy migrate --roles app=${role}": appends are refused without it.`,
+    )
   return check('role', 'ok', role)
 }
 
@@ -189,21 +213,42 @@ function checkRole({ role, isSuperuser, owner, isEmbedded }: Settings): Check {
 async function checkAppendOnly(kysely: Kysely<Database>, { role, owner, isSuperuser }: Settings): Promise<Check> {
   if (isSuperuser || role === owner) return check('append only', 'ok', 'not held by rights', 'See role.')
   const { rows } = await sql<{ right: string }>`
-    select r as "right" from unnest(array['delete', 'truncate', 'trigger']) r
-    where has_table_privilege('envelope', r)
-    union all select 'update' where has_any_column_privilege('envelope', 'update')
+    select r || ' on ' || t as "right" from unnest(array['envelope', 'conversation']) t, unnest(array['delete', 'truncate', 'trigger']) r
+    where has_table_privilege(to_regclass(t), r)
+    union all select 'update on envelope' where has_any_column_privilege('envelope', 'update')
     order by 1
   `.execute(kysely)
   if (rows.length === 0) return check('append only', 'ok', 'envelopes are only added')
   return check(
     'append only',
     'fail',
-    `${role} has ${rows.map(({ right }) => right).join(', ')} on envelope`,
+    `${role} has ${rows.map(({ right }) => right).join(', ')}`,
     'Take that away ("colloquy migrate --roles" narrows a role): history could be changed.',
   )
 }
 
-async function checkRowSecurity(kysely: Kysely<Database>, settings: Settings): Promise<Check> {
+/** What runs inside an append that is not ours may change what is stored, although the append is acknowledged. */
+async function checkTriggers(kysely: Kysely<Database>): Promise<Check> {
+  const { rows } = await sql<{ name: string; replaces: boolean }>`
+    with logged as (select to_regclass(name) as oid from unnest(array['partition', 'conversation', 'envelope']) name)
+    select tgname || ' on ' || tgrelid::regclass as name, tgtype & 2 > 0 as replaces from pg_trigger
+    where tgrelid in (select oid from logged) and not tgisinternal and tgenabled <> 'D' and tgtype & 28 > 0
+    union all
+    select rulename || ' on ' || ev_class::regclass, true from pg_rewrite
+    where ev_class in (select oid from logged) and ev_enabled <> 'D'
+    order by 1
+  `.execute(kysely)
+  if (rows.length === 0) return check('triggers', 'ok', 'none')
+  return check(
+    'triggers',
+    rows.some(({ replaces }) => replaces) ? 'fail' : 'warn',
+    rows.map(({ name }) => name).join(', '),
+    'Drop them and use a durable subscription: an append is acknowledged whatever a trigger or a rule makes of its rows.',
+  )
+}
+
+/** `mayWrite`: whether the role may append. */
+async function checkRowSecurity(kysely: Kysely<Database>, settings: Settings, mayWrite: boolean): Promise<Check> {
   const { rows } = await sql<{ name: string }>`
     select relname::text as name from pg_class
     where oid in (select to_regclass(name) from unnest(array[${sql.join(tenantTables)}]::text[]) name) and not relrowsecurity
@@ -213,6 +258,14 @@ async function checkRowSecurity(kysely: Kysely<Database>, settings: Settings): P
     const names = rows.map(({ name }) => name).join(', ')
     return check('row security', 'fail', `off on ${names}`, `Turn it on: alter table ... enable row level security.`)
   }
+  const widening = await wideningPolicies(kysely)
+  if (widening.length > 0)
+    return check(
+      'row security',
+      widening.some(({ isWide }) => isWide) ? 'fail' : 'warn',
+      `widened by ${widening.map(({ name }) => name).join(', ')}`,
+      'Drop these policies, or make them restrictive: what one permissive policy lets a role see, the others do not hide.',
+    )
   const { role, owner, isSuperuser, bypassesRowSecurity, isEmbedded, seesAllTenants } = settings
   if (isEmbedded) return check('row security', 'ok', 'on', 'The one role of an embedded store passes it by.')
   if (isSuperuser || role === owner) return check('row security', 'ok', 'on', 'The role passes it by; see role.')
@@ -223,7 +276,29 @@ async function checkRowSecurity(kysely: Kysely<Database>, settings: Settings): P
       `${role} bypasses it`,
       'Take the attribute BYPASSRLS away; a worker gets its sight from "colloquy migrate --roles".',
     )
-  return check('row security', 'ok', seesAllTenants ? 'on; this role sees every tenant' : 'on')
+  if (!seesAllTenants) return check('row security', 'ok', 'on')
+  if (!mayWrite) return check('row security', 'ok', 'on; this role sees every tenant')
+  return check(
+    'row security',
+    'warn',
+    `${role} may append and sees every tenant`,
+    `Narrow it, by "colloquy migrate --roles app=${role}", and let it be no member of a worker: an application sees one tenant at a time.`,
+  )
+}
+
+/** Policies that are not ours and let somebody see more. `isWide`: everybody, or this role. */
+async function wideningPolicies(
+  kysely: Kysely<Database>,
+): Promise<readonly { readonly name: string; readonly isWide: boolean }[]> {
+  const { rows } = await sql<{ name: string; isWide: boolean }>`
+    select polname || ' on ' || polrelid::regclass as name,
+      (select bool_or(grantee = 0 or pg_has_role(current_user, grantee, 'usage')) from unnest(polroles) as grantee) as "isWide"
+    from pg_policy
+    where polrelid in (select to_regclass(name) from unnest(array[${sql.join(tenantTables)}]::text[]) name)
+      and polpermissive and (polname not in ('own_tenants', 'every_tenant') or polname = 'every_tenant' and 0 = any (polroles))
+    order by 1
+  `.execute(kysely)
+  return rows
 }
 
 async function checkPartitions(kysely: Kysely<Database>, exists: boolean): Promise<Check> {

@@ -35,29 +35,32 @@ async function everyTenant(url: string): Promise<Record<string, string>> {
 const onEachTable = (roles: string) => Object.fromEntries(tenantTables.map((table) => [table, roles]))
 
 describe.skipIf(!server)('roles', () => {
-  test.each(['worker', 'auditor'] as const)('a role that is narrowed from %s to the application sees one tenant', async (kind) => {
-    const url = await newDatabase()
-    const [name, other] = [newName('narrowed'), newName('other')]
-    await rowsOf(url, `create role ${name} login password 'test'`)
-    await migrate({ url, partitions: 1, roles: { [kind]: name } })
-    expect(await everyTenant(url)).toEqual(onEachTable(`{${name}}`))
-    await migrate({ url, roles: { worker: other } })
-    expect(await everyTenant(url)).toEqual(onEachTable(`{${name},${other}}`))
+  test.each(['worker', 'auditor'] as const)(
+    'a role that is narrowed from %s to the application sees one tenant',
+    async (kind) => {
+      const url = await newDatabase()
+      const [name, other] = [newName('narrowed'), newName('other')]
+      await rowsOf(url, `create role ${name} login password 'test'`)
+      await migrate({ url, partitions: 1, roles: { [kind]: name } })
+      expect(await everyTenant(url)).toEqual(onEachTable(`{${name}}`))
+      await migrate({ url, roles: { worker: other } })
+      expect(await everyTenant(url)).toEqual(onEachTable(`{${name},${other}}`))
 
-    await migrate({ url, roles: { app: name } })
-    expect(await everyTenant(url)).toEqual(onEachTable(`{${other}}`))
-    const app = Object.assign(new URL(url), { username: name, password: 'test' }).href
-    await using log = await openPostgresLog({ url: app })
-    await appendTo(log, newKey('acme'), [{}])
-    expect(await rowsOf(app, 'select tenant from envelope')).toEqual([])
-    const foreign = `insert into interaction values (0, 'victim', 's', 1, 1, 1, true, 0, false, '[]', '')`
-    await expect(rowsOf(app, foreign)).rejects.toMatchObject({ code: '42501' })
+      await migrate({ url, roles: { app: name } })
+      expect(await everyTenant(url)).toEqual(onEachTable(`{${other}}`))
+      const app = Object.assign(new URL(url), { username: name, password: 'test' }).href
+      await using log = await openPostgresLog({ url: app })
+      await appendTo(log, newKey('acme'), [{}])
+      expect(await rowsOf(app, 'select tenant from envelope')).toEqual([])
+      const foreign = `insert into interaction values (0, 'victim', 's', 1, 1, 1, true, 0, false, '[]', '')`
+      await expect(rowsOf(app, foreign)).rejects.toMatchObject({ code: '42501' })
 
-    await migrate({ url, roles: { app: other } })
-    expect(await everyTenant(url)).toEqual({})
-    await migrate({ url, roles: { worker: name } })
-    expect(await everyTenant(url)).toEqual(onEachTable(`{${name}}`))
-  })
+      await migrate({ url, roles: { app: other } })
+      expect(await everyTenant(url)).toEqual({})
+      await migrate({ url, roles: { worker: name } })
+      expect(await everyTenant(url)).toEqual(onEachTable(`{${name}}`))
+    },
+  )
 
   test('a policy for workers that was given to everybody is theirs alone again', async () => {
     const url = await newDatabase()

@@ -46,6 +46,41 @@ export const tenantTables = [
   'interaction',
 ] as const satisfies readonly (keyof Database)[]
 
+/** What an append writes, and what is stored beside it. */
+const logTables = ['partition', 'conversation', 'envelope', 'media', 'snapshot'] as const satisfies readonly (keyof Database)[]
+
+/** Whether the current role may write anything of the log, and what it lacks of what an application may. */
+export async function readWriteRights(
+  kysely: Kysely<Database>,
+): Promise<{ readonly mayWrite: boolean; readonly missing: readonly string[] }> {
+  const needed = logTables.flatMap((table) =>
+    [...rights[table].app.matchAll(/(insert|update)(?: \((.+?)\))?/g)].map(([, right, columns = null]) => ({
+      table,
+      right,
+      columns,
+    })),
+  )
+  const { rows } = await sql<{ mayWrite: boolean; missing: string[] }>`
+    with needed as (
+      select "table", "right", coalesce(case when columns is null then has_table_privilege(to_regclass("table"), "right") else (
+        select bool_and(has_column_privilege(attrelid, attnum, "right")) from pg_attribute
+        where attrelid = to_regclass("table") and attname = any (string_to_array(columns, ', '))
+      ) end, false) as held
+      from (values ${sql.join(needed.map(({ table, right, columns }) => sql`(${table}::text, ${right}::text, ${columns}::text)`))})
+        as n ("table", "right", columns)
+    ), functions as (
+      select oid::regprocedure::text as signature from pg_proc
+      where pronamespace = current_schema()::regnamespace and starts_with(proname, 'log_') and not has_function_privilege(oid, 'execute')
+    )
+    select bool_or(held) as "mayWrite", array(
+      select "right" || ' on ' || "table" from needed where not held
+      union all select 'execute on ' || signature from functions
+    ) as missing
+    from needed
+  `.execute(kysely)
+  return rows[0] as { mayWrite: boolean; missing: string[] }
+}
+
 /**
  * Gives the roles these rights and no others on our tables. Idempotent, and any number of processes may do it at once.
  * @returns the names of those that were missing and are made now @throws `id_invalid`, and what the driver throws

@@ -11,10 +11,12 @@ import { migrationsDirectory } from './migrate.ts'
 export async function readSchemaFacts(kysely: Kysely<Database>): Promise<readonly string[]> {
   const { rows } = await sql<{ fact: string }>`
     with own as (
-      select oid, relname, relrowsecurity from pg_class
+      select oid, relname, relrowsecurity, relpersistence from pg_class
       where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p') and not starts_with(relname, 'colloquy_migration')
     ), facts as (
-      select 'table ' || relname || case when relrowsecurity then ', row security' else '' end as fact from own
+      select 'table ' || relname || case when relrowsecurity then ', row security' else '' end
+        || case when relpersistence <> 'p' then ', not logged' else '' end as fact
+      from own
       union all
       select 'column ' || relname || '.' || attname || ' ' || format_type(atttypid, atttypmod)
         || case when attnotnull then ' not null' else '' end
@@ -30,11 +32,16 @@ export async function readSchemaFacts(kysely: Kysely<Database>): Promise<readonl
       from own join pg_constraint c on conrelid = own.oid
       where contype = 'c'
       union all
-      select 'policy ' || relname || '.' || polname || ' ' || coalesce(pg_get_expr(polqual, polrelid), '')
+      select 'policy ' || relname || '.' || polname || case when polpermissive then '' else ' restrictive' end
+        || case polcmd when '*' then ' for all' else ' for ' || polcmd::text end
+        || ' to ' || case when 0 = any (polroles) then 'public' else polroles::regrole[]::text end
+        || ' using ' || coalesce(pg_get_expr(polqual, polrelid), '')
         || ' check ' || coalesce(pg_get_expr(polwithcheck, polrelid), '')
       from own join pg_policy on polrelid = own.oid
       union all
-      select 'function ' || proname || '(' || pronargs || ' arguments) ' || md5(prosrc)
+      select 'function ' || proname || '(' || pronargs || ' arguments) '
+        || case provolatile when 'v' then 'volatile' when 's' then 'stable' else 'immutable' end
+        || case when prosecdef then ' security definer ' else ' ' end || md5(prosrc)
       from pg_proc
       where pronamespace = current_schema()::regnamespace and starts_with(proname, 'log_')
     )

@@ -1,5 +1,6 @@
 import { type Kysely, sql } from 'kysely'
 import type { Database } from './database.ts'
+import { tenantTables } from './roles.ts'
 
 /** What a server says of itself, of this session and of its role. */
 export interface Settings {
@@ -24,7 +25,7 @@ export interface Settings {
   readonly bypassesRowSecurity: boolean
   /** Of the table `envelope`; null when it is not there. */
   readonly owner: string | null
-  /** Row-level security does not hold for the role, or a policy of its own lets it see every tenant. */
+  /** Of each table row-level security does not hold for the role, or a policy of its own lets it see every tenant. */
   readonly seesAllTenants: boolean
 }
 
@@ -49,10 +50,14 @@ export async function readSettings(kysely: Kysely<Database>): Promise<Settings> 
       r.rolsuper as "isSuperuser",
       r.rolsuper or r.rolbypassrls as "bypassesRowSecurity",
       (select pg_get_userbyid(relowner)::text from pg_class where oid = to_regclass('envelope')) as owner,
-      not coalesce(row_security_active(to_regclass('envelope')::oid), false) or exists (
-        select from pg_policy
-        where polrelid = to_regclass('envelope') and pg_get_expr(polqual, polrelid) = 'true'
-          and (select bool_or(grantee = 0 or pg_has_role(current_user, grantee, 'usage')) from unnest(polroles) as grantee)
+      not exists (
+        select from pg_class t
+        where t.oid in (select to_regclass(name) from unnest(array[${sql.join(tenantTables)}]::text[]) name)
+          and row_security_active(t.oid) and not exists (
+            select from pg_policy
+            where polrelid = t.oid and polpermissive and polcmd in ('*', 'r') and pg_get_expr(polqual, polrelid) = 'true'
+              and (select bool_or(grantee = 0 or pg_has_role(current_user, grantee, 'usage')) from unnest(polroles) as grantee)
+          )
       ) as "seesAllTenants"
     from pg_roles r
     where r.rolname = current_user
