@@ -4,12 +4,22 @@ import { interactionTypes, memoryIndex, projectInteractions } from '@colloquy/co
 import type { ConversationKey, IndexedInteraction, MemoryIndex } from '@colloquy/core'
 import { messageRedacted, openEnvelope } from '@colloquy/core'
 import { createEngine } from '@colloquy/engine'
-import { migrate, openEmbeddedLog, openPostgresLog, type PostgresLog, postgresMemoryIndex, subscribe } from '@colloquy/postgres'
+import {
+  type Database,
+  migrate,
+  openEmbeddedLog,
+  openPostgresLog,
+  type PostgresLog,
+  postgresMemoryIndex,
+  subscribe,
+} from '@colloquy/postgres'
 import fc from 'fast-check'
+import { CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { say } from '../support/given.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { createRoles } from '../support/roles.ts'
+import { openTestPool } from '../support/test-pool.ts'
 
 const server = await startPostgres()
 const logs: PostgresLog[] = []
@@ -191,12 +201,55 @@ describe.skipIf(!server)('a real Postgres', () => {
     logs.push(log)
     const index = postgresMemoryIndex(log)
     await index.put('acme', [interaction('s', 1, 'secret')])
-    expect(await log.kysely.selectFrom('interaction').selectAll().execute()).toEqual([])
+    for (const table of ['interaction', 'own_interaction'] as const)
+      expect(await log.kysely.selectFrom(table).selectAll().execute()).toEqual([])
+    expect(await index.search('other', { text: 'secret', limit: 1, now })).toEqual([])
+    const forgetful = await log.kysely.transaction().execute(async (trx) => {
+      await sql`select set_config('app.tenants', '{other}', true)`.execute(trx)
+      return trx.selectFrom('own_interaction').selectAll().execute()
+    })
+    expect(forgetful).toEqual([])
     // A worker, which projects for all of them, sees it.
     const seeing = await openPostgresLog({ url: worker })
     logs.push(seeing)
     expect(await seeing.kysely.selectFrom('interaction').select('tenant').execute()).toEqual([{ tenant: 'acme' }])
     expect(await postgresMemoryIndex(seeing).latest('acme', 's', 1)).toHaveLength(1)
+  })
+})
+
+describe.skipIf(!server)('a search among 20,000 interactions, most of them of one tenant', () => {
+  test.each(['owner', 'app', 'worker'] as const)('is answered by the index of words, as the %s', async (role) => {
+    const url = (await server?.createDatabase()) ?? ''
+    const roles = { owner: url, ...(await createRoles(url, { partitions: 4 })) }
+    const owner = await openPostgresLog({ url })
+    logs.push(owner)
+    await sql`
+      insert into interaction
+      select n % 4, case when n % 4 = 0 then 'other' || n % 50 else 'large' end, 'session' || n % 1000, n, n, n, true, 0, false, repeat(' ', 400) || '[]',
+        to_tsvector('simple', 'word' || n || ' common' || n % 50 || ' here and there ' || md5(n::text))
+      from generate_series(1, 20000) n
+    `.execute(owner.kysely)
+    // As autovacuum does it. What waits to be put into an index of words is searched as it lies.
+    await sql`vacuum analyze interaction`.execute(owner.kysely)
+    const sent: CompiledQuery[] = []
+    const pool = openTestPool({ connectionString: roles[role] })
+    const kysely = new Kysely<Database>({
+      dialect: new PostgresDialect({ pool }),
+      log: ({ query }) => void (query.sql.includes('ts_rank') && sent.push(query)),
+    })
+    try {
+      const found = await postgresMemoryIndex({ kysely, partitions: 4 }).search('large', { text: 'word107', limit: 10, now })
+      expect(found).toMatchObject([{ sequence: 107 }])
+      const [search] = sent as [CompiledQuery]
+      const plan = await kysely.transaction().execute(async (trx) => {
+        await sql`select set_config('app.tenants', '{large}', true)`.execute(trx)
+        return (await trx.executeQuery(CompiledQuery.raw(`explain ${search.sql}`, [...search.parameters]))).rows
+      })
+      expect(JSON.stringify(plan)).toContain('Bitmap Index Scan on interaction_words')
+      expect(JSON.stringify(plan)).not.toContain('Seq Scan')
+    } finally {
+      await kysely.destroy()
+    }
   })
 })
 

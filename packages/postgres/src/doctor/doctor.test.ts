@@ -133,6 +133,7 @@ describe.skipIf(!server)('on a server', () => {
       'drop policy own_tenants on media; create policy own_tenants on media as restrictive using (true)',
       /policy media.own_tenants for all/,
     ],
+    ['create or replace view own_interaction as select * from interaction', /view own_interaction/],
     ['alter table envelope set unlogged', /table envelope, row security/],
     ['alter function log_append_one_v1 security definer', /function log_append_one_v1\(19 arguments\) volatile/],
     ['alter function log_append_v1 stable', /function log_append_v1\(35 arguments\) volatile/],

@@ -124,12 +124,14 @@ export function postgresMemoryIndex(log: Pick<PostgresLog, 'kysely' | 'partition
       const inSession =
         sessionId === undefined ? sql`` : sql`and partition = ${partitionFor(tenant, sessionId)} and session_id = ${sessionId}`
       const unless = noneOf === '' ? sql`` : sql`and not words @@ websearch_to_tsquery('simple', ${noneOf})`
+      // In a transaction that was given nobody but its owner knows which tenants it names, if any.
+      const searched = log.kysely.isTransaction ? 'interaction' : 'own_interaction'
       // 1: a rank is divided by the logarithm of the text's length.
       const found = sql<Row & { score: number }>`
         with found as (
           select session_id, sequence, occurred_at, last_position, is_logged, significance, has_context, messages,
             ts_rank(words, websearch_to_tsquery('simple', ${anyOf}), 1) as rank
-          from interaction
+          from ${sql.table(searched)}
           where tenant = ${tenant} and words @@ websearch_to_tsquery('simple', ${anyOf}) ${unless} ${inSession}
         )
         select session_id, sequence, occurred_at, last_position, is_logged, significance, has_context, messages,

@@ -128,6 +128,8 @@ export interface Database {
   subscriber: SubscriberTable
   dead_letter: DeadLetterTable
   interaction: InteractionTable
+  /** A view: those of the tenants that the transaction names. */
+  own_interaction: InteractionTable
   /** Kysely's record of the migrations that were applied. */
   colloquy_migration: { name: string; timestamp: string }
 }

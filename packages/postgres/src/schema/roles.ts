@@ -33,6 +33,7 @@ const rights: Readonly<Record<keyof Database, Readonly<Record<Kind, string>>>> =
   subscriber: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
   dead_letter: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
   interaction: { app: 'select, insert, update, delete', worker: 'select, insert, update, delete', auditor: reads },
+  own_interaction: { app: reads, worker: reads, auditor: reads },
   colloquy_migration: { app: reads, worker: reads, auditor: reads },
 }
 

@@ -39,6 +39,11 @@ export async function readSchemaFacts(kysely: Kysely<Database>): Promise<readonl
         || ' check ' || coalesce(pg_get_expr(polwithcheck, polrelid), '')
       from own join pg_policy on polrelid = own.oid
       union all
+      -- Before Postgres 16 each column has the name of its table before it.
+      select 'view ' || relname || ' ' || regexp_replace(replace(pg_get_viewdef(oid), 'interaction.', ''), '\\s+', ' ', 'g')
+      from pg_class
+      where relnamespace = current_schema()::regnamespace and relkind = 'v' and relname = 'own_interaction'
+      union all
       select 'function ' || proname || '(' || pronargs || ' arguments) '
         || case provolatile when 'v' then 'volatile' when 's' then 'stable' else 'immutable' end
         || case when prosecdef then ' security definer ' else ' ' end || md5(prosrc)
