@@ -81,6 +81,15 @@ describe.skipIf(!server)('opening', () => {
     await expect(openEmbeddedLog({ memory: true, partitions })).rejects.toMatchObject(refused)
   })
 
+  test('closes the signals that it was given when it fails, whatever fails', async () => {
+    const url = await migrated(4)
+    for (const failing of [{ url, partitions: 8, migrate: true }, { url, partitions: 8 }, { url: 'nowhere' }]) {
+      const signals = { publish: vi.fn(), subscribe: () => () => {}, close: vi.fn(async () => {}) }
+      await expect(openPostgresLog({ ...failing, signals })).rejects.toThrow()
+      expect(signals.close).toHaveBeenCalledTimes(1)
+    }
+  })
+
   test('of two who migrate at once, one does it and the other finds nothing to do', async () => {
     for (let round = 0; round < 3; round++) {
       const url = await newDatabase()

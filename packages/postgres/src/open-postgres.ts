@@ -34,11 +34,10 @@ export type PostgresOptions = PostgresTarget &
 /**
  * The log in a Postgres on a server: also on a standby, which answers reads and refuses the rest with `log_read_only`.
  * @throws `database_unreachable`, `schema_missing`, `schema_newer`, `partitions_differ`, `durability_off`, `database_failed`,
- * `settings_invalid` when `readUrl` is of another log
+ * `settings_invalid` when `readUrl` is of another log, or for a number of partitions to migrate to
  */
 export async function openPostgresLog(options: PostgresOptions): Promise<PostgresLog> {
-  if (options.migrate === true) await migrate(options)
-  const log = await openOne(options)
+  const log = await migrateAndOpen(options)
   if (options.readUrl === undefined) return log
   const reader = await openReader(log, options.readUrl, options).catch(async (error: unknown) => {
     await log.close()
@@ -47,6 +46,17 @@ export async function openPostgresLog(options: PostgresOptions): Promise<Postgre
   if (reader === undefined) return log
   const close = async (): Promise<void> => void (await Promise.all([log.close(), reader.close()]))
   return { ...log, reader, close, [Symbol.asyncDispose]: close }
+}
+
+async function migrateAndOpen(options: PostgresOptions): Promise<PostgresLog> {
+  try {
+    if (options.migrate === true) await migrate(options)
+    return await openOne(options)
+  } catch (error) {
+    // They are closed with the log, which there will not be.
+    if (typeof options.signals === 'object') await options.signals.close()
+    throw error
+  }
 }
 
 /** @returns undefined, and a warning, when nobody answers there @throws as `openPostgresLog` */
@@ -82,7 +92,6 @@ async function openOne(options: PostgresOptions): Promise<PostgresLog> {
   try {
     return await openLog(connection, options, (settings) => judge(settings, connection.target, options))
   } catch (error) {
-    if (typeof options.signals === 'object') await options.signals.close()
     await connection.close()
     throw toColloquyError(error, 'open the log', connection.target)
   }

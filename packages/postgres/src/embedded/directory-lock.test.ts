@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -142,7 +142,40 @@ test('a live holder is never robbed', async () => {
 
 test('a holder of another machine or container, who cannot be asked, is not robbed', async () => {
   await leaveBehind({ pid: await deadPid(), place: 'elsewhere' })
-  await expect(lockDirectory(directory)).rejects.toMatchObject({ code: 'directory_locked' })
+  const file = join(directory, 'lock')
+  await expect(lockDirectory(directory)).rejects.toMatchObject({
+    code: 'directory_locked',
+    details: { elsewhere: { place: 'elsewhere', file } },
+    message: expect.stringContaining(`If it runs no more, remove ${file}.`),
+  })
+  await rm(file)
+  await (await lockDirectory(directory)).release()
+})
+
+test.each([
+  ['nothing', ''],
+  ['zeros', '\0\0\0'],
+  ['half of it', '{"pid":1'],
+  ['something else', 'null'],
+])('a lock of which a power cut left %s is taken over, by one of many, and again', async (_, content) => {
+  await writeFile(join(directory, 'lock'), content)
+  const [lock, ...others] = await lockAtOnce()
+  expect(others).toEqual([])
+  await expect(lockDirectory(directory)).rejects.toMatchObject(locked(process.pid))
+  await writeFile(join(directory, 'lock.unreadable'), content)
+  const [again] = await lockAtOnce()
+  await again?.release()
+  expect(await readdir(directory)).toEqual([])
+  await lock?.release()
+})
+
+test('drafts that killed processes left are removed, and those of others who come now are not', async () => {
+  const [old, young] = ['lock.old.draft', 'lock.young.draft'].map((name) => join(directory, name)) as [string, string]
+  for (const file of [old, young]) await writeFile(file, '')
+  const longAgo = new Date(Date.now() - 3_600_000)
+  await utimes(old, longAgo, longAgo)
+  await (await lockDirectory(directory)).release()
+  expect(await readdir(directory)).toEqual(['lock.young.draft'])
 })
 
 async function lockAtOnce(): Promise<{ release: () => Promise<void> }[]> {

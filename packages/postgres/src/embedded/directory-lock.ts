@@ -11,13 +11,16 @@
  * Whoever finds the end dead creates the one file that follows; the file system lets one of many succeed. After that it walks the chain
  * again, because a holder that left in the meantime has removed the first link, and with it the whole chain. Releasing removes the
  * first link first for the same reason.
+ *
+ * A lock appears with all its content. One that cannot be read was cut off with the machine, and its holder too: it is dead, and its
+ * successor is `lock.unreadable`.
  */
 
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { link, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { link, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { ColloquyError } from '@colloquy/core'
 
@@ -42,7 +45,7 @@ interface Link {
   readonly holder: Holder
 }
 
-/** Locks `directory` for this process. @throws `directory_locked` */
+/** Locks `directory` for this process. @throws `directory_locked`, and what the file system throws */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const own: Holder = {
     pid: process.pid,
@@ -54,10 +57,13 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   for (;;) {
     const { links, next } = await readChain(directory)
     const last = links.at(-1)
-    if (last && (await isAlive(last.holder, own.place))) throw lockedBy(directory, last.holder)
+    if (last && (await isAlive(last.holder, own.place))) throw lockedBy(directory, last.holder, own.place)
     if (!(await createWhole(next, own))) continue
     const chain = await readChain(directory)
-    if (chain.links.at(-1)?.holder.word === own.word) return { release: () => remove(chain.links) }
+    if (chain.links.at(-1)?.holder.word === own.word) {
+      await removeOldDrafts(directory)
+      return { release: () => remove(chain.links) }
+    }
     await rm(next, { force: true })
   }
 }
@@ -74,13 +80,25 @@ async function readChain(directory: string): Promise<{ readonly links: readonly 
 }
 
 async function readHolder(file: string): Promise<Holder | undefined> {
+  let text: string
   try {
-    return JSON.parse(await readFile(file, 'utf8')) as Holder
+    text = await readFile(file, 'utf8')
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined
     throw error
   }
+  try {
+    const { pid, startedAt, place, since, word } = JSON.parse(text) as Holder
+    if (Number.isInteger(pid) && typeof place === 'string' && typeof word === 'string')
+      return { pid, startedAt, place, since, word }
+  } catch {
+    // As one without the fields.
+  }
+  return { pid: nobody, startedAt: null, place: '', since: '', word: `${basename(file)}.unreadable`.slice('lock.'.length) }
 }
+
+/** No process has this number. */
+const nobody = 0
 
 /** Creates `file` with its content in one step, so that nobody reads half of it. @returns false when it exists already */
 async function createWhole(file: string, holder: Holder): Promise<boolean> {
@@ -101,11 +119,26 @@ async function remove(links: readonly Link[]): Promise<void> {
   for (const { file } of links) await rm(file, { force: true })
 }
 
-function lockedBy(directory: string, { pid, since }: Holder): ColloquyError {
-  return new ColloquyError('directory_locked', { directory, pid, since })
+/** Older ones than this were left by processes that ended between two steps: a draft is needed for a moment. */
+const draftMs = 60_000
+
+async function removeOldDrafts(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (!/^lock\..*\.draft$/.test(name)) continue
+    const file = join(directory, name)
+    const made = await stat(file).catch(() => undefined)
+    if (made && made.mtimeMs < Date.now() - draftMs) await rm(file, { force: true })
+  }
+}
+
+function lockedBy(directory: string, { pid, since, place }: Holder, ownPlace: string): ColloquyError {
+  // The first link: without it the chain is gone.
+  const elsewhere = place === ownPlace ? undefined : { place, file: join(directory, 'lock') }
+  return new ColloquyError('directory_locked', { directory, pid, since, ...(elsewhere && { elsewhere }) })
 }
 
 async function isAlive(holder: Holder, place: string): Promise<boolean> {
+  if (holder.pid === nobody) return false
   // A process of another machine or container cannot be asked, and must not be robbed.
   if (holder.place !== place) return true
   try {

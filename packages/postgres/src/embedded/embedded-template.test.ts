@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -86,4 +86,11 @@ test('is unpacked whole, or not at all', async () => {
   const other = join(base, 'other')
   await expect(unpackTemplate(tarOf({ '/a': 'x', '/a/b': 'y' }), other)).rejects.toThrow(/^E[A-Z]+:/)
   expect((await readdir(base)).sort()).toEqual(['postgres'])
+})
+
+test('what a process left that was killed over it is removed, and nothing else', async () => {
+  await mkdir(join(base, 'postgres.0.draft', 'base'), { recursive: true })
+  await mkdir(join(base, 'other.0.draft'))
+  await unpackTemplate(tar, join(base, 'postgres'))
+  expect((await readdir(base)).sort()).toEqual(['other.0.draft', 'postgres'])
 })

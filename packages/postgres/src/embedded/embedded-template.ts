@@ -6,7 +6,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 
 /** A tar of a whole database. */
 export type Template = Uint8Array<ArrayBuffer>
@@ -72,10 +72,14 @@ function isWhole(tar: Uint8Array): boolean {
 
 /**
  * Puts the database into `directory`, which must not exist: it appears there whole, or not at all. The thousand small files are written
- * without waiting for each in turn, which takes a fifth of the time; the database that starts next holds the process up for longer.
+ * without waiting for each in turn, which takes a fifth of the time; the database that starts next holds the process up for longer. One
+ * process at a time does this: what another left that was killed over it is removed.
  * @throws what the file system throws
  */
 export async function unpackTemplate(template: Template, directory: string): Promise<void> {
+  const parent = dirname(directory)
+  for (const name of await readdir(parent))
+    if (name.startsWith(`${basename(directory)}.`) && name.endsWith('.draft')) await rm(join(parent, name), { recursive: true })
   const draft = `${directory}.${randomUUID()}.draft`
   try {
     const made = new Set<string>()

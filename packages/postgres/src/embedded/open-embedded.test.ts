@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
@@ -120,6 +120,17 @@ describe('a log in a directory', () => {
     }
     expect(await readdir(directory)).toEqual(['postgres'])
   })
+})
+
+test('a directory that cannot be is refused, and so named', async () => {
+  const file = join(base, 'file')
+  await writeFile(file, '')
+  for (const impossible of [file, join(file, 'x')]) {
+    await expect(openEmbeddedLog({ directory: impossible })).rejects.toMatchObject({
+      code: 'settings_invalid',
+      details: { field: 'directory', problem: expect.stringContaining(impossible) },
+    })
+  }
 })
 
 test("a log in memory is nobody else's and gives bigints as numbers", async () => {

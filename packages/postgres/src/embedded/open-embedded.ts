@@ -2,16 +2,17 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { ColloquyError, isColloquyError } from '@colloquy/core'
 import { Kysely } from 'kysely'
 import type { AppendOptions } from '../append/append.ts'
 import type { Connection } from '../connections/connection.ts'
-import { toColloquyError } from '../connections/failures.ts'
+import { textOf, toColloquyError } from '../connections/failures.ts'
 import { pgliteDialect } from '../connections/pglite-dialect.ts'
 import { logOver, type PostgresLog } from '../postgres-log.ts'
 import type { Database } from '../schema/database.ts'
 import { applyMigrations, migrationsHash, schemaVersion } from '../schema/migrate.ts'
 import { assertPartitions, forgetLogId, readOwnPartitions } from '../schema/partitions.ts'
-import { lockDirectory } from './directory-lock.ts'
+import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
 import { cachedTemplate, type Template, unpackTemplate } from './embedded-template.ts'
 
 export type EmbeddedOptions = AppendOptions &
@@ -25,7 +26,8 @@ export type EmbeddedOptions = AppendOptions &
  *
  * A directory serves one process at a time and is locked. PGlite writes without fsync: what was appended survives the end of the
  * process, also by force, but a power cut may lose or damage it.
- * @throws `directory_locked`, `schema_newer`, `partitions_differ`, `database_failed`
+ * @throws `directory_locked`, `schema_newer`, `partitions_differ`, `database_failed`, `settings_invalid` for a directory that cannot be
+ * made or written, or for a number of partitions
  */
 export async function openEmbeddedLog(options: EmbeddedOptions): Promise<PostgresLog> {
   const partitions = options.partitions ?? 1
@@ -61,9 +63,7 @@ async function startInMemory(partitions: number): Promise<Connection> {
 }
 
 async function startInDirectory(directory: string, partitions: number): Promise<Connection> {
-  // Conversations are nobody else's business on this machine.
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  const lock = await lockDirectory(directory)
+  const lock = await lockOwn(directory)
   try {
     const database = join(directory, 'postgres')
     const { beginCompiling } = await import('./engine.ts')
@@ -80,6 +80,18 @@ async function startInDirectory(directory: string, partitions: number): Promise<
   } catch (error) {
     await lock.release()
     throw toColloquyError(error, 'start', directory)
+  }
+}
+
+/** Makes the directory and locks it. @throws `directory_locked`, `settings_invalid` */
+async function lockOwn(directory: string): Promise<DirectoryLock> {
+  try {
+    // Conversations are nobody else's business on this machine.
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    return await lockDirectory(directory)
+  } catch (error) {
+    if (isColloquyError(error)) throw error
+    throw new ColloquyError('settings_invalid', { field: 'directory', problem: textOf(error) }, { cause: error })
   }
 }
 
