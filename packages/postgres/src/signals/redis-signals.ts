@@ -23,6 +23,11 @@ export function redisSignals({ url, channel = 'colloquy', onWarning = warnOfSign
   // Before the partitions of each message, so that a process leaves out its own.
   const sender = randomUUID()
   let isDown = false
+  let isClosed = false
+  function isDownBy(error: unknown): void {
+    if (!isDown && !isClosed) onWarning(`Signals by Redis are down: ${error instanceof Error ? error.message : String(error)}.`)
+    isDown = true
+  }
 
   const publisher = createClient({
     url,
@@ -32,10 +37,7 @@ export function redisSignals({ url, channel = 'colloquy', onWarning = warnOfSign
   })
   const subscriber = publisher.duplicate({ disableOfflineQueue: false })
   for (const client of [publisher, subscriber]) {
-    client.on('error', (error: Error) => {
-      if (!isDown) onWarning(`Signals by Redis are down: ${error.message}.`)
-      isDown = true
-    })
+    client.on('error', isDownBy)
     client.on('ready', () => {
       isDown = false
     })
@@ -48,15 +50,15 @@ export function redisSignals({ url, channel = 'colloquy', onWarning = warnOfSign
     if (partitions.length > 0) for (const listener of listeners) listener(partitions)
   }
 
-  // Neither rejects while it can try again; after `close` there is nobody to tell.
-  publisher.connect().catch(() => undefined)
+  // To connect is tried again and again, and does not fail before `close`. A server may refuse the channel.
+  publisher.connect().catch(isDownBy)
   subscriber
     .connect()
     .then(() => subscriber.subscribe(channel, hear))
-    .catch(() => undefined)
+    .catch(isDownBy)
 
   const outbox = coalesce(async (partitions) => {
-    if (publisher.isReady) await publisher.publish(channel, `${sender} ${encodePartitions(partitions)}`)
+    if (publisher.isReady) await publisher.publish(channel, `${sender} ${encodePartitions(partitions)}`).catch(isDownBy)
   })
 
   return {
@@ -66,6 +68,7 @@ export function redisSignals({ url, channel = 'colloquy', onWarning = warnOfSign
       return () => void listeners.delete(listener)
     },
     async close() {
+      isClosed = true
       await outbox.close()
       publisher.destroy()
       subscriber.destroy()
