@@ -12,7 +12,7 @@ import {
   partitionOf,
   type StoredEnvelope,
 } from '@colloquy/core'
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { LogConnection } from '../connections/connection.ts'
 import { safeInteger } from '../connections/int8.ts'
 import type { Database } from '../schema/database.ts'
@@ -163,10 +163,29 @@ export async function readOutcome(
   return Buffer.compare(found.hash, hash) === 0 ? 'stored' : 'not_stored'
 }
 
-/** See `EventLog.conversations`. Asks each partition for one page by its index and merges them, so the cost does not grow with the log. */
+/** Before our own streams and behind them, in the order of bytes: a tenant may have more of those than conversations. */
+const stretches = [
+  { from: '', below: 'colloquy:' },
+  { from: 'colloquy;', below: null },
+] as const
+
+/** See `EventLog.conversations`. */
 export async function listConversations(
   log: LogConnection,
-  { tenant, after, limit }: { readonly tenant: string; readonly after?: string; readonly limit: number },
+  { tenant, after = '', limit }: { readonly tenant: string; readonly after?: string; readonly limit: number },
+): Promise<ConversationSummary[]> {
+  const found: ConversationSummary[] = []
+  for (const stretch of stretches) {
+    if (found.length === limit || (stretch.below !== null && after >= stretch.below)) continue
+    found.push(...(await listStretch(log, { ...stretch, tenant, after, limit: limit - found.length })))
+  }
+  return found
+}
+
+/** Asks each partition for one page by its index and merges them, so the cost does not grow with the log. */
+async function listStretch(
+  log: LogConnection,
+  { tenant, after, from, below, limit }: (typeof stretches)[number] & { tenant: string; after: string; limit: number },
 ): Promise<ConversationSummary[]> {
   const rows = await log.asTenant(tenant, (kysely) =>
     kysely
@@ -178,8 +197,9 @@ export async function listConversations(
             .select(['tenant', 'conversation_id', 'head_position', 'head_hash', 'head_occurred_at', 'archived'])
             .whereRef('conversation.partition', '=', 'partition.partition')
             .where('tenant', '=', tenant)
-            .where('conversation_id', '>', after ?? '')
-            .where(sql<boolean>`not starts_with(conversation_id, 'colloquy:')`)
+            .where('conversation_id', '>', after)
+            .where('conversation_id', '>=', from)
+            .$if(below !== null, (query) => query.where('conversation_id', '<', below as string))
             .orderBy('conversation_id')
             .limit(limit)
             .as('page'),
