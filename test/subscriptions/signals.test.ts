@@ -4,7 +4,6 @@ import { createEngine, sha256 } from '@colloquy/engine'
 import { openPostgresLog, type PostgresLog, postgresSignals, type SignalTransport } from '@colloquy/postgres'
 import { redisSignals } from '@colloquy/postgres/redis'
 import { sql } from 'kysely'
-import { createClient } from 'redis'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { startCuttingProxy } from '../support/cutting-proxy.ts'
 import { appendTo, beginningOf, following, newKey } from '../support/log-writer.ts'
@@ -157,13 +156,7 @@ describe.skipIf(!server || !redis)('a Redis that is killed', () => {
 
 describe.skipIf(!redis)('a Redis that refuses', () => {
   test.each(['subscribe', 'publish'])('to %s is heard of, once, and not after the signals are closed', async (command) => {
-    await using admin = Object.assign(createClient({ url: redis?.url ?? '' }), {
-      async [Symbol.asyncDispose](this: { close: () => Promise<void> }) {
-        await this.close()
-      },
-    })
-    await admin.connect()
-    await admin.sendCommand(['ACL', 'SETUSER', 'deaf', 'on', '>test', '~*', 'allchannels', '+@all', `-${command}`])
+    await redis?.send(`ACL SETUSER deaf on >test ~* allchannels +@all -${command}`)
     const url = (redis?.url ?? '').replace('redis://', 'redis://deaf:test@')
     const warnings: string[] = []
     const signals = redisSignals({ url, onWarning: (problem) => warnings.push(problem) })

@@ -9,6 +9,8 @@ export interface RedisServer {
   readonly kill: () => Promise<void>
   /** On the same port. */
   readonly start: () => Promise<void>
+  /** Sends one command, as a person would type it. @returns the first line of the answer */
+  readonly send: (command: string) => Promise<string>
 }
 
 /** Undefined, and loudly so, where there is none; in CI that is an error. */
@@ -31,6 +33,15 @@ export async function startRedis(): Promise<RedisServer | undefined> {
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
     },
+    send: (command) =>
+      new Promise((resolve, reject) => {
+        const socket = connect(port, '127.0.0.1', () => socket.write(`${command}\r\n`))
+        socket.once('data', (answer) => {
+          socket.destroy()
+          resolve(answer.toString().split('\r\n')[0] ?? '')
+        })
+        socket.once('error', reject)
+      }),
     async kill() {
       const ended = new Promise((resolve) => child?.once('exit', resolve))
       if (child?.kill('SIGKILL') === true) await ended

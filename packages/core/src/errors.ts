@@ -185,16 +185,14 @@ const errorTable = {
     (d) =>
       `The snapshot of conversation ${d.conversationId} at position ${d.position} is not used any more: ${d.problem}. Nothing is lost, its log was replayed instead; run "colloquy replay --verify" to see whether log or code changed.`,
   ),
-  /** `elsewhere`: the process is one of another machine or container, as far as its lock says. */
-  directory_locked: row<{
-    directory: string
-    pid: number
-    since: string
-    elsewhere?: { readonly place: string; readonly file: string }
-  }>(
+  /** With a `place`: the process is one of another machine or container, as far as the lock in `file` says. */
+  directory_locked: row<
+    | { readonly directory: string; readonly pid: number; readonly since: string }
+    | { readonly directory: string; readonly pid: number; readonly since: string; readonly place: string; readonly file: string }
+  >(
     (d) =>
-      d.elsewhere
-        ? `${d.directory} is in use since ${d.since} by process ${d.pid} of another machine or container (${d.elsewhere.place}), which cannot be asked from here. If it runs no more, remove ${d.elsewhere.file}.`
+      'place' in d
+        ? `${d.directory} is in use since ${d.since} by process ${d.pid} of another machine or container (${d.place}), which cannot be asked from here. If it runs no more, remove ${d.file}.`
         : `${d.directory} is in use by process ${d.pid} since ${d.since}. An embedded store serves one process: stop that one, or use Postgres.`,
     { retryable: true },
   ),

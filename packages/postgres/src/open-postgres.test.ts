@@ -83,9 +83,14 @@ describe.skipIf(!server)('opening', () => {
 
   test('closes the signals that it was given when it fails, whatever fails', async () => {
     const url = await migrated(4)
-    for (const failing of [{ url, partitions: 8, migrate: true }, { url, partitions: 8 }, { url: 'nowhere' }]) {
+    const failures = [
+      { options: { url, partitions: 8, migrate: true }, code: 'partitions_differ' },
+      { options: { url, partitions: 8 }, code: 'partitions_differ' },
+      { options: { url: 'nowhere' }, code: 'database_unreachable' },
+    ]
+    for (const { options, code } of failures) {
       const signals = { publish: vi.fn(), subscribe: () => () => {}, close: vi.fn(async () => {}) }
-      await expect(openPostgresLog({ ...failing, signals })).rejects.toThrow()
+      await expect(openPostgresLog({ ...options, signals })).rejects.toMatchObject({ code })
       expect(signals.close).toHaveBeenCalledTimes(1)
     }
   })

@@ -145,7 +145,7 @@ test('a holder of another machine or container, who cannot be asked, is not robb
   const file = join(directory, 'lock')
   await expect(lockDirectory(directory)).rejects.toMatchObject({
     code: 'directory_locked',
-    details: { elsewhere: { place: 'elsewhere', file } },
+    details: { place: 'elsewhere', file },
     message: expect.stringContaining(`If it runs no more, remove ${file}.`),
   })
   await rm(file)

@@ -133,8 +133,8 @@ async function removeOldDrafts(directory: string): Promise<void> {
 
 function lockedBy(directory: string, { pid, since, place }: Holder, ownPlace: string): ColloquyError {
   // The first link: without it the chain is gone.
-  const elsewhere = place === ownPlace ? undefined : { place, file: join(directory, 'lock') }
-  return new ColloquyError('directory_locked', { directory, pid, since, ...(elsewhere && { elsewhere }) })
+  const elsewhere = place === ownPlace ? {} : { place, file: join(directory, 'lock') }
+  return new ColloquyError('directory_locked', { directory, pid, since, ...elsewhere })
 }
 
 async function isAlive(holder: Holder, place: string): Promise<boolean> {
