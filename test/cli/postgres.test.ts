@@ -33,6 +33,7 @@ describe.skipIf(server === undefined)('on a server, named by COLLOQUY_DB', () =>
     expect(await read('verify', '--all')).toMatchObject({ code: 0, data: [{ ok: true, positions: position }, { ok: true }] })
     expect(await read('replay', id, '--verify')).toMatchObject({ code: 0, data: { verdict: 'same', positions: position } })
   })
+
   test('what weakens the promises of the server is told in one line, and not to who wants quiet', async () => {
     const env = { COLLOQUY_DB: (await server?.createDatabase()) ?? '' }
     await colloquy(['migrate'], { env })

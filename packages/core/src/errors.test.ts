@@ -160,7 +160,7 @@ describe('a ColloquyError', () => {
 test('an error that is told in another one brings no second full stop', () => {
   const inner = new ColloquyError('feed_hole', { partition: 1, expected: 2, found: 4 })
   const outer = new ColloquyError('subscription_stopped', { name: 's', partition: 1, feedPosition: 1, problem: inner.message })
-  expect(outer.message).toContain('run "colloquy verify --all". Remove the cause')
+  expect(outer.message).toContain('restore from a copy that passes. Remove the cause')
   expect(new ColloquyError('usage_invalid', { problem: 'It goes on...' }).message).toContain('It goes on...')
 })
 
