@@ -1,15 +1,9 @@
 /** What a durable subscription does when its handler fails, when the database does, and how it tells one from the other. */
 import { ColloquyError, type EventLog, encodeCursor, type StoredEnvelope } from '@colloquy/core'
-import {
-  type DurableSubscription,
-  openEmbeddedLog,
-  openPostgresLog,
-  type PostgresLog,
-  type SubscribeOptions,
-  subscribe,
-} from '@colloquy/postgres'
+import { type DurableSubscription, openPostgresLog, type PostgresLog, type SubscribeOptions, subscribe } from '@colloquy/postgres'
 import { type KyselyPlugin, sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { bothLogs } from '../support/both-logs.ts'
 import { appendTo, newKey } from '../support/log-writer.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { tampered } from '../support/tampered-log.ts'
@@ -18,12 +12,6 @@ const server = await startPostgres()
 afterAll(() => server?.stop())
 
 const partitions = 4
-const logs: Record<string, () => Promise<PostgresLog>> = {
-  PGlite: () => openEmbeddedLog({ memory: true, partitions }),
-  ...(server && {
-    Postgres: async () => openPostgresLog({ url: await server.createDatabase(), migrate: true, partitions }),
-  }),
-}
 
 const running: DurableSubscription[] = []
 const errors: { error: unknown; where: string }[] = []
@@ -44,7 +32,7 @@ async function start(log: PostgresLog, options: SubscribeOptions): Promise<Durab
 const appendOne = async (log: PostgresLog) => (await appendTo(log, newKey(), [{}]))[0] as StoredEnvelope
 const coded = (code: string) => Object.assign(new Error(`${code}: of something else`), { code })
 
-describe.each(Object.entries(logs))('a handler on %s', (_name, open) => {
+describe.each(bothLogs(server, partitions))('a handler on %s', (_name, open) => {
   let log: PostgresLog
   beforeAll(async () => {
     log = await open()

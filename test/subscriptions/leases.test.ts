@@ -3,14 +3,13 @@ import { type EventLog, encodeCursor, type OpenedEnvelope } from '@colloquy/core
 import {
   type DurableSubscription,
   forgetSubscription,
-  openEmbeddedLog,
-  openPostgresLog,
   type PostgresLog,
   type SubscribeOptions,
   subscribe,
 } from '@colloquy/postgres'
 import { type KyselyPlugin, sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { bothLogs } from '../support/both-logs.ts'
 import { appendTo, newKey } from '../support/log-writer.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { tampered } from '../support/tampered-log.ts'
@@ -19,14 +18,8 @@ const server = await startPostgres()
 afterAll(() => server?.stop())
 
 const partitions = 1
-const logs: Record<string, () => Promise<PostgresLog>> = {
-  PGlite: () => openEmbeddedLog({ memory: true, partitions }),
-  ...(server && {
-    Postgres: async () => openPostgresLog({ url: await server.createDatabase(), migrate: true, partitions }),
-  }),
-}
 
-describe.each(Object.entries(logs))('a lease on %s', (_name, open) => {
+describe.each(bothLogs(server, partitions))('a lease on %s', (_name, open) => {
   let log: PostgresLog
   const running: DurableSubscription[] = []
   const gates: (() => void)[] = []
